@@ -1,0 +1,207 @@
+"""Datasets in ActivityNet's JSON layout: which video belongs to which subset, and which actions occur in it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cache.atomic import atomic_path
+from cache.schema import CacheError
+
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".ogv")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One instance of an action: label, and start and end in seconds."""
+
+    label: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class VideoEntry:
+    """One video. `labels` are its distinct classes in the dataset's order; `segments` may be empty (weak labels)."""
+
+    video_id: str
+    subset: str
+    duration: float | None
+    """In seconds, where the annotations say so."""
+    labels: tuple[str, ...]
+    segments: tuple[Segment, ...]
+    path: Path | None
+    """The video file; None where neither the annotations nor the videos folder has one."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """All videos of an annotation file; `classes` in the order that class indices follow."""
+
+    name: str
+    classes: tuple[str, ...]
+    videos: tuple[VideoEntry, ...]
+
+    @classmethod
+    def load(cls, path: Path, *, videos: Path | None = None) -> Dataset:
+        """Read `database[video_id] = {subset, duration?, path?, annotations: [{label, segment?: [start, end]}]}`.
+
+        A video's file is its entry's `path` (relative to the JSON), else `<video_id>.<ext>` or `v_<video_id>.<ext>` in
+        `videos` (default: the folder `videos` beside the JSON). Classes are the file's `classes` where it has that
+        field, else the sorted labels. Raises CacheError naming the file, the field, what was found and expected.
+        """
+        document = _read(path)
+        database = document.get("database")
+        if not isinstance(database, Mapping):
+            raise CacheError(f"{path}: database: found {type(database).__name__}, expected an object of videos")
+        found = {label for entry in database.values() for label in _labels_of(entry)}
+        classes = _classes(path, document, found)
+        files = _video_files(videos or path.parent / "videos")
+        entries = tuple(_entry(path, video_id, entry, classes, files) for video_id, entry in database.items())
+        name = document.get("name") or (path.parent.name if path.stem == "annotations" else path.stem)
+        return cls(str(name), classes, entries)
+
+    def save(self, path: Path) -> None:
+        """Write ActivityNet JSON, atomically; `load` gives an equal dataset back."""
+        database = {}
+        for video in self.videos:
+            entry: dict[str, object] = {"subset": video.subset}
+            if video.duration is not None:
+                entry["duration"] = video.duration
+            if video.path is not None:
+                entry["path"] = os.path.relpath(video.path, path.parent)
+            placed = {segment.label for segment in video.segments}
+            entry["annotations"] = [
+                *({"label": s.label, "segment": [s.start, s.end]} for s in video.segments),
+                *({"label": label} for label in video.labels if label not in placed),
+            ]
+            database[video.video_id] = entry
+        document = {"name": self.name, "classes": list(self.classes), "database": database}
+        with atomic_path(path) as unfinished:
+            unfinished.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def split(self, subset: str) -> list[VideoEntry]:
+        """The videos of one subset, in file order. Raises CacheError naming the subsets that exist if there is none."""
+        chosen = [video for video in self.videos if video.subset == subset]
+        if not chosen:
+            subsets = sorted({video.subset for video in self.videos})
+            raise CacheError(f"dataset {self.name}: no video has subset {subset!r}; its subsets are {subsets}")
+        return chosen
+
+    def class_index(self, label: str) -> int:
+        """Index of a class. Raises CacheError, naming the nearest class, if the dataset does not have it."""
+        try:
+            return self.classes.index(label)
+        except ValueError:
+            near = difflib.get_close_matches(label, self.classes, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise CacheError(f"dataset {self.name}: unknown class {label!r}{hint}") from None
+
+
+def _read(path: Path) -> dict:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CacheError(f"{path}: no such annotation file") from None
+    except (OSError, ValueError) as error:
+        raise CacheError(f"{path}: cannot be read as JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise CacheError(f"{path}: found a {type(document).__name__}, expected an object with the field 'database'")
+    return document
+
+
+def _labels_of(entry: object) -> list[str]:
+    annotations = entry.get("annotations") if isinstance(entry, Mapping) else None
+    if not isinstance(annotations, list):
+        return []
+    labels = (item.get("label") for item in annotations if isinstance(item, Mapping))
+    return [label for label in labels if isinstance(label, str)]
+
+
+def _classes(path: Path, document: Mapping, found: set[str]) -> tuple[str, ...]:
+    declared = document.get("classes")
+    if declared is None:
+        return tuple(sorted(found))
+    if not isinstance(declared, list) or not all(isinstance(name, str) for name in declared):
+        raise CacheError(f"{path}: classes: expected a list of class names")
+    if len(set(declared)) != len(declared):
+        raise CacheError(f"{path}: classes: the same class stands there twice")
+    if missing := sorted(found - set(declared)):
+        raise CacheError(f"{path}: classes: does not hold {missing[:5]}, which the annotations use")
+    return tuple(declared)
+
+
+def _video_files(folder: Path) -> dict[str, list[Path]]:
+    files: dict[str, list[Path]] = {}
+    if folder.is_dir():
+        for file in sorted(folder.iterdir()):
+            if file.suffix.lower() in VIDEO_SUFFIXES:
+                files.setdefault(file.stem, []).append(file)
+    return files
+
+
+def _entry(
+    path: Path, video_id: str, entry: object, classes: tuple[str, ...], files: Mapping[str, list[Path]]
+) -> VideoEntry:
+    where = f"{path}: database.{video_id}"
+    # The id names files (features, thumbnails), so it must be one plain name.
+    if not video_id or video_id.startswith(".") or any(sign in video_id for sign in "/\\\0"):
+        raise CacheError(f"{where}: a video id must be usable as a file name")
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("subset"), str):
+        raise CacheError(f"{where}.subset: expected the name of a subset, such as 'training'")
+    duration = entry.get("duration")
+    annotations = entry.get("annotations", [])
+    if not isinstance(annotations, list):
+        raise CacheError(f"{where}.annotations: found {type(annotations).__name__}, expected a list")
+    labels: set[str] = set()
+    segments = []
+    for index, item in enumerate(annotations):
+        if not isinstance(item, Mapping) or not isinstance(item.get("label"), str) or not item["label"].strip():
+            raise CacheError(f"{where}.annotations[{index}].label: expected the name of an action class")
+        labels.add(item["label"])
+        if item.get("segment") is not None:
+            segments.append(_segment(f"{where}.annotations[{index}].segment", item["label"], item["segment"]))
+    return VideoEntry(
+        video_id,
+        entry["subset"],
+        None if duration is None else _seconds(f"{where}.duration", duration),
+        tuple(name for name in classes if name in labels),
+        tuple(segments),
+        _path(where, path, video_id, entry.get("path"), files),
+    )
+
+
+def _segment(where: str, label: str, value: object) -> Segment:
+    if not isinstance(value, list) or len(value) != 2:
+        raise CacheError(f"{where}: found {value!r}, expected [start, end] in seconds")
+    start, end = (_seconds(where, item) for item in value)
+    if start > end:  # ActivityNet has instances of no length, so equal is let through
+        raise CacheError(f"{where}: found {value!r}, expected start before end")
+    return Segment(label, start, end)
+
+
+def _seconds(where: str, value: object) -> float:
+    try:
+        number = float(value)  # pyright: ignore[reportArgumentType]  # public files hold numbers as strings, too
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number) or number < 0:
+        raise CacheError(f"{where}: found {value!r}, expected seconds")
+    return number
+
+
+def _path(where: str, json_path: Path, video_id: str, given: object, files: Mapping[str, list[Path]]) -> Path | None:
+    if given is not None:
+        if not isinstance(given, str):
+            raise CacheError(f"{where}.path: found {given!r}, expected a path relative to the annotation file")
+        return Path(os.path.normpath(json_path.parent / given))
+    candidates = [*files.get(video_id, []), *files.get(f"v_{video_id}", [])]
+    if len(candidates) > 1:
+        names = ", ".join(file.name for file in candidates)
+        raise CacheError(f"{where}: {names} in {candidates[0].parent} could all be this video; say which with 'path'")
+    return candidates[0] if candidates else None

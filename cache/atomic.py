@@ -1,0 +1,69 @@
+"""Files that are either whole or not there: written under a dot-name, fsynced, renamed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_PREFIX = ".unfinished-"
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a dot-file beside `path` to write to; on success it is fsynced and renamed to `path`, on any error removed.
+
+    The dot-file keeps the suffix of `path` (writers such as `numpy.save` look at it) and is locked while it is being
+    written, so `remove_unfinished` can tell a writer at work from a killed one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished, lock = _claim(path)
+    try:
+        yield unfinished
+        _sync(unfinished)
+        os.replace(unfinished, path)
+        _sync(path.parent)
+    finally:
+        unfinished.unlink(missing_ok=True)
+        os.close(lock)
+
+
+def remove_unfinished(folder: Path) -> list[Path]:
+    """Delete, and return, what killed writers left in `folder`; what a living writer holds stays."""
+    removed = []
+    for path in sorted(folder.glob(f"{_PREFIX}*")):
+        try:
+            descriptor = os.open(path, os.O_RDWR)
+        except FileNotFoundError:
+            continue  # its writer finished in between
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        else:
+            path.unlink(missing_ok=True)
+            removed.append(path)
+        finally:
+            os.close(descriptor)
+    return removed
+
+
+def _claim(path: Path) -> tuple[Path, int]:
+    while True:
+        unfinished = path.with_name(f"{_PREFIX}{secrets.token_hex(6)}-{path.name}")
+        descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if unfinished.exists():  # else `remove_unfinished` ran between the two lines above
+            return unfinished, descriptor
+        os.close(descriptor)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

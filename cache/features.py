@@ -1,0 +1,145 @@
+"""Snippet features on disk: one .npy a video, and features.json with the arithmetic of snippets and seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from pydantic import PositiveFloat, PositiveInt
+
+from cache.atomic import atomic_path, remove_unfinished
+from cache.recipe import Recipe
+from cache.schema import CacheError
+
+GRID_FILE = "features.json"
+_MEND = "run `make features`, or point to the folder that has them"
+
+
+class FeatureGrid(Recipe):
+    """What a row of a feature file is. The only place where snippets become seconds."""
+
+    streams: dict[str, PositiveInt]
+    """Width of each stream, in the order of the columns, such as {rgb: 1024, flow: 1024}."""
+    fps: PositiveFloat
+    """Frames a second of the constant-rate grid that snippets are cut from."""
+    snippet_frames: PositiveInt
+    """Frames that one snippet covers."""
+    snippet_stride: PositiveInt
+    """Frames from the start of one snippet to the start of the next."""
+
+    @property
+    def width(self) -> int:
+        """Columns of a feature file: the sum of the streams' widths."""
+        return sum(self.streams.values())
+
+    def start_seconds(self, index: int) -> float:
+        """Where snippet `index` starts."""
+        return index * self.snippet_stride / self.fps
+
+    def end_seconds(self, index: int) -> float:
+        """Where snippet `index` ends."""
+        return (index * self.snippet_stride + self.snippet_frames) / self.fps
+
+    def boundary_seconds(self, position: float) -> float:
+        """Seconds of a position in snippet units, where position i is the start of snippet i."""
+        return position * self.snippet_stride / self.fps
+
+    def position(self, seconds: float) -> float:
+        """Position in snippet units: the inverse of `boundary_seconds`."""
+        return seconds * self.fps / self.snippet_stride
+
+
+class FeatureStore:
+    """A folder of `<video_id>.npy`, each (T, D) float32 or float16, with the grid that they follow."""
+
+    def __init__(self, folder: Path, grid: FeatureGrid) -> None:
+        self.folder = folder
+        self.grid = grid
+
+    @classmethod
+    def create(cls, folder: Path, grid: FeatureGrid) -> FeatureStore:
+        """Make the folder, or reopen it. Raises CacheError if it holds features of another grid."""
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(folder)
+        if (folder / GRID_FILE).exists():
+            store = cls.open(folder)
+            if list(store.grid.streams.items()) != list(grid.streams.items()) or store.grid != grid:
+                raise CacheError(
+                    f"{folder / GRID_FILE}: found {store.grid!r}, expected {grid!r}; "
+                    "choose another folder, or delete this one"
+                )
+            return store
+        grid.save(folder / GRID_FILE)
+        return cls(folder, grid)
+
+    @classmethod
+    def open(cls, folder: Path) -> FeatureStore:
+        """Open a folder for reading. Raises CacheError if it has no features.json."""
+        if not (folder / GRID_FILE).exists():
+            raise CacheError(f"{folder / GRID_FILE}: no such file, so there are no snippet features here; {_MEND}")
+        return cls(folder, FeatureGrid.load(folder / GRID_FILE))
+
+    def path(self, video_id: str) -> Path:
+        """The file of one video."""
+        return self.folder / f"{video_id}.npy"
+
+    def has(self, video_id: str) -> bool:
+        """True if the video has a feature file."""
+        return self.path(video_id).exists()
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.folder.glob("[!.]*.npy"))
+
+    def save(self, video_id: str, features: np.ndarray) -> None:
+        """Write (T, D) features atomically. Raises CacheError if shape, type or values do not fit the grid."""
+        if problem := self._problem(features) or _not_finite(features):
+            raise CacheError(f"features of {video_id}: {problem}")
+        with atomic_path(self.path(video_id)) as unfinished:
+            np.save(unfinished, features, allow_pickle=False)
+
+    def load(self, video_id: str) -> np.ndarray:
+        """The (T, D) features, memory-mapped. Raises CacheError if they are missing, unreadable or of another width."""
+        path = self.path(video_id)
+        try:
+            features = np.load(path, mmap_mode="r", allow_pickle=False)
+        except FileNotFoundError:
+            raise CacheError(f"{path}: no such feature file; {_MEND}") from None
+        except (OSError, ValueError, EOFError) as error:
+            raise CacheError(f"{path}: cannot be read: {error}; {_MEND}") from error
+        if problem := self._problem(features):
+            raise CacheError(f"{path}: {problem}; {_MEND}")
+        return features
+
+    def preflight(self, video_ids: Iterable[str]) -> None:
+        """Read every file once. Raises one CacheError listing those missing, unreadable, misshapen or not finite."""
+        problems = []
+        for video_id in video_ids:
+            try:
+                features = self.load(video_id)
+            except CacheError as error:
+                problems.append(str(error).removesuffix(f"; {_MEND}"))
+                continue
+            if problem := _not_finite(features):
+                problems.append(f"{self.path(video_id)}: {problem}")
+        if problems:
+            shown = [f"  {line}" for line in problems[:20]]
+            if len(problems) > len(shown):
+                shown.append(f"  ... and {len(problems) - len(shown)} more")
+            raise CacheError("\n".join([f"{len(problems)} videos have no usable features; {_MEND}:", *shown]))
+
+    def _problem(self, features: np.ndarray) -> str | None:
+        if features.ndim != 2 or len(features) == 0:
+            return f"found shape {features.shape}, expected (snippets, {self.grid.width})"
+        if features.shape[1] != self.grid.width:
+            return f"found width {features.shape[1]}, expected {self.grid.width} = {self.grid.streams} of {GRID_FILE}"
+        if features.dtype not in (np.float32, np.float16):
+            return f"found {features.dtype}, expected float32 or float16"
+        return None
+
+
+def _not_finite(features: np.ndarray) -> str | None:
+    rows = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    return (
+        f"{len(rows)} of {len(features)} snippets hold NaN or infinity, first snippet {rows[0]}" if len(rows) else None
+    )
