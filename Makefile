@@ -1,0 +1,100 @@
+# Every target is one command of pipelines/. PRESET chooses the recipe, ARGS is passed on: make train ARGS="--loop.steps 50"
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV ?= .venv
+PRESET ?= demo
+ARGS ?=
+SEEDS ?= 3
+
+export PYTHONPATH := $(CURDIR)
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install -qq --no-input --disable-pip-version-check --constraint constraints.txt
+# The stamp's name holds a checksum of what is to be installed: when that changes, the next target installs again.
+STAMP := $(VENV)/.installed-$(firstword $(shell cat pyproject.toml constraints.txt | cksum))
+
+# The demo's videos are rendered here, and it brings its models along: it asks nobody for others.
+ifneq (,$(filter demo smoke,$(PRESET)))
+VIDEOS := videos
+export HF_HUB_OFFLINE := 1
+endif
+
+.PHONY: help setup demo demo-smoke videos priors features train eval report table3 inspect \
+        test pytest lint format types contracts clean clean-demo clean-venv
+
+help:  ## list the targets
+	@echo 'usage: make TARGET [PRESET=demo] [ARGS="--option value ..."]     options of a target: make train ARGS=--help'
+	@sed -n 's/^\([a-z0-9-]*\):.*  ## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
+
+setup: $(STAMP)  ## make .venv with the versions of constraints.txt (every target does this by itself)
+
+# torch comes first and alone, so that the packages that need it find the chosen build and fetch no second one.
+$(STAMP):
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Python 3.11 or newer is needed; $(PYTHON) is %d.%d (%s). Choose another: make PYTHON=python3.12 ..." % (v[0], v[1], sys.executable))'
+	@echo "[1/3] $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) || { echo "The module venv is incomplete here (Debian, Ubuntu: install python3-venv)." >&2; exit 1; }
+	@echo "[2/3] torch, the largest download"
+	@$(PIP) setuptools $$(grep '^torch==' constraints.txt)
+	@echo "[3/3] the other packages"
+	@$(PIP) --no-build-isolation --editable '.[dev]'
+	@rm -f $(VENV)/.installed-* && touch $@
+
+demo: $(STAMP)  ## the whole road on the embedded world: videos, priors, features, training, mAP, report (8 min on 2 cores)
+	@$(PY) -m pipelines.run_all demo $(ARGS)
+
+demo-smoke: $(STAMP)  ## the same road, shorter: fewer videos and steps, for continuous integration
+	@HF_HUB_OFFLINE=1 $(PY) -m pipelines.run_all smoke $(ARGS)
+
+videos: $(STAMP)  ## render the demo's videos and annotations (done once)
+	@$(PY) -m pipelines.demo.render
+
+priors: $(STAMP) $(VIDEOS)  ## describe the training videos with the MLLM and look up the word vectors
+	@$(PY) -m pipelines.generate $(PRESET) $(ARGS)
+
+features: $(STAMP) $(VIDEOS)  ## encode every video as two-stream snippet features
+	@$(PY) -m pipelines.encode $(PRESET) $(ARGS)
+
+train: $(STAMP)  ## train MLLM4WTAL
+	@$(PY) -m pipelines.train $(PRESET) $(ARGS)
+
+eval: $(STAMP)  ## localize in the test videos and print the mAP
+	@$(PY) -m pipelines.evaluate $(PRESET) $(ARGS)
+
+report: $(STAMP)  ## write runs/<name>/report.html
+	@$(PY) -m pipelines.report $(PRESET) $(ARGS)
+
+table3: $(STAMP)  ## host alone, +KSM, +CSR, +both over SEEDS=3 seeds: the paper's Table 3
+	@$(PY) -m pipelines.ablate $(PRESET) --seeds $(SEEDS) $(ARGS)
+
+inspect: $(STAMP)  ## what the caches hold: counts, failures, samples
+	@$(PY) -m pipelines.inspect_cache $(PRESET) $(ARGS)
+
+test: lint types contracts pytest  ## every check: lint, format, types, import contracts, tests
+
+pytest: $(STAMP)  ## the tests alone: make pytest ARGS="tests/test_store.py -k resume"
+	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m pytest $(ARGS)
+
+lint: $(STAMP)  ## ruff: rules and format, changing nothing
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
+
+format: $(STAMP)  ## ruff: mend and format
+	@$(PY) -m ruff check --fix . ; $(PY) -m ruff format .
+
+types: $(STAMP)  ## pyright
+	@$(PY) -m pyright --pythonpath $(PY)
+
+contracts: $(STAMP)  ## which room may import which (import-linter)
+	@$(VENV)/bin/lint-imports --no-logo
+
+clean:  ## remove what the tools leave behind (never a cache, never a run)
+	rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info build
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+clean-demo:  ## remove the demo's videos, caches and runs
+	rm -rf cache/data/demo cache/data/smoke runs/demo* runs/smoke*
+
+clean-venv:  ## remove .venv
+	rm -rf $(VENV)
