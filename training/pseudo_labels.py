@@ -1,0 +1,88 @@
+"""Pseudo segments for the localization head, out of the teacher's T-CAM and attention (DESIGN 4, localization head).
+
+Proposals come from several thresholds on the voting curves of every class that the video is labelled with; the
+outer-inner score on the fused curve ranks them; overlapping ones are joined or suppressed; those near the best of
+their class stay, with a soft weight.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from pydantic import Field, PositiveFloat, PositiveInt
+from torch import Tensor
+
+from cache.recipe import Recipe
+from training.localization_head import PseudoSegments
+from training.proposals import Candidates, group_segments, outer_inner, stretch
+from training.suppression import fuse, hard_nms
+
+
+class PseudoLabelRecipe(Recipe):
+    """How pseudo segments are made."""
+
+    curves: tuple[Literal["fused", "attention", "cas"], ...] = ("fused",)
+    """Curves that propose: fused = class probability times attention; attention alone (the same for all classes);
+    cas = class probability alone. The score is always taken on the fused curve."""
+    thresholds: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+    """Where a curve, stretched between its minimum and maximum over the video, is cut."""
+    margin: PositiveFloat = 0.25
+    """Width of the outside on either side, as a share of the segment's length."""
+    merge: Literal["fuse", "nms"] = "fuse"
+    """Overlapping proposals of a class are averaged (weighted by score) or suppressed by the best."""
+    tiou: float = Field(default=0.3, ge=0, lt=1)
+    """Two proposals that overlap more than this are one."""
+    temperature: PositiveFloat = 0.1
+    """Fusion weighs by exp(score / temperature), scores being shares of the class's best."""
+    keep: float = Field(default=0.4, ge=0, le=1)
+    """A segment stays if its score reaches this share of the best of its class in the video."""
+    most: PositiveInt = 64
+    """At most so many segments a class and video."""
+
+
+def pseudo_segments(
+    cas_probability: Float[Tensor, "t c"],
+    attention: Float[Tensor, " t"],
+    labels: Float[Tensor, " c"],
+    recipe: PseudoLabelRecipe,
+) -> PseudoSegments:
+    """Pseudo segments of one video, of its own classes (`labels` > 0) alone, ordered by class and then by weight.
+
+    `cas_probability` holds class probabilities without the background column, `attention` values in (0, 1), both over
+    the real snippets only (no padding). The weight is the share of the class's best outer-inner score, in 0 to 1.
+    A class whose curve nowhere stands out (no positive score) gives no segment. Bounds are in snippet units.
+    """
+    probability = cas_probability.detach().double().cpu().numpy()
+    gate = attention.detach().double().cpu().numpy()
+    present = labels.detach().cpu().numpy().nonzero()[0]
+    found = Candidates.concatenate([_of_class(probability[:, c], gate, int(c), recipe) for c in present])
+    return PseudoSegments(
+        torch.from_numpy(found.segments[:, 0].astype(np.float32)),
+        torch.from_numpy(found.segments[:, 1].astype(np.float32)),
+        torch.from_numpy(found.labels),
+        torch.from_numpy(found.scores.astype(np.float32)),
+    )
+
+
+def _of_class(
+    probability: Float[np.ndarray, " t"], attention: Float[np.ndarray, " t"], label: int, recipe: PseudoLabelRecipe
+) -> Candidates:
+    fused = probability * attention
+    voting = {"fused": fused, "attention": attention, "cas": probability}
+    segments = np.concatenate([group_segments(stretch(voting[name]), recipe.thresholds) for name in recipe.curves])
+    segments = np.unique(segments, axis=0) if len(recipe.curves) > 1 else segments
+    scores = outer_inner(fused, segments, margin=recipe.margin)
+    good = scores > 0
+    if not good.any():
+        return Candidates.none()
+    shares = scores[good] / scores.max()
+    proposals = Candidates(segments[good], np.full(len(shares), label, dtype=np.int64), shares)
+    match recipe.merge:
+        case "fuse":
+            merged = fuse(proposals, tiou=recipe.tiou, temperature=recipe.temperature)
+        case "nms":
+            merged = hard_nms(proposals, tiou=recipe.tiou)
+    return merged.take(merged.scores >= recipe.keep).take(slice(recipe.most))
