@@ -29,7 +29,7 @@ class HeadRecipe(Recipe):
     """Channels of the pyramid and of both towers."""
     levels: PositiveInt = 5
     """Pyramid levels; level l has stride 2^l snippets (1, 2, 4, 8, 16)."""
-    depth: PositiveInt = 2
+    depth: PositiveInt = 1
     """Convolution blocks in each tower (class, boundary), shared by the levels."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of the host's embedding dropped (whole channels) before the head."""
@@ -123,7 +123,7 @@ class LocalizationHead(nn.Module):
         nn.init.constant_(self.classify.bias, -math.log((1 - recipe.prior) / recipe.prior))
 
     def forward(self, embedding: Float[Tensor, "b t e"], mask: Bool[Tensor, "b t"]) -> HeadOutput:
-        """`mask` is True on the real snippets of each video, which come first. Point k of a level lies at k * stride."""
+        """`mask` is True on the real snippets of each video, which come first."""
         x = self.dropout(embedding.transpose(1, 2)).transpose(1, 2) if self.recipe.dropout else embedding
         level_masks = [mask[:, :: 2**level] for level in range(self.recipe.levels)]
         weights = [level_mask[..., None].to(x.dtype) for level_mask in level_masks]
@@ -263,9 +263,10 @@ def pooled_mil(
     labels counts nothing.
     """
     count = (mask.sum(dim=1) // pool).clamp(min=1)
-    best = logits.masked_fill(~mask[..., None], -torch.inf).topk(max(logits.shape[1] // pool, 1), dim=1).values
-    within = torch.arange(best.shape[1], device=best.device) < count[:, None]
-    pooled = best.masked_fill(~within[..., None], 0.0).sum(dim=1) / count[:, None]
+    per_class = logits.masked_fill(~mask[..., None], -torch.inf).transpose(1, 2).contiguous()
+    best = per_class.topk(max(logits.shape[1] // pool, 1), dim=2).values
+    within = torch.arange(best.shape[2], device=best.device) < count[:, None]
+    pooled = best.masked_fill(~within[:, None], 0.0).sum(dim=2) / count[:, None]
     target = labels / labels.sum(dim=1, keepdim=True).clamp(min=1)
     return -(target * pooled.log_softmax(dim=1)).sum(dim=1).mean()
 

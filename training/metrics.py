@@ -1,8 +1,8 @@
 """Detection average precision, exactly as ActivityNet's official evaluator counts it (numpy only).
 
-Per class: predictions sorted by score, each goes to the unlocked truth of highest temporal IoU in its video that reaches
-the threshold (so it falls through to the next best where the best is taken), every threshold has its own locks, and the
-precision-recall curve is interpolated as in VOC 2011. mAP is the mean over the classes that the truth contains.
+Per class: predictions sorted by score, each goes to the unlocked truth of highest temporal IoU in its video that
+reaches the threshold (so it falls through to the next best where the best is taken), every threshold has its own
+locks, and the precision-recall curve is interpolated as in VOC 2011. mAP is the mean over the classes of the truth.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def stretch(curve: Float[Array, " t"]) -> Float[Array, " t"]:
 def group_segments(curve: Float[Array, " t"], thresholds: Sequence[float]) -> Float[Array, "n 2"]:
     """The runs in which the curve reaches a threshold, over all thresholds, each run once, sorted by start and end.
 
-    A run that neighbouring thresholds cut alike is one segment, not several (duplicates would survive soft suppression).
+    A run that neighbouring thresholds cut alike is one segment (duplicates would survive soft suppression).
     """
     above = np.zeros((len(thresholds), len(curve) + 2), dtype=np.int8)
     above[:, 1:-1] = curve[None] >= np.asarray(thresholds, dtype=np.float64)[:, None]
