@@ -1,0 +1,115 @@
+"""What all commands share: how a recipe is read, how progress and tables look, and how a command ends."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NoReturn, TypeVar
+
+import tyro
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+R = TypeVar("R")
+Presets = Mapping[str, tuple[str, R]]
+"""Name of a preset -> (what it is, the recipe that its options start from)."""
+
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+_ROOMS = ("cache", "priors", "training", "pipelines")
+_LINE_EVERY = 5.0
+"""Seconds between two lines of progress where there is no terminal to draw a bar on."""
+
+BAD_INPUT, INTERRUPTED = 2, 130
+"""Exit codes beside 0 (done) and 1 (done, but something failed)."""
+
+
+def launch(command: str, presets: Presets[R], main: Callable[[R], int | None], *, go_on: str = "") -> NoReturn:
+    """Read the recipe from the command line, run `main` on it and exit.
+
+    Errors that the rooms raise on purpose, and those of the operating system, end as one message and exit code 2;
+    Ctrl-C says how to go on (`go_on`) and ends with 130. Any other error is a defect and keeps its traceback.
+    """
+    recipe = tyro.extras.overridable_config_cli(dict(presets), prog=f"python -m pipelines.{command}")
+    sys.exit(guarded(lambda: main(recipe), go_on=go_on))
+
+
+def guarded(work: Callable[[], int | None], *, go_on: str = "") -> int:
+    """Exit code of `work`; see `launch`."""
+    try:
+        return work() or 0
+    except KeyboardInterrupt:
+        fail(f"Stopped. {go_on or 'What was finished is kept; the same command goes on from there.'}")
+        return INTERRUPTED
+    except Exception as error:
+        if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _ROOMS:
+            raise
+        fail(str(error))
+        return BAD_INPUT
+
+
+def fail(message: str) -> None:
+    """One red message on stderr."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]{escape(message)}[/]")
+
+
+def say(message: str) -> None:
+    """One plain line on stdout; nothing in it is read as markup."""
+    console.print(message, markup=False)
+
+
+def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table: the first column to the left, the others to the right. Cells are text, never markup."""
+    grid = Table(title=escape(title), title_justify="left", header_style="bold")
+    for index, name in enumerate(header):
+        grid.add_column(escape(name), justify="left" if index == 0 else "right", overflow="fold")
+    for row in rows:
+        grid.add_row(*map(escape, row))
+    console.print(grid)
+
+
+@contextmanager
+def progress(label: str, *, unit: str = "videos") -> Iterator[Callable[[int, int], None]]:
+    """Yield `report(done, total)`. A bar with rate and time left on a terminal; a line every few seconds elsewhere."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[pace]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(label, total=None, pace="")
+        last = time.monotonic()
+
+        def report(done: int, total: int) -> None:
+            nonlocal last
+            bar.update(task, completed=done, total=total)
+            bar.update(task, pace=_pace(bar, task, unit))
+            now = time.monotonic()
+            if not console.is_terminal and (done >= total or now - last >= _LINE_EVERY):
+                say(f"{label} {done}/{total} {_pace(bar, task, unit)}".rstrip())
+                last = now
+
+        yield report
+
+
+def _pace(bar: Progress, task: TaskID, unit: str) -> str:
+    state = bar.tasks[bar.task_ids.index(task)]
+    # Speed over the whole run where it is over: the moving average forgets how it began.
+    speed = state.finished_speed or state.speed
+    if not speed:
+        return ""
+    left = "" if state.finished or state.time_remaining is None else f", {duration(state.time_remaining)} left"
+    return f"{speed:.3g} {unit}/s{left}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: 8.2 s, 3 min 05 s, 2 h 10 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
