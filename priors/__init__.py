@@ -1,0 +1,1 @@
+"""Whatever watches raw video, once, offline: decoding, descriptions, word vectors, snippet features."""
