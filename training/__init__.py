@@ -1,0 +1,1 @@
+"""Features and priors in; checkpoints and detections out."""

@@ -1,0 +1,204 @@
+"""Checkpoints: a folder of weights, optimizer state and a readable state.json, replaced as a whole."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import ValidationError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from cache.features import FeatureGrid
+from training.errors import TrainingError
+from training.localization_head import PseudoSegments
+from training.model import Mllm4Wtal
+from training.recipe import TrainRecipe
+
+FOLDER = "checkpoint"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class State:
+    """state.json: what the weights are weights of."""
+
+    step: int
+    """Steps taken."""
+    recipe: TrainRecipe
+    classes: tuple[str, ...]
+    words: tuple[str, ...]
+    """The vocabulary; the id of a word is its place plus 3."""
+    grid: FeatureGrid
+    data: str
+    """Fingerprint of the training videos, their labels and texts."""
+    means: dict[str, tuple[float, int]]
+    """Sums and counts of the loss terms since the last line of metrics.jsonl."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model ready for inference, and what it was trained with."""
+
+    model: Mllm4Wtal
+    state: State
+
+
+def save_checkpoint(
+    run: Path,
+    state: State,
+    *,
+    model: Mllm4Wtal,
+    average: Mllm4Wtal | None,
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    pseudo: Mapping[str, PseudoSegments] | None,
+) -> Path:
+    """Write `run`/checkpoint. A run killed meanwhile keeps the previous one."""
+    final, fresh, old = run / FOLDER, run / f".{FOLDER}.new", run / f".{FOLDER}.old"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    _save_weights(model, fresh / "model.safetensors")
+    if average is not None:
+        _save_weights(average, fresh / "ema.safetensors")
+    segments = None if pseudo is None else {video: vars(found) for video, found in pseudo.items()}
+    states = {name: optimizer.state_dict() for name, optimizer in optimizers.items()}
+    torch.save({"optimizers": states, "pseudo": segments}, fresh / "optimizer.pt")
+    (fresh / "state.json").write_text(json.dumps(_as_json(state), indent=1) + "\n", encoding="utf-8")
+    for path in fresh.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    # A folder can not be replaced in one move; `find_checkpoint` mends a run that was killed between these two.
+    shutil.rmtree(old, ignore_errors=True)
+    if final.exists():
+        final.rename(old)
+    fresh.rename(final)
+    shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def find_checkpoint(run: Path) -> Path | None:
+    """The checkpoint of a run, or None. Puts the previous one back if the run was killed while it was replaced."""
+    final, old = run / FOLDER, run / f".{FOLDER}.old"
+    if not final.exists() and old.exists():
+        old.rename(final)
+    return final if final.exists() else None
+
+
+def remove_checkpoint(run: Path) -> None:
+    """Forget the checkpoint of a run that starts anew."""
+    for name in (FOLDER, f".{FOLDER}.new", f".{FOLDER}.old"):
+        shutil.rmtree(run / name, ignore_errors=True)
+
+
+def load_state(folder: Path) -> State:
+    """Read state.json. Raises `TrainingError` naming the file and what is wrong with it."""
+    path = folder / "state.json"
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{path}: cannot be read: {error}; train again with `make train`") from error
+    if not isinstance(raw, dict) or raw.get("version") != VERSION:
+        found = raw.get("version") if isinstance(raw, dict) else type(raw).__name__
+        raise TrainingError(f"{path}: version: found {found}, expected {VERSION}; train again with `make train`")
+    try:
+        return State(
+            step=raw["step"],
+            recipe=TrainRecipe.model_validate(raw["recipe"]),
+            classes=tuple(raw["classes"]),
+            words=tuple(raw["words"]),
+            grid=FeatureGrid.model_validate(raw["grid"]),
+            data=raw["data"],
+            means={name: (total, count) for name, (total, count) in raw["means"].items()},
+        )
+    except (KeyError, TypeError, ValueError, ValidationError) as error:
+        raise TrainingError(f"{path}: is no state of a training run: {error}; train again with `make train`") from error
+
+
+def load_trained(
+    folder: Path, *, weights: Literal["chosen", "last", "average"] = "chosen", device: torch.device | str = "cpu"
+) -> Trained:
+    """The model of a checkpoint in eval mode. `chosen`: the average where the recipe says loop.ema_eval, else the last.
+
+    Raises `TrainingError` if files are missing or hold another model.
+    """
+    state = load_state(folder)
+    average = state.recipe.loop.ema_eval if weights == "chosen" else weights == "average"
+    path = folder / ("ema.safetensors" if average else "model.safetensors")
+    tensors = read_weights(path)
+    model = Mllm4Wtal(
+        state.recipe.model,
+        streams=state.grid.streams,
+        num_classes=len(state.classes),
+        word_vectors=tensors.get("word_vectors"),
+    )
+    fill(model, tensors, path)
+    return Trained(model.eval().to(device), state)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file. Raises `TrainingError` if it can not be read."""
+    try:
+        return load_file(path)
+    except Exception as error:  # safetensors raises several types of its own
+        raise TrainingError(f"{path}: cannot be read: {error}; train again with `make train`") from error
+
+
+def fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Load weights into a model. Raises `TrainingError` if they are another model's."""
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise TrainingError(
+            f"{path}: holds the weights of another model; train again with `make train`\n{error}"
+        ) from error
+
+
+def load_training(folder: Path) -> dict[str, Any]:
+    """Optimizer states and pseudo segments, without running any pickled code."""
+    path = folder / "optimizer.pt"
+    try:
+        stored = torch.load(path, weights_only=True)
+    except Exception as error:  # a damaged zip raises whatever its reader does
+        raise TrainingError(f"{path}: cannot be read: {error}; train again with `make train`") from error
+    if stored["pseudo"] is not None:
+        stored["pseudo"] = {video: PseudoSegments(**found) for video, found in stored["pseudo"].items()}
+    return stored
+
+
+def refuse_other_recipe(folder: Path, stored: State, recipe: TrainRecipe, data: str) -> None:
+    """Raise `TrainingError` if a run would be resumed with another recipe or other data, naming the fields that
+    differ."""
+    before, now = (_flat(one.model_dump(mode="json")) for one in (stored.recipe, recipe))
+    names = sorted(name for name in before | now if before.get(name) != now.get(name))
+    lines = [f"  {name}: found {before.get(name)!r}, expected {now.get(name)!r}" for name in names]
+    if stored.data != data:
+        lines.append(f"  data: found videos, labels or texts {stored.data}, expected {data}")
+    if lines:
+        raise TrainingError(
+            "\n".join(
+                [
+                    f"{folder}: was made by another recipe, so the run can not be resumed:",
+                    *lines,
+                    "Use the recipe that it was made with, or start anew in another run folder.",
+                ]
+            )
+        )
+
+
+def _save_weights(model: nn.Module, path: Path) -> None:
+    save_file({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}, path)
+
+
+def _as_json(state: State) -> dict[str, Any]:
+    recipe, grid = state.recipe.model_dump(mode="json"), state.grid.model_dump(mode="json")
+    return {"version": VERSION} | asdict(state) | {"recipe": recipe, "grid": grid}
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix.removesuffix("."): value}
+    return {name: leaf for key, inner in value.items() for name, leaf in _flat(inner, f"{prefix}{key}.").items()}

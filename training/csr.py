@@ -1,0 +1,152 @@
+"""Complete Semantic Reconstruction (eqs 11 to 17): masked words of a description from the snippets that matter.
+
+Axes: b videos, t snippets, d features, n words, g word vector, w width, v vocabulary.
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from pydantic import Field, NonNegativeFloat, PositiveInt
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from cache.recipe import Recipe
+from training.data import Sentences
+from training.layers import SnippetConv
+from training.transformer import Block, Gating, sinusoids
+
+
+class CsrRecipe(Recipe):
+    """The reconstruction branch."""
+
+    width: PositiveInt = 512
+    """Width of encoder and decoder (eq 12)."""
+    encoder_layers: PositiveInt = 3
+    """Transformer layers over the snippets (eq 14)."""
+    decoder_layers: PositiveInt = 3
+    """Transformer layers over the words (eq 15)."""
+    heads: PositiveInt = 4
+    """Attention heads of each layer."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Dropout of the projected features and words, and inside the layers."""
+    attention_dropout: float = Field(default=0.5, ge=0, lt=1)
+    """Dropout between the two convolutions of the attention."""
+    gating: Gating = "outside"
+    """Where A_CSR enters the transformer's attention: outside its softmax, renormalised, or inside (eqs 14, 15 to
+    the letter)."""
+    decoder: Literal["causal", "bidirectional"] = "causal"
+    """Words that predict a word: those before it, masked ones hidden, or all of the masked sentence. Where later
+    words may be looked at, unmasked words are merely copied."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of each word's target spread over the vocabulary (0.1 in Boosting-WTAL; eq 17 has none)."""
+    contrast: NonNegativeFloat = 0.0
+    """Weight of two hinges: A_CSR shall reconstruct better than the whole video, and much better than 1 - A_CSR."""
+    contrast_margins: tuple[NonNegativeFloat, NonNegativeFloat] = (0.1, 0.15)
+    """Margins of the hinges against the whole video and against 1 - A_CSR (Boosting-WTAL)."""
+
+
+class Reconstructor(nn.Module):
+    """Snippet encoder and word decoder: logits of every word of a masked sentence."""
+
+    def __init__(self, recipe: CsrRecipe, *, feature_width: int, word_width: int, vocabulary: int) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.mask_vector = nn.Parameter(0.02 * torch.randn(word_width))
+        self.start = nn.Parameter(0.02 * torch.randn(word_width)) if recipe.decoder == "causal" else None
+        self.project_features = nn.Linear(feature_width, recipe.width)
+        self.project_words = nn.Linear(word_width, recipe.width)
+        layer = {"heads": recipe.heads, "dropout": recipe.dropout, "gating": recipe.gating}
+        self.encoder = nn.ModuleList([Block(recipe.width, **layer) for _ in range(recipe.encoder_layers)])
+        self.decoder = nn.ModuleList([Block(recipe.width, **layer, cross=True) for _ in range(recipe.decoder_layers)])
+        self.memory_norm = nn.LayerNorm(recipe.width)
+        self.norm = nn.LayerNorm(recipe.width)
+        self.classify = nn.Linear(recipe.width, vocabulary)
+        self.dropout = nn.Dropout(recipe.dropout)
+
+    def forward(
+        self,
+        features: Float[Tensor, "b t d"],
+        mask: Bool[Tensor, "b t"],
+        gate: Float[Tensor, "b t"] | None,
+        words: Float[Tensor, "b n g"],
+        word_mask: Bool[Tensor, "b n"],
+        masked: Bool[Tensor, "b n"],
+    ) -> Float[Tensor, "b n v"]:
+        """Eqs 12 to 16. `masked` words never reach the decoder; `gate` None is a gate of 1 everywhere."""
+        memory = self._positioned(self.project_features(features))
+        for block in self.encoder:
+            memory = block(memory, mask=mask, gate=gate)
+        memory = self.memory_norm(memory)
+        seen = torch.where(masked.unsqueeze(-1), self.mask_vector, words)
+        if self.start is not None:
+            seen = torch.cat((self.start.expand(len(words), 1, -1), seen[:, :-1]), dim=1)
+        x = self._positioned(self.project_words(seen))
+        for block in self.decoder:
+            x = block(
+                x, mask=word_mask, causal=self.start is not None, source=memory, source_mask=mask, source_gate=gate
+            )
+        return self.classify(self.norm(x))
+
+    def _positioned(self, x: Tensor) -> Tensor:
+        return self.dropout(x + sinusoids(x.shape[1], x.shape[2], device=x.device))
+
+
+class CompleteSemanticReconstruction(nn.Module):
+    """A_CSR from its own view of the features, taught by how well the attended snippets restore a masked
+    description."""
+
+    def __init__(self, recipe: CsrRecipe, *, feature_width: int, word_width: int, vocabulary: int) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.attend = nn.ModuleList([SnippetConv(feature_width, recipe.width), SnippetConv(recipe.width, 1)])
+        self.attention_dropout = nn.Dropout(recipe.attention_dropout)
+        self.reconstruct = Reconstructor(
+            recipe, feature_width=feature_width, word_width=word_width, vocabulary=vocabulary
+        )
+
+    def attention(self, features: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t"]:
+        """A_CSR in (0, 1), zero at padding (eq 13)."""
+        hidden, last = self.attend
+        x = self.attention_dropout(hidden(features, mask).relu())
+        return last(x, mask).squeeze(-1).sigmoid() * mask
+
+    def loss(
+        self,
+        features: Float[Tensor, "b t d"],
+        mask: Bool[Tensor, "b t"],
+        attention: Float[Tensor, "b t"],
+        sentences: Sentences,
+        words: Float[Tensor, "b n g"],
+    ) -> dict[str, Tensor]:
+        """L_CSR (eq 17), and the contrast where it is on. `words` are the vectors of `sentences`.
+
+        The contrast trains the attention alone: the whole video's likelihood stands still in it, and 1 - A_CSR is
+        judged by a reconstructor whose weights stand still. The whole video's own likelihood is a further term.
+        """
+        inputs = (words, sentences.mask, sentences.masked)
+        smoothing = self.recipe.label_smoothing
+        nll = word_nll(self.reconstruct(features, mask, attention, *inputs), sentences, smoothing=smoothing)
+        rows = sentences.mask.any(1)
+        terms = {"reconstruction": _mean(nll, rows)}
+        if self.recipe.contrast:
+            whole = word_nll(self.reconstruct(features, mask, None, *inputs), sentences, smoothing=smoothing)
+            frozen = {name: value.detach() for name, value in self.reconstruct.named_parameters()}
+            inverted = functional_call(self.reconstruct, frozen, (features, mask, (1 - attention) * mask, *inputs))
+            rest = word_nll(inverted, sentences, smoothing=smoothing)
+            first, second = self.recipe.contrast_margins
+            hinges = F.relu(nll - whole.detach() + first) + F.relu(nll - rest + second)
+            terms |= {"whole": _mean(whole, rows), "contrast": self.recipe.contrast * _mean(hinges, rows)}
+        return terms
+
+
+def word_nll(logits: Float[Tensor, "b n v"], sentences: Sentences, *, smoothing: float) -> Float[Tensor, " b"]:
+    """Mean negative log-likelihood of all words of each sentence, masked or not; 0 for a sentence without words."""
+    targets: Int[Tensor, "b n"] = sentences.ids.masked_fill(~sentences.mask, -100)
+    losses = F.cross_entropy(logits.transpose(1, 2), targets, reduction="none", label_smoothing=smoothing)
+    return losses.sum(1) / sentences.mask.sum(1).clamp(min=1)
+
+
+def _mean(values: Float[Tensor, " b"], rows: Bool[Tensor, " b"]) -> Float[Tensor, ""]:
+    return (values * rows).sum() / rows.sum().clamp(min=1)

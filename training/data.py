@@ -1,0 +1,261 @@
+"""Batches of snippet features, weak labels and texts. Padding and masks are made here and nowhere else.
+
+Axes: b videos, t snippets, d feature width, c action classes, p pairs, n words.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from pydantic import NonNegativeInt, PositiveInt
+from torch import Tensor
+
+from cache.annotations import Dataset
+from cache.embeddings import PriorTexts
+from cache.features import FeatureStore
+from cache.recipe import Recipe
+from training.errors import TrainingError
+from training.sampling import stratified
+from training.texts import MaskPolicy, Priors, TextBank, build_text_bank, draw_masked
+
+
+class DataRecipe(Recipe):
+    """What the trainer is shown."""
+
+    subset: str = "training"
+    """Subset of the annotations that is trained on."""
+    num_snippets: PositiveInt = 320
+    """A longer video is represented by this many snippets, one drawn from each of as many equal bins."""
+    stretch: bool = False
+    """Repeat the snippets of shorter videos up to num_snippets, as the CO2 family does, instead of padding them."""
+    num_pairs: NonNegativeInt = 3
+    """Pairs of videos that share a class, in each batch (3 in the CO2 family)."""
+    singles: NonNegativeInt = 4
+    """Further videos in each batch (4 in the CO2 family)."""
+    priors: Priors = "mllm"
+    """Texts of the classes: descriptions by the MLLM, the class's name, or a template around it (Table 5)."""
+    mask: MaskPolicy = "action_words"
+    """Which words of a complete description are likelier masked: the action's own before other content words, all
+    content words alike, or none."""
+    max_words: PositiveInt = 80
+    """Longer texts are cut."""
+
+
+@dataclass(frozen=True)
+class _Movable:
+    """Dataclass of tensors that moves as one."""
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same on another device."""
+        moved: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor | _Movable):
+                moved[field.name] = value.to(device)
+        return replace(self, **moved)
+
+
+@dataclass(frozen=True)
+class Targets(_Movable):
+    """What the losses of a host may know of a batch."""
+
+    labels: Float[Tensor, "b c"]
+    """Multi-hot weak labels."""
+    mask: Bool[Tensor, "b t"]
+    """True at real snippets, which come first."""
+    pairs: Int[Tensor, "p 2"]
+    """Rows of the batch that share at least one class, two by two; p may be 0."""
+
+
+@dataclass(frozen=True)
+class Texts(_Movable):
+    """Padded texts as vocabulary ids."""
+
+    ids: Int[Tensor, "r n"]
+    mask: Bool[Tensor, "r n"]
+    """True at words; a row may have none."""
+
+
+@dataclass(frozen=True)
+class Sentences(_Movable):
+    """One complete description a video."""
+
+    ids: Int[Tensor, "b n"]
+    mask: Bool[Tensor, "b n"]
+    masked: Bool[Tensor, "b n"]
+    """True at the words that the reconstruction must not see."""
+
+
+@dataclass(frozen=True)
+class Batch(_Movable):
+    """One step's worth."""
+
+    video_ids: tuple[str, ...]
+    features: Float[Tensor, "b t d"]
+    """Zero at padding."""
+    targets: Targets
+    scale: Float[Tensor, " b"]
+    """Snippets of the batch per snippet of the video: 1 but for resampled videos. Maps positions in a video into
+    the batch."""
+    key_texts: Texts | None = None
+    """One key description a class."""
+    sentences: Sentences | None = None
+
+
+@dataclass(frozen=True)
+class QueryPool(_Movable):
+    """Every different key text of the training videos, for the class queries of inference."""
+
+    texts: Texts
+    classes: Int[Tensor, " r"]
+    weights: Float[Tensor, " r"]
+    """Share of each text in its class's pool; sums to 1 over a class."""
+
+
+class WtalData:
+    """The training videos of a dataset: weak labels, features and texts.
+
+    `batch(step)` depends on the recipe, the seed and the step alone: every draw has its own generator, seeded by
+    (seed, step, purpose). So a resumed run needs no stored random state, and runs that differ in their texts see
+    the same videos. Segments of the annotations are never looked at. Raises `TrainingError` when labels or texts do
+    not suffice.
+    """
+
+    def __init__(
+        self, dataset: Dataset, store: FeatureStore, texts: PriorTexts | None, *, recipe: DataRecipe, seed: int
+    ) -> None:
+        self.recipe, self.seed, self.store = recipe, seed, store
+        self.classes = dataset.classes
+        videos = [video for video in dataset.split(recipe.subset) if video.labels]
+        self.video_ids = tuple(video.video_id for video in videos)
+        self.labels = np.zeros((len(videos), len(self.classes)), np.float32)
+        for row, video in enumerate(videos):
+            self.labels[row, [dataset.class_index(label) for label in video.labels]] = 1
+        without = [label for label, count in zip(self.classes, self.labels.sum(0), strict=True) if not count]
+        if without:
+            raise TrainingError(
+                f"annotations of {dataset.name}, subset {recipe.subset}: found no video of {', '.join(without)}, "
+                "expected at least one for each class; remove the class, or choose another subset (--data.subset)"
+            )
+        self.texts: TextBank | None = None
+        if texts is not None:
+            self.texts = build_text_bank(
+                videos, self.classes, texts, priors=recipe.priors, mask=recipe.mask, max_words=recipe.max_words
+            )
+        self._members = [np.flatnonzero(self.labels[:, c]) for c in range(len(self.classes))]
+        self._pairable = [members for members in self._members if len(members) > 1]
+        self._maps: dict[int, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self.video_ids)
+
+    @property
+    def batch_size(self) -> int:
+        """Videos in each batch."""
+        return 2 * self.recipe.num_pairs + self.recipe.singles
+
+    def batch(self, step: int) -> Batch:
+        """The batch of `step`: pairs first, then singles; where no class has two videos, singles alone."""
+        rng = self._rng(step, "videos")
+        rows, pairs = self._draw_videos(rng)
+        features, mask, scale = self._collate(rows, self._rng(step, "snippets"))
+        targets = Targets(torch.from_numpy(self.labels[rows]), mask, torch.from_numpy(pairs))
+        key_texts = sentences = None
+        if self.texts is not None:
+            key_texts = self._draw_key_texts(self.texts, self._rng(step, "key"))
+            sentences = self._draw_sentences(self.texts, rows, self._rng(step, "complete"))
+        ids = tuple(self.video_ids[row] for row in rows)
+        return Batch(ids, features, targets, scale, key_texts, sentences)
+
+    def full(self, rows: Sequence[int]) -> tuple[Float[Tensor, "b t d"], Bool[Tensor, "b t"]]:
+        """Features of whole videos, padded to the longest, and their mask."""
+        features, mask, _ = self._collate(np.asarray(rows), None)
+        return features, mask
+
+    def lengths(self) -> list[int]:
+        """Snippets of every video."""
+        return [len(self._features(row)) for row in range(len(self))]
+
+    def fingerprint(self) -> str:
+        """12 hex digits that change with the videos, their labels, the grid of their features, and the texts."""
+        digest = hashlib.sha256(repr((self.classes, self.video_ids, self.store.grid.model_dump())).encode())
+        digest.update(self.labels.tobytes())
+        if self.texts is not None:
+            digest.update(repr(self.texts.vocabulary.words).encode())
+            for array in (self.texts.vocabulary.vectors, self.texts.ids, self.texts.weights):
+                digest.update(array.tobytes())
+        return digest.hexdigest()[:12]
+
+    def query_pool(self) -> QueryPool:
+        """Every different key text of each class with its share in the pool. Raises `TrainingError` without texts."""
+        if self.texts is None:
+            raise TrainingError("texts: found none, expected the embeddings of the priors; run `make priors`")
+        bank, chosen, classes, weights = self.texts, [], [], []
+        for index, rows in enumerate(bank.key_rows):
+            _, first, counts = np.unique(bank.ids[rows], axis=0, return_index=True, return_counts=True)
+            chosen += rows[first].tolist()
+            classes += [index] * len(first)
+            weights += (counts / len(rows)).tolist()
+        return QueryPool(_texts(bank, np.array(chosen)), torch.tensor(classes), torch.tensor(weights))
+
+    def _rng(self, step: int, purpose: str) -> np.random.Generator:
+        purposes = ("videos", "snippets", "key", "complete")
+        return np.random.default_rng((self.seed, step, purposes.index(purpose)))
+
+    def _draw_videos(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        count = self.recipe.num_pairs if self._pairable else 0
+        chosen = rng.integers(len(self._pairable), size=count) if count else []
+        paired = [rng.choice(self._pairable[c], size=2, replace=False) for c in chosen]
+        singles = self.batch_size - 2 * count
+        rest = rng.choice(len(self), size=singles, replace=singles > len(self))
+        rows = np.concatenate([*paired, rest]).astype(np.int64)
+        return rows, np.arange(2 * count, dtype=np.int64).reshape(count, 2)
+
+    def _features(self, row: int) -> np.ndarray:
+        if row not in self._maps:
+            self._maps[row] = self.store.load(self.video_ids[row])
+        return self._maps[row]
+
+    def _collate(self, rows: np.ndarray, rng: np.random.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Pad whole videos, or first resample those that `rng` says must be."""
+        wanted = self.recipe.num_snippets
+        videos, scales = [], []
+        for row in rows:
+            features = self._features(int(row))
+            scales.append(1.0)
+            if rng is not None and (len(features) > wanted or (self.recipe.stretch and len(features) < wanted)):
+                scales[-1] = wanted / len(features)
+                features = features[stratified(len(features), wanted, rng)]
+            videos.append(features)
+        lengths = np.array([len(features) for features in videos])
+        padded = np.zeros((len(rows), lengths.max(), self.store.grid.width), np.float32)
+        for row, features in enumerate(videos):
+            padded[row, : len(features)] = features
+        mask = np.arange(lengths.max()) < lengths[:, None]
+        return torch.from_numpy(padded), torch.from_numpy(mask), torch.tensor(scales, dtype=torch.float32)
+
+    def _draw_key_texts(self, bank: TextBank, rng: np.random.Generator) -> Texts:
+        places = (rng.random(len(bank.key_rows)) * [len(rows) for rows in bank.key_rows]).astype(np.int64)
+        return _texts(bank, np.array([rows[place] for rows, place in zip(bank.key_rows, places, strict=True)]))
+
+    def _draw_sentences(self, bank: TextBank, rows: np.ndarray, rng: np.random.Generator) -> Sentences:
+        pools = [bank.complete_rows[self.video_ids[row]] for row in rows]
+        draws = rng.random(len(rows))
+        # row 0 of the bank is the empty text of a video that has none
+        chosen = np.array([pool[int(u * len(pool))] if len(pool) else 0 for pool, u in zip(pools, draws, strict=True)])
+        texts = _texts(bank, chosen)
+        weights = bank.weights[chosen][:, : texts.ids.shape[1]]
+        masked = draw_masked(weights, bank.lengths[chosen], rng)
+        return Sentences(texts.ids, texts.mask, torch.from_numpy(masked))
+
+
+def _texts(bank: TextBank, rows: np.ndarray) -> Texts:
+    """The texts of these rows, trimmed to the longest of them (at least one word wide)."""
+    lengths = bank.lengths[rows]
+    longest = max(1, int(lengths.max()))
+    mask = np.arange(longest) < lengths[:, None]
+    return Texts(torch.from_numpy(bank.ids[rows, :longest]), torch.from_numpy(mask))

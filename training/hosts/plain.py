@@ -1,0 +1,72 @@
+"""A host with nothing but the essentials: an embedding, an attention and a classifier over snippets.
+
+It has what every attention-based method shares (BaS-Net, HAM-Net and their descendants), so what a branch adds to it is
+easy to see, and it runs fast on a CPU.
+"""
+
+from typing import Literal
+
+from jaxtyping import Bool, Float
+from pydantic import NonNegativeFloat, PositiveInt
+from torch import Tensor, nn
+
+from cache.recipe import Recipe
+from training.data import Targets
+from training.hosts.host import Host, HostOutput
+from training.layers import SnippetConv
+from training.losses import guide_loss, mil_loss, norm_loss, suppress
+
+
+class PlainRecipe(Recipe):
+    """The plain host."""
+
+    kind: Literal["plain"] = "plain"
+    """Which host this is."""
+    width: PositiveInt | None = None
+    """Width of the embedding; as wide as the features when not given."""
+    dropout: NonNegativeFloat = 0.5
+    """Dropout after each convolution of the embedding and before the classifier."""
+    mil_ratio: PositiveInt = 7
+    """The top t / mil_ratio snippets speak for a video (k = 7 in the CO2 family on THUMOS14)."""
+    norm: NonNegativeFloat = 0.8
+    """Weight of the sparsity of the attention (alpha 1 of CO2-Net)."""
+    guide: NonNegativeFloat = 0.8
+    """Weight of the agreement of attention and background probability (alpha 2 of CO2-Net)."""
+
+
+class PlainHost(Host):
+    """Two convolutions embed; an attention head and a classifier read the embedding."""
+
+    def __init__(self, recipe: PlainRecipe, *, width: int, num_classes: int) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.width = recipe.width or width
+        self.embed = nn.ModuleList([SnippetConv(width, self.width), SnippetConv(self.width, self.width)])
+        self.attention_hidden = SnippetConv(self.width, max(1, self.width // 4))
+        self.attention_logit = SnippetConv(max(1, self.width // 4), 1, kernel=1)
+        self.classifier = SnippetConv(self.width, num_classes + 1)
+        self.dropout = nn.Dropout(recipe.dropout)
+
+    def forward(self, features: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> HostOutput:
+        """See `Host`."""
+        x = features
+        for conv in self.embed:
+            x = self.dropout(conv(x, mask).relu())
+        hidden = self.attention_hidden(x, mask).relu()
+        attention = self.attention_logit(hidden, mask).squeeze(-1).sigmoid()
+        cas = self.classifier(x, mask)
+        return HostOutput(embedding=x, cas=cas * mask.unsqueeze(-1), attention=attention * mask)
+
+    def loss(self, output: HostOutput, targets: Targets, *, step: int, total_steps: int) -> dict[str, Tensor]:
+        """MIL on S with background, MIL on suppressed S without, sparsity and guide."""
+        recipe, mask, labels = self.recipe, targets.mask, targets.labels
+        return {
+            "mil": mil_loss(output.cas, mask, labels, background=1, ratio=recipe.mil_ratio),
+            "mil_suppressed": mil_loss(self.suppressed(output), mask, labels, background=0, ratio=recipe.mil_ratio),
+            "norm": recipe.norm * norm_loss([output.attention], mask),
+            "guide": recipe.guide * guide_loss(output.cas, [output.attention], mask),
+        }
+
+    def suppressed(self, output: HostOutput) -> Float[Tensor, "b t k"]:
+        """See `Host`."""
+        return suppress(output.cas, output.attention)

@@ -1,0 +1,58 @@
+"""Layers over snippets that never look at padding.
+
+Axes: b videos, t snippets, d features in, o features out.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+
+class SnippetConv(nn.Module):
+    """Convolution over time whose output at a real snippet does not depend on how far the batch was padded.
+
+    Computed as one matrix product over unfolded neighbours: on a CPU that is as fast as a convolution in the
+    (b, channels, t) layout and three times faster than one between transposes. `linear.weight[:, i * d:(i + 1) * d]`
+    is the tap of neighbour i - kernel // 2. Weights start Kaiming-uniform and biases at zero, as in CO2-Net.
+    """
+
+    def __init__(self, width_in: int, width_out: int, *, kernel: int = 3) -> None:
+        super().__init__()
+        if kernel % 2 == 0:
+            raise ValueError(f"kernel: found {kernel}, expected an odd number, so that an output has a centre")
+        self.kernel = kernel
+        self.linear = nn.Linear(kernel * width_in, width_out)
+        nn.init.kaiming_uniform_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t o"]:
+        """Convolve with zeros beyond both ends of each video."""
+        if self.kernel == 1:
+            return self.linear(x)
+        snippets, reach = x.shape[1], self.kernel // 2
+        padded = F.pad(x * mask.unsqueeze(-1), (0, 0, reach, reach))
+        return self.linear(torch.cat([padded[:, i : i + snippets] for i in range(self.kernel)], dim=-1))
+
+
+def masked_mean(values: Float[Tensor, "b t"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, " b"]:
+    """Mean over the real snippets of each video; 0 for a row that has none."""
+    return (values * mask).sum(1) / mask.sum(1).clamp(min=1)
+
+
+def average_pool(
+    x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"], *, kernel: int, official: bool = False
+) -> Tensor:
+    """Running mean over `kernel` snippets, stride 1 (the ActivityNet variant of CO2-Net smooths its outputs so).
+
+    The mean is over the neighbours that exist. `official` divides by `kernel` everywhere, as the public code does: that
+    counts zeros beyond both ends, so that scores and attention sag at the edges of a video.
+    """
+    if kernel == 1:
+        return x
+    kept = mask.unsqueeze(-1).to(x.dtype)
+    total = F.avg_pool1d((x * kept).transpose(1, 2), kernel, 1, kernel // 2).transpose(1, 2)
+    if official:
+        return total * kept
+    count = F.avg_pool1d(kept.transpose(1, 2), kernel, 1, kernel // 2).transpose(1, 2)
+    return total / count.clamp(min=1 / kernel) * kept

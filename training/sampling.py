@@ -1,0 +1,15 @@
+"""Which snippets stand for a video whose length is not the wanted one."""
+
+import numpy as np
+from jaxtyping import Int64
+
+
+def stratified(length: int, count: int, rng: np.random.Generator) -> Int64[np.ndarray, " n"]:
+    """`count` positions in a video of `length` snippets: one uniform draw from each of `count` equal bins.
+
+    Bin i holds floor(i T / N) to floor((i + 1) T / N) - 1, or its first snippet alone where that is empty (a video
+    shorter than `count`: its snippets repeat). The positions never go backwards.
+    """
+    edges = np.arange(count + 1, dtype=np.int64) * length // count
+    sizes = np.maximum(np.diff(edges), 1)
+    return edges[:-1] + (rng.random(count) * sizes).astype(np.int64)
