@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import av
 import av.error
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from jaxtyping import Float64, UInt8
 from pydantic import PositiveInt
 
@@ -144,6 +145,7 @@ class _Reader:
             raise
         self.tolerance = min(0.5 * float(self.tick), 5e-4) + 1e-6  # Matroska rounds time stamps to milliseconds
         self.shown_size = (0, 0)
+        self._scaler = VideoReformatter()  # one for all frames: making its tables costs more than scaling a small frame
         self._size, self._max_side = size, max_side
         self._bad = 0
         self._ended = False
@@ -191,7 +193,7 @@ class _Reader:
             self.shown_size = (frame.width, frame.height) if turns % 2 else (frame.height, frame.width)
             self._size = self._size or _fit(self.shown_size, self._max_side)
         height, width = reversed(self._size) if turns % 2 else self._size
-        return np.rot90(frame.to_ndarray(format="rgb24", width=width, height=height), turns)
+        return np.rot90(self._scaler.reformat(frame, width, height, "rgb24").to_ndarray(), turns)
 
     def check_end(self) -> bool:
         """True if the video is partial. To be called at its last frame; raises VideoError if it is truncated."""
