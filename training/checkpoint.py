@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from cache.features import FeatureGrid
 from training.errors import TrainingError
 from training.localization_head import PseudoSegments
+from training.logs import Means
 from training.model import Mllm4Wtal
 from training.recipe import TrainRecipe
 
@@ -36,8 +37,8 @@ class State:
     grid: FeatureGrid
     data: str
     """Fingerprint of the training videos, their labels and texts."""
-    means: dict[str, tuple[float, int]]
-    """Sums and counts of the loss terms since the last line of metrics.jsonl."""
+    means: Means
+    """What stood in no line of metrics.jsonl yet."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch.func import functional_call
 
 from cache.recipe import Recipe
 from training.data import Sentences
-from training.layers import SnippetConv
+from training.layers import Dropout, SnippetConv
 from training.transformer import Block, Gating, sinusoids
 
 
@@ -63,7 +63,7 @@ class Reconstructor(nn.Module):
         self.memory_norm = nn.LayerNorm(recipe.width)
         self.norm = nn.LayerNorm(recipe.width)
         self.classify = nn.Linear(recipe.width, vocabulary)
-        self.dropout = nn.Dropout(recipe.dropout)
+        self.dropout = Dropout(recipe.dropout)
 
     def forward(
         self,
@@ -101,7 +101,7 @@ class CompleteSemanticReconstruction(nn.Module):
         super().__init__()
         self.recipe = recipe
         self.attend = nn.ModuleList([SnippetConv(feature_width, recipe.width), SnippetConv(recipe.width, 1)])
-        self.attention_dropout = nn.Dropout(recipe.attention_dropout)
+        self.attention_dropout = Dropout(recipe.attention_dropout)
         self.reconstruct = Reconstructor(
             recipe, feature_width=feature_width, word_width=word_width, vocabulary=vocabulary
         )
@@ -144,8 +144,8 @@ class CompleteSemanticReconstruction(nn.Module):
 def word_nll(logits: Float[Tensor, "b n v"], sentences: Sentences, *, smoothing: float) -> Float[Tensor, " b"]:
     """Mean negative log-likelihood of all words of each sentence, masked or not; 0 for a sentence without words."""
     targets: Int[Tensor, "b n"] = sentences.ids.masked_fill(~sentences.mask, -100)
-    losses = F.cross_entropy(logits.transpose(1, 2), targets, reduction="none", label_smoothing=smoothing)
-    return losses.sum(1) / sentences.mask.sum(1).clamp(min=1)
+    losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none", label_smoothing=smoothing)
+    return losses.view(targets.shape).sum(1) / sentences.mask.sum(1).clamp(min=1)
 
 
 def _mean(values: Float[Tensor, " b"], rows: Bool[Tensor, " b"]) -> Float[Tensor, ""]:

@@ -9,6 +9,21 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 
+class Dropout(nn.Module):
+    """Dropout as torch has it, from uniform draws: on a CPU these cost a quarter of Bernoulli draws."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+        """In training zero a share `rate` of x and scale up the rest; else do nothing."""
+        if not self.training or self.rate == 0:
+            return x
+        kept = torch.rand_like(x) >= self.rate
+        return x * (kept.to(x.dtype) / (1 - self.rate))
+
+
 class SnippetConv(nn.Module):
     """Convolution over time whose output at a real snippet does not depend on how far the batch was padded.
 

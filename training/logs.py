@@ -10,18 +10,21 @@ from typing import Self
 
 FILE = "metrics.jsonl"
 
+Means = dict[str, tuple[float, int]]
+"""Sum and count of each loss term since the last line."""
+
 
 class Logs:
-    """One line of means every so many steps: {"step", "lr", "seconds", "total", and every loss term}.
+    """One line of means every so many steps: {"step", "lr", "seconds", and every loss term}.
 
     A line that a killed run wrote after its last checkpoint is dropped when the run goes on from that checkpoint
     (`since`).
     """
 
-    def __init__(self, run: Path, *, since: int, every: int, tensorboard: bool) -> None:
+    def __init__(self, run: Path, *, since: int, every: int, tensorboard: bool, means: Means | None = None) -> None:
         run.mkdir(parents=True, exist_ok=True)
         self.every = every
-        self.means: dict[str, tuple[float, int]] = {}
+        self.means: Means = dict(means or {})
         self._path = run / FILE
         kept = [line for line in self._lines() if json.loads(line)["step"] <= since]
         self._path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")

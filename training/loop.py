@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor
 
 from training.checkpoint import (
@@ -26,7 +27,7 @@ from training.data import WtalData
 from training.distillation import Phase, phase_of
 from training.errors import TrainingError
 from training.localization_head import PseudoSegments
-from training.logs import Logs
+from training.logs import Logs, Means
 from training.model import Mllm4Wtal
 from training.optimizers import BRANCHES, build_optimizers, rate_factor, take_step
 from training.recipe import TrainRecipe
@@ -46,24 +47,21 @@ def fit(
     Ctrl-C writes a checkpoint and raises KeyboardInterrupt. Raises `TrainingError` before the first step if features,
     labels or texts do not suffice or the checkpoint is another recipe's, and at any step whose loss is not finite.
     """
-    trainer = Trainer(data, recipe, run=run)
-    if resume:
-        trainer.restore()
-    else:
-        remove_checkpoint(run)
-    with Logs(run, since=trainer.step, every=recipe.loop.log_every, tensorboard=recipe.loop.tensorboard) as logs:
-        logs.means = dict(trainer.means)
-        with _deferred_interrupt() as interrupted:
-            while trainer.step < recipe.loop.steps and not interrupted.is_set():
-                terms = trainer.advance()
-                logs.add(trainer.step, terms, rate_factor(trainer.step - 1, recipe.loop) * recipe.loop.lr)
-                trainer.means = logs.means
-                if progress is not None:
-                    progress(trainer.step, recipe.loop.steps, terms)
-                if trainer.step % recipe.loop.checkpoint_every == 0 and trainer.step < recipe.loop.steps:
-                    trainer.save()
-            folder = trainer.save()
-    if interrupted.is_set() and trainer.step < recipe.loop.steps:
+    trainer, loop = Trainer(data, recipe, run=run), recipe.loop
+    means = trainer.restore() if resume else remove_checkpoint(run)
+    with (
+        Logs(run, since=trainer.step, every=loop.log_every, tensorboard=loop.tensorboard, means=means) as logs,
+        _deferred_interrupt() as interrupted,
+    ):
+        while trainer.step < loop.steps and not interrupted.is_set():
+            terms = trainer.advance()
+            logs.add(trainer.step, terms, rate_factor(trainer.step - 1, loop) * loop.lr)
+            if progress is not None:
+                progress(trainer.step, loop.steps, terms)
+            if trainer.step % loop.checkpoint_every == 0 and trainer.step < loop.steps:
+                trainer.save(logs.means)
+        folder = trainer.save(logs.means)
+    if trainer.step < loop.steps:
         raise KeyboardInterrupt(f"stopped after step {trainer.step}; {folder} holds the state to resume from")
     return folder
 
@@ -78,6 +76,8 @@ class Trainer:
                 "texts: found none, expected the embeddings of the priors (KSM or CSR is on); run `make priors`"
             )
         data.store.preflight(data.video_ids)
+        # accelerate keeps its first choices for the life of the process; every run shall make its own
+        AcceleratorState._reset_state(reset_partial_state=True)
         self.accelerator = Accelerator(cpu=recipe.loop.device == "cpu", mixed_precision=recipe.loop.precision)
         if self.accelerator.num_processes > 1:
             raise TrainingError(
@@ -94,12 +94,11 @@ class Trainer:
         self.average = copy_for_teaching(self.model) if keeps_average else None
         self.pseudo: dict[str, PseudoSegments] | None = None
         self.step = 0
-        self.means: dict[str, tuple[float, int]] = {}
 
     def advance(self) -> dict[str, float]:
         """One optimizer step. Everything random in it depends on (seed, step) alone."""
-        recipe, step = self.recipe, self.step
-        if recipe.model.use_head and self.average is not None and is_due(step, recipe.teacher):
+        recipe, step, total = self.recipe, self.step, self.recipe.loop.steps
+        if recipe.model.use_head and self.average is not None and is_due(step, recipe.teacher, total_steps=total):
             size = recipe.teacher.batch_size
             self.pseudo = make_pseudo_segments(self.average, self.data, batch_size=size, device=self.device)
         torch.manual_seed(int(np.random.SeedSequence((recipe.seed, step)).generate_state(1, np.uint64)[0]))
@@ -108,7 +107,7 @@ class Trainer:
         pseudo = None if self.pseudo is None else pseudo_of_batch(self.pseudo, batch.video_ids, batch.scale)
         self.model.train()
         with self.accelerator.autocast():
-            terms = self.model(batch, phase=phase, step=step, total_steps=recipe.loop.steps, pseudo=pseudo)
+            terms = self.model(batch, phase=phase, step=step, total_steps=total, pseudo=pseudo)
         values = finite_values(terms, step)
         self.accelerator.backward(torch.stack(list(terms.values())).sum())
         active = [self.optimizers[name] for name in BRANCHES[phase]]
@@ -118,8 +117,8 @@ class Trainer:
         self.step += 1
         return values
 
-    def save(self) -> Path:
-        """Write the checkpoint, with the class queries that its weights give."""
+    def save(self, means: Means) -> Path:
+        """Write the checkpoint, with the class queries that its weights give. `means`: see `State`."""
         if self.model.ksm is not None:
             pool = self.data.query_pool().to(self.device)
             for model in (self.model, self.average):
@@ -127,7 +126,7 @@ class Trainer:
                     model.store_queries(pool)
         words = () if self.data.texts is None else self.data.texts.vocabulary.words
         grid, fingerprint = self.data.store.grid, self.data.fingerprint()
-        state = State(self.step, self.recipe, self.data.classes, words, grid, fingerprint, self.means)
+        state = State(self.step, self.recipe, self.data.classes, words, grid, fingerprint, means)
         return save_checkpoint(
             self.run,
             state,
@@ -137,11 +136,11 @@ class Trainer:
             pseudo=self.pseudo,
         )
 
-    def restore(self) -> None:
-        """Take up the state of the run's checkpoint, if it has one."""
+    def restore(self) -> Means | None:
+        """Take up the state of the run's checkpoint, if it has one, and return its `State.means`."""
         folder = find_checkpoint(self.run)
         if folder is None:
-            return
+            return None
         state = load_state(folder)
         refuse_other_recipe(folder, state, self.recipe, self.data.fingerprint())
         for model, name in ((self.model, "model.safetensors"), (self.average, "ema.safetensors")):
@@ -150,7 +149,8 @@ class Trainer:
         stored = load_training(folder)
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(stored["optimizers"][name])
-        self.pseudo, self.step, self.means = stored["pseudo"], state.step, dict(state.means)
+        self.pseudo, self.step = stored["pseudo"], state.step
+        return state.means
 
 
 def finite_values(terms: Mapping[str, Tensor], step: int) -> dict[str, float]:

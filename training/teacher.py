@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from cache.recipe import Recipe
@@ -20,10 +20,10 @@ class TeacherRecipe(Recipe):
 
     decay: float = Field(default=0.999, ge=0, lt=1)
     """Share of the old average that a step keeps; less in the first steps: min(decay, (1 + step) / (10 + step))."""
-    warmup: NonNegativeInt = 1500
-    """Steps before the first pseudo segments; the head's loss is off until then."""
-    refresh: PositiveInt = 500
-    """Steps from one set of pseudo segments to the next."""
+    warmup: float = Field(default=0.3, ge=0, lt=1)
+    """Share of loop.steps before the first pseudo segments; the head's loss is off until then."""
+    refresh: float = Field(default=0.1, gt=0, le=1)
+    """Share of loop.steps from one set of pseudo segments to the next."""
     batch_size: PositiveInt = 16
     """Whole videos at once when pseudo segments are made."""
 
@@ -41,9 +41,10 @@ def update_average(average: Mllm4Wtal, model: Mllm4Wtal, *, step: int, decay: fl
         kept.lerp_(new, 1 - keep)
 
 
-def is_due(step: int, recipe: TeacherRecipe) -> bool:
+def is_due(step: int, recipe: TeacherRecipe, *, total_steps: int) -> bool:
     """Whether new pseudo segments are made before `step`."""
-    return step >= recipe.warmup and (step - recipe.warmup) % recipe.refresh == 0
+    since = step - int(recipe.warmup * total_steps)
+    return since >= 0 and since % max(1, int(recipe.refresh * total_steps)) == 0
 
 
 @torch.no_grad()

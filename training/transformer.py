@@ -7,10 +7,11 @@ import math
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+
+from training.layers import Dropout
 
 Gating = Literal["outside", "inside"]
 
@@ -63,7 +64,10 @@ class Attention(nn.Module):
             bias = bias + (gate + 1e-10).log()[:, None, None, :]
         # a finite floor: a row without any source would otherwise be NaN
         bias = bias.masked_fill(hidden, torch.finfo(query.dtype).min)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        # written out: torch's fused kernels have no gradient for a bias, and its fallback is slower than this on a CPU
+        query = query * query.shape[-1] ** -0.5
+        weights = (query @ key.transpose(-1, -2) + bias).softmax(dim=-1)
+        mixed = weights @ value
         return self.out(rearrange(mixed, "b h q d -> b q (h d)"))
 
 
@@ -80,7 +84,7 @@ class Block(nn.Module):
         self.feed_forward = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,

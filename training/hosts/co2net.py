@@ -16,13 +16,13 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
-from pydantic import NonNegativeFloat, PositiveInt, field_validator
+from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator
 from torch import Tensor, nn
 
 from cache.recipe import Recipe
 from training.data import Targets
 from training.hosts.host import Host, HostOutput
-from training.layers import SnippetConv, average_pool
+from training.layers import Dropout, SnippetConv, average_pool
 from training.losses import guide_loss, mil_loss, mutual_loss, norm_loss, pair_loss, suppress
 
 SLOPE = 0.2
@@ -39,9 +39,9 @@ class Co2NetRecipe(Recipe):
     """Width of the fused embedding; as wide as both streams together when not given."""
     attention_width: PositiveInt | None = None
     """Hidden width of the attention heads; half of a stream when not given (512 on I3D)."""
-    attention_dropout: NonNegativeFloat = 0.5
+    attention_dropout: float = Field(default=0.5, ge=0, lt=1)
     """Dropout inside the consensus modules."""
-    dropout: NonNegativeFloat = 0.7
+    dropout: float = Field(default=0.7, ge=0, lt=1)
     """Dropout of the fused embedding and inside the classifier."""
     smoothing: PositiveInt = 1
     """Odd number of snippets over which T-CAM and attentions are averaged (13 in the ActivityNet variant; 1: off)."""
@@ -75,8 +75,8 @@ class ConsensusModule(nn.Module):
         self.attention = nn.ModuleList(
             [SnippetConv(main, hidden), SnippetConv(hidden, hidden), SnippetConv(hidden, 1, kernel=1)]
         )
-        self.dropout = nn.Dropout(recipe.attention_dropout)
-        self.logit_dropout = nn.Dropout(recipe.attention_dropout if recipe.official else 0.0)
+        self.dropout = Dropout(recipe.attention_dropout)
+        self.logit_dropout = Dropout(recipe.attention_dropout if recipe.official else 0.0)
 
     def forward(
         self, main: Float[Tensor, "b t m"], auxiliary: Float[Tensor, "b t a"], mask: Bool[Tensor, "b t"]
@@ -114,7 +114,7 @@ class Co2Net(Host):
         self.classifier = nn.ModuleList(
             [SnippetConv(self.width, self.width), SnippetConv(self.width, num_classes + 1, kernel=1)]
         )
-        self.dropout = nn.Dropout(recipe.dropout)
+        self.dropout = Dropout(recipe.dropout)
 
     def forward(self, features: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> HostOutput:
         """See `Host`; `streams` are the attentions of the first and the second stream."""

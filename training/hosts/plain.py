@@ -7,13 +7,13 @@ easy to see, and it runs fast on a CPU.
 from typing import Literal
 
 from jaxtyping import Bool, Float
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
 from cache.recipe import Recipe
 from training.data import Targets
 from training.hosts.host import Host, HostOutput
-from training.layers import SnippetConv
+from training.layers import Dropout, SnippetConv
 from training.losses import guide_loss, mil_loss, norm_loss, suppress
 
 
@@ -24,7 +24,7 @@ class PlainRecipe(Recipe):
     """Which host this is."""
     width: PositiveInt | None = None
     """Width of the embedding; as wide as the features when not given."""
-    dropout: NonNegativeFloat = 0.5
+    dropout: float = Field(default=0.5, ge=0, lt=1)
     """Dropout after each convolution of the embedding and before the classifier."""
     mil_ratio: PositiveInt = 7
     """The top t / mil_ratio snippets speak for a video (k = 7 in the CO2 family on THUMOS14)."""
@@ -45,7 +45,7 @@ class PlainHost(Host):
         self.attention_hidden = SnippetConv(self.width, max(1, self.width // 4))
         self.attention_logit = SnippetConv(max(1, self.width // 4), 1, kernel=1)
         self.classifier = SnippetConv(self.width, num_classes + 1)
-        self.dropout = nn.Dropout(recipe.dropout)
+        self.dropout = Dropout(recipe.dropout)
 
     def forward(self, features: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> HostOutput:
         """See `Host`."""
