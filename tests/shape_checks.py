@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from beartype import beartype
+from beartype import BeartypeConf, beartype
 from beartype.roar import BeartypeDecorHintPep673Exception
 
 F = TypeVar("F", bound=Callable)
+_check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float, as type checkers have it
 
 
 def checked(function: F) -> F:
@@ -16,6 +17,6 @@ def checked(function: F) -> F:
     decorates method by method.
     """
     try:
-        return beartype(function)
+        return _check(function)
     except BeartypeDecorHintPep673Exception:
         return function

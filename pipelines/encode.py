@@ -1,0 +1,55 @@
+"""Encode the videos of a dataset as two-stream snippet features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from pydantic import PositiveInt
+
+from cache.annotations import Dataset
+from cache.recipe import Recipe
+from pipelines.console import launch, progress, say, table
+from priors.encode import Encoder, FeaturesRecipe, encode, open_features, videos_of
+
+
+class FeaturesRun(Recipe):
+    """Which videos are encoded, and where to."""
+
+    dataset: Path
+    """Folder of the dataset: annotations.json, videos/."""
+    videos: Path | None = None
+    """Folder of the videos; videos/ in the dataset's folder, or where the annotations say, when not given."""
+    folder: Path | None = None
+    """Folder of the features; features/ in the dataset's folder when not given."""
+    subsets: tuple[str, ...] = ()
+    """Subsets to encode; all when none is named."""
+    workers: PositiveInt = 2
+    """Threads that decode and compute flow ahead."""
+    features: Annotated[FeaturesRecipe, tyro.conf.arg(name="")]
+    """Encoders and snippets."""
+
+
+def main(recipe: FeaturesRun) -> int:
+    """Encode what is missing; 1 if videos failed."""
+    dataset = Dataset.load(recipe.dataset / "annotations.json", videos=recipe.videos)
+    videos = videos_of(dataset, recipe.subsets)
+    encoders = {name: Encoder(stream) for name, stream in recipe.features.streams.items()}
+    store = open_features(recipe.folder or recipe.dataset / "features", recipe.features, encoders)
+    with progress("features") as report:
+        done = encode(videos, store, recipe.features, encoders, workers=recipe.workers, progress=report)
+    say(
+        f"{done.encoded} videos encoded ({done.snippets} snippets of {store.grid.width} numbers), "
+        f"{done.skipped} were there: {store.folder}"
+    )
+    if done.failed:
+        table("Failures: put these videos right and run the command again", ["video", "reason"], done.failed)
+    return 1 if done.failed else 0
+
+
+if __name__ == "__main__":
+    from pipelines import encode as command
+    from pipelines import presets
+
+    launch("encode", presets.choices(lambda preset: preset.features()), command.main)

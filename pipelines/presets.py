@@ -1,0 +1,130 @@
+"""Presets: for each, the recipe that every command starts from; options on the command line change single fields.
+
+The rooms are imported where a recipe is asked for, so that a command loads its own room alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from pipelines.ablate import AblateRun
+    from pipelines.compare import CompareRun
+    from pipelines.encode import FeaturesRun
+    from pipelines.evaluate import EvalRun
+    from pipelines.generate import PriorsRun
+    from pipelines.inspect_cache import InspectRun
+    from pipelines.train import TrainRun
+
+R = TypeVar("R")
+CHECKPOINTS = Path("pipelines/demo/checkpoints")
+
+
+class Preset:
+    """What a preset says for every command; the defaults of the recipes are those of THUMOS14."""
+
+    name: str
+
+    @property
+    def dataset(self) -> Path:
+        """Folder of the dataset."""
+        return Path("cache/data") / self.name
+
+    @property
+    def run(self) -> Path:
+        """Folder of the training run."""
+        return Path("runs") / self.name
+
+    def priors(self) -> PriorsRun:
+        """Of `make priors`."""
+        from pipelines.generate import PriorsRun
+
+        return PriorsRun(dataset=self.dataset)
+
+    def features(self) -> FeaturesRun:
+        """Of `make features`."""
+        from pipelines.encode import FeaturesRun
+        from priors.encode import EncoderRecipe, FeaturesRecipe
+
+        rgb = EncoderRecipe(model="MCG-NJU/videomae-base-finetuned-kinetics")
+        return FeaturesRun(dataset=self.dataset, features=FeaturesRecipe(streams={"rgb": rgb}))
+
+    def train(self) -> TrainRun:
+        """Of `make train`."""
+        from pipelines.train import TrainRun
+
+        return TrainRun(dataset=self.dataset, run=self.run)
+
+    def evaluate(self) -> EvalRun:
+        """Of `make eval`."""
+        from pipelines.evaluate import EvalRun
+
+        return EvalRun(run=self.run)
+
+    def ablate(self) -> AblateRun:
+        """Of `make table3`."""
+        from pipelines.ablate import AblateRun
+
+        table = Path("runs") / f"{self.name}-table3"
+        return AblateRun(
+            train=self.train().model_copy(update={"run": table}),
+            evaluate=self.evaluate().model_copy(update={"run": table}),
+        )
+
+    def compare(self) -> CompareRun:
+        """Of the table of two runs that `make demo` ends with."""
+        from pipelines.compare import CompareRun
+
+        return CompareRun(runs=(self.run.with_name(f"{self.name}-host"), self.run))
+
+    def inspect(self) -> InspectRun:
+        """Of `make inspect`."""
+        from pipelines.inspect_cache import InspectRun
+
+        return InspectRun(dataset=self.dataset)
+
+
+class Thumos14(Preset):
+    """THUMOS14, or any dataset of your own: I3D-like features, VideoLLaMA3, GloVe, the hosts' public settings."""
+
+    name = "thumos14"
+
+
+class Demo(Preset):
+    """The embedded world: rendered videos, tiny models, everything on a CPU in minutes. Its numbers are its own."""
+
+    name = "demo"
+
+    def features(self) -> FeaturesRun:
+        """Two tiny VideoMAE; snippets of 8 frames at the 16 frames a second of the world, so half a second each."""
+        from pipelines.encode import FeaturesRun
+        from priors.encode import EncoderRecipe, FeaturesRecipe
+
+        streams = {
+            "rgb": EncoderRecipe(model=str(CHECKPOINTS / "rgb_encoder")),
+            "flow": EncoderRecipe(model=str(CHECKPOINTS / "flow_encoder"), input="flow", flow_bound=6.0),
+        }
+        recipe = FeaturesRecipe(streams=streams, fps=16, snippet_frames=8, snippet_stride=8)
+        return FeaturesRun(dataset=self.dataset, features=recipe)
+
+
+class Smoke(Demo):
+    """The demo with a few videos and steps: shows that every stage runs, and nothing else."""
+
+    name = "smoke"
+
+    def train(self) -> TrainRun:
+        """A few steps."""
+        run = super().train()
+        loop = run.train.loop.model_copy(update={"steps": 40})
+        return run.model_copy(update={"train": run.train.model_copy(update={"loop": loop})})
+
+
+PRESETS: tuple[Preset, ...] = (Demo(), Smoke(), Thumos14())
+
+
+def choices(recipe_of: Callable[[Preset], R]) -> dict[str, tuple[str, R]]:
+    """One command's presets: name -> (what it is, the recipe)."""
+    return {preset.name: ((type(preset).__doc__ or "").strip(), recipe_of(preset)) for preset in PRESETS}

@@ -1,0 +1,149 @@
+"""The whole road of the embedded world, stage by stage: each stage is one of the other commands, run as a process.
+
+Stages that do not wait for each other run side by side, one thread each, so two cores are enough for all of it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cache.recipe import Recipe
+from pipelines.console import duration, launch, say, table
+
+_PATIENCE = 20.0
+"""Seconds that an interrupted command is given to write what is finished."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One command of a stage."""
+
+    label: str
+    arguments: tuple[str, ...]
+    """What follows `python -m`."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Commands that run side by side."""
+
+    name: str
+    tasks: tuple[Task, ...]
+
+
+class StageError(Exception):
+    """A command of a stage ended with an error; the message names it."""
+
+
+class RoadRun(Recipe):
+    """One walk down the whole road."""
+
+    preset: str
+    """Preset of every command."""
+    seed: int = 0
+    """Seed of both trainings."""
+
+
+def main(recipe: RoadRun) -> None:
+    """Run every stage; print how long each took, the mAP of host alone beside MLLM4WTAL, and where the report is."""
+    began = time.monotonic()
+    stages = road(recipe)
+    times = []
+    for number, stage in enumerate(stages, start=1):
+        say(f"\n== {number}/{len(stages)} {stage.name}")
+        start = time.monotonic()
+        run_stage(stage)
+        times.append((stage.name, duration(time.monotonic() - start)))
+    say("")
+    table("Time", ["stage", "took"], [*times, ("in all", duration(time.monotonic() - began))])
+    run_stage(Stage("comparison", (Task("compare", ("pipelines.compare", recipe.preset)),)))
+    say(f"Report: {Path('runs') / recipe.preset / 'report.html'}")
+
+
+def road(recipe: RoadRun) -> list[Stage]:
+    """The stages: videos; priors and features; host alone and MLLM4WTAL; their scores; the report."""
+
+    def task(label: str, command: str, *options: str) -> Task:
+        return Task(label, (f"pipelines.{command}", recipe.preset, *options))
+
+    host = ("--run", f"runs/{recipe.preset}-host")
+    parts = ("--model.no-use-ksm", "--model.no-use-csr", "--model.no-use-dpid", "--model.no-use-head")
+    seed = ("--seed", str(recipe.seed))
+    return [
+        Stage("videos", (task("videos", "demo.render"),)),
+        Stage("priors and features", (task("priors", "generate"), task("features", "encode"))),
+        Stage("training", (task("host alone", "train", *host, *parts, *seed), task("MLLM4WTAL", "train", *seed))),
+        Stage("evaluation", (task("host alone", "evaluate", *host), task("MLLM4WTAL", "evaluate"))),
+        Stage("report", (task("report", "report"),)),
+    ]
+
+
+def run_stage(stage: Stage) -> None:
+    """Run the stage's commands side by side; where there are several, each line of output begins with its label.
+
+    The first command that fails ends the others. Raises StageError naming it.
+    """
+    alone = len(stage.tasks) == 1
+    running = [_start(task, piped=not alone) for task in stage.tasks]
+    readers = [] if alone else [_pass_on(task, process) for task, process in zip(stage.tasks, running, strict=True)]
+    try:
+        while any(process.poll() is None for process in running):
+            if any(process.poll() for process in running):
+                break
+            time.sleep(0.05)
+    finally:
+        # After Ctrl-C the terminal has told the commands, too: they are writing what is finished.
+        _end(running, patience=_PATIENCE if sys.exc_info()[0] is KeyboardInterrupt else 0.0)
+        for reader in readers:
+            reader.join()
+    for task, process in zip(stage.tasks, running, strict=True):
+        if process.returncode not in (0, -signal.SIGTERM):
+            command = " ".join(("python -m", *task.arguments))
+            raise StageError(
+                f"{stage.name}: {task.label} ended with exit code {process.returncode}; its command: {command}"
+            )
+
+
+def _start(task: Task, *, piped: bool) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", *task.arguments]
+    pipe = subprocess.PIPE if piped else None
+    return subprocess.Popen(
+        command, env=environment, stdout=pipe, stderr=subprocess.STDOUT if piped else None, text=True
+    )
+
+
+def _pass_on(task: Task, process: subprocess.Popen[str]) -> threading.Thread:
+    def read() -> None:
+        assert process.stdout is not None
+        with process.stdout:
+            for line in process.stdout:
+                say(f"[{task.label}] {line.rstrip()}")
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    return reader
+
+
+def _end(running: Sequence[subprocess.Popen[str]], *, patience: float) -> None:
+    deadline = time.monotonic() + patience
+    for process in running:
+        try:
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            process.wait()
+
+
+if __name__ == "__main__":
+    from pipelines import presets, run_all
+
+    launch("run_all", presets.choices(lambda preset: run_all.RoadRun(preset=preset.name)), run_all.main)

@@ -1,0 +1,112 @@
+"""A trained model on whole videos: the curves that it draws over time, and the detections read off them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from cache.annotations import Dataset, VideoEntry
+from cache.atomic import atomic_path
+from cache.detections import Detection
+from cache.features import FeatureStore
+from training.checkpoint import FOLDER, Trained, find_checkpoint, load_trained
+from training.errors import TrainingError
+from training.localization_head import decode
+from training.localize import LocalizeRecipe, localize
+from training.proposals import Candidates
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What the model says over the snippets of one video."""
+
+    video_id: str
+    cas: Float[np.ndarray, "t c"]
+    """Fused T-CAM: class probabilities, without the background."""
+    attention: Float[np.ndarray, " t"]
+    """A_KSM: the host's attention."""
+    attention_csr: Float[np.ndarray, " t"] | None
+    """A_CSR, where the model has that branch; localization does not read it."""
+    video_scores: Float[np.ndarray, " c"]
+    """Probability of each class in the video."""
+
+
+def load_run(run: Path, dataset: Dataset, store: FeatureStore) -> Trained:
+    """The trained model of a run. Raises TrainingError if there is none, or it does not fit the dataset or features."""
+    folder = find_checkpoint(run)
+    if folder is None:
+        raise TrainingError(f"{run / FOLDER}: no such checkpoint; run `make train`")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    trained = load_trained(folder, device=device)
+    if trained.state.classes != dataset.classes:
+        raise TrainingError(
+            f"{folder}: was trained on the classes {list(trained.state.classes)}; "
+            f"found {list(dataset.classes)} in dataset {dataset.name}"
+        )
+    if trained.state.grid != store.grid:
+        raise TrainingError(
+            f"{store.folder}: found {store.grid!r}, expected {trained.state.grid!r} as in {folder}; "
+            "run `make train` on these features"
+        )
+    return trained
+
+
+def detect(
+    trained: Trained, store: FeatureStore, videos: Sequence[VideoEntry], *, recipe: LocalizeRecipe
+) -> Iterator[tuple[Curves, list[Detection]]]:
+    """Curves and detections (seconds) of each video, one video at a time at its full length.
+
+    Raises CacheError before the first if features are missing or damaged.
+    """
+    store.preflight(video.video_id for video in videos)
+    for video in videos:
+        curves, head = draw_curves(trained, video.video_id, store.load(video.video_id))
+        found = localize(
+            video.video_id,
+            recipe=recipe,
+            grid=store.grid,
+            classes=trained.state.classes,
+            duration=video.duration,
+            video_scores=curves.video_scores,
+            cas=curves.cas,
+            attention=curves.attention,
+            head=head,
+        )
+        yield curves, found
+
+
+@torch.inference_mode()
+def draw_curves(
+    trained: Trained, video_id: str, features: Float[np.ndarray, "t d"]
+) -> tuple[Curves, Candidates | None]:
+    """Run the model on one video; the head's candidates come along where it has a head."""
+    device = next(trained.model.parameters()).device
+    batch = torch.from_numpy(np.array(features, dtype=np.float32))[None].to(device)
+    mask = torch.ones(batch.shape[:2], dtype=torch.bool, device=device)
+    output = trained.model.localize_forward(batch, mask)
+    csr = trained.model.csr
+    curves = Curves(
+        video_id,
+        output.cas[0].double().cpu().numpy(),
+        output.attention[0].double().cpu().numpy(),
+        None if csr is None else csr.attention(batch, mask)[0].double().cpu().numpy(),
+        output.video_scores[0].double().cpu().numpy(),
+    )
+    return curves, None if output.head is None else decode(output.head, 0)
+
+
+def save_curves(path: Path, curves: Sequence[Curves]) -> None:
+    """Write the curves of several videos as one .npz: `<video_id>/<name>` for each of their arrays."""
+    arrays = {
+        f"{video.video_id}/{name}": np.asarray(value, np.float32)
+        for video in curves
+        for name, value in vars(video).items()
+        if name != "video_id" and value is not None
+    }
+    with atomic_path(path) as unfinished:
+        np.savez_compressed(unfinished, **arrays)
