@@ -12,7 +12,7 @@ from pydantic import PositiveInt
 from cache.recipe import Recipe
 from cache.schema import FinishReason
 from priors.frames import Frames
-from priors.model_files import DescriberError, is_folder, resolve_revision
+from priors.model_files import ModelError, is_folder, model_id, resolve_revision
 from priors.torchvision_cpu import make_torchvision_importable
 
 PixelBudget = Literal["frame", "video"]
@@ -87,13 +87,13 @@ class DescriberRecipe(Recipe):
 class HfDescriber:
     """A transformers model behind AutoProcessor and AutoModelForImageTextToText: greedy, left-padded, batched.
 
-    Raises DescriberError if the model cannot be found or loaded, or is no video chat model (no chat template, no video
+    Raises ModelError if the model cannot be found or loaded, or is no video chat model (no chat template, no video
     processor). Weights are read from safetensors only, and code of the model's repository never runs.
     """
 
     def __init__(self, recipe: DescriberRecipe) -> None:
         self.recipe = recipe
-        self.model_id = recipe.model
+        self.model_id = model_id(recipe.model)
         self.model_revision = resolve_revision(recipe.model, recipe.revision)
         self._processor, self._model = _load(recipe, self.model_revision)
         self._tokenizer = self._processor.tokenizer
@@ -176,7 +176,7 @@ class HfDescriber:
         family = self._model.config.model_type
         if family not in _PIXEL_BUDGETS:
             known = ", ".join(sorted(_PIXEL_BUDGETS))
-            raise DescriberError(f"describer.max_pixels: frames of {family} have a fixed size; it works for {known}")
+            raise ModelError(f"describer.max_pixels: frames of {family} have a fixed size; it works for {known}")
         longest = max_pixels * (frames if _PIXEL_BUDGETS[family] == "video" else 1)
         shortest = min(self._processor.video_processor.size["shortest_edge"], longest)
         return {"shortest_edge": shortest, "longest_edge": longest}
@@ -222,9 +222,9 @@ def _load(recipe: DescriberRecipe, revision: str) -> tuple[Any, Any]:
     try:
         processor = AutoProcessor.from_pretrained(recipe.model, trust_remote_code=False, **commit)
         if getattr(processor, "video_processor", None) is None:
-            raise DescriberError(f"describer.model: {recipe.model} takes no videos")
+            raise ModelError(f"describer.model: {recipe.model} takes no videos")
         if getattr(processor, "chat_template", None) is None:
-            raise DescriberError(
+            raise ModelError(
                 f"describer.model: {recipe.model} has no chat template, so a video and a question cannot be put to it; "
                 "choose a video chat model (VideoLLaMA3, Qwen2.5-VL, Qwen3-VL, LLaVA-OneVision, SmolVLM2, InternVL ...)"
             )
@@ -238,7 +238,7 @@ def _load(recipe: DescriberRecipe, revision: str) -> tuple[Any, Any]:
             **commit,
         )
     except (OSError, ValueError, ImportError, KeyError) as error:
-        raise DescriberError(f"describer.model: {recipe.model} cannot be loaded: {error}") from error
+        raise ModelError(f"describer.model: {recipe.model} cannot be loaded: {error}") from error
     return processor, model.eval()
 
 
