@@ -7,7 +7,14 @@ same Auto classes as the 2B and 7B models of the family.
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from pipelines.demo.captions import APPROACH_WORDS, CORE_WORDS, RECOVERY_WORDS, SCENE_WORDS, UNNAMED_PROMPTS
+from pipelines.demo.captions import (
+    APPROACH_WORDS,
+    CORE_WORDS,
+    RECOVERY_WORDS,
+    SCENE_WORDS,
+    UNNAMED_PROMPTS,
+    complete_caption,
+)
 from pipelines.demo.world import CLASSES, SCENES, Style
 from priors.prompts import render
 
@@ -38,8 +45,7 @@ def _corpus() -> Iterable[str]:
         yield from (f"The athlete {CORE_WORDS[label]} {where}." for where in SCENE_WORDS.values())
         for approach in APPROACH_WORDS:
             for recovery in RECOVERY_WORDS:
-                style = Style(approach, recovery)
-                yield f"The athlete first {APPROACH_WORDS[style.approach]}, then {CORE_WORDS[label]}, and finally {RECOVERY_WORDS[recovery]}."
+                yield complete_caption(label, Style(approach, recovery))
     yield from UNNAMED_PROMPTS.values()
     yield from ("user\n", "assistant\n", *SCENES)
     for tenths in range(1000):
@@ -87,7 +93,12 @@ def build_processor() -> "VideoLlama3Processor":
 
 def build_model(processor: "VideoLlama3Processor") -> "VideoLlama3ForConditionalGeneration":
     """The network with random weights: vision 96 wide x 3 layers, text 128 wide x 4 layers."""
-    from transformers import Qwen2Config, VideoLlama3Config, VideoLlama3ForConditionalGeneration, VideoLlama3VisionConfig
+    from transformers import (
+        Qwen2Config,
+        VideoLlama3Config,
+        VideoLlama3ForConditionalGeneration,
+        VideoLlama3VisionConfig,
+    )
 
     tokenizer = processor.tokenizer
     text = Qwen2Config(

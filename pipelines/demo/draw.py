@@ -38,6 +38,7 @@ class Looks:
 
     @classmethod
     def draw(cls, seed: int) -> "Looks":
+        """The looks that a seed gives."""
         rng = np.random.default_rng([seed, 3])
         spectators = tuple(
             (float(rng.uniform(0, SIDE)), float(rng.uniform(-9, 9)), float(rng.uniform(14, 20)))
@@ -65,7 +66,10 @@ def joints(pose: Pose) -> dict[str, Point]:
     pelvis = (0.0, 0.0)
     neck = _ahead(pelvis, 180 - pose.lean, TORSO)
     points = {"pelvis": pelvis, "neck": neck, "head": _ahead(pelvis, 180 - pose.lean, TORSO + 1.2 * HEAD)}
-    limbs = (("a", pose.arm_a, pose.elbow_a, pose.leg_a, pose.knee_a), ("b", pose.arm_b, pose.elbow_b, pose.leg_b, pose.knee_b))
+    limbs = (
+        ("a", pose.arm_a, pose.elbow_a, pose.leg_a, pose.knee_a),
+        ("b", pose.arm_b, pose.elbow_b, pose.leg_b, pose.knee_b),
+    )
     for side, arm, elbow, leg, knee in limbs:
         points[f"elbow_{side}"] = _ahead(neck, arm, UPPER_ARM)
         points[f"hand_{side}"] = _ahead(points[f"elbow_{side}"], arm + elbow, FOREARM)
@@ -108,7 +112,9 @@ def draw_figure(
     return place
 
 
-def _draw_gear(image: np.ndarray, beat: Beat, progress: float, place: dict[str, Point], height: float, facing: int) -> None:
+def _draw_gear(
+    image: np.ndarray, beat: Beat, progress: float, place: dict[str, Point], height: float, facing: int
+) -> None:
     """The things that belong to a core: barbell, ball, foil."""
     hand = place["hand_a"]
     if beat.motion == "BarbellLift":
@@ -127,7 +133,9 @@ def _draw_gear(image: np.ndarray, beat: Beat, progress: float, place: dict[str, 
 
 def _backdrop(shot: Shot, ground: float) -> UInt8[np.ndarray, "h w 3"]:
     """The still part of a scene."""
-    wall, floor, mark = (tuple(min(255, round(channel * shot.tint)) for channel in c) for c in SCENE_COLOURS[shot.scene])
+    wall, floor, mark = (
+        tuple(min(255, round(channel * shot.tint)) for channel in c) for c in SCENE_COLOURS[shot.scene]
+    )
     image = np.empty((SIDE + 16, SIDE + 16, 3), np.uint8)
     horizon = round(ground) - 10
     image[:horizon] = wall
@@ -156,7 +164,9 @@ def pose_at(script: Script, index: int, seconds: float) -> Pose:
     into = (seconds - beat.start) / BLEND_SECONDS
     if into < 1 and index:
         before = MOTIONS[script.beats[index - 1].motion](1.0, beat.start)
-        before = before._replace(**{a: getattr(before, a) % 360 for a in ("roll", "arm_a", "arm_b") if getattr(before, a) > 360})
+        before = before._replace(
+            **{a: getattr(before, a) % 360 for a in ("roll", "arm_a", "arm_b") if getattr(before, a) > 360}
+        )
         pose = before.blend(pose, max(into, 0.0))
     return pose
 
@@ -164,10 +174,10 @@ def pose_at(script: Script, index: int, seconds: float) -> Pose:
 def draw_frames(script: Script, times: np.ndarray) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """The video's pictures at ascending times in seconds, (SIDE, SIDE, 3) RGB each."""
     looks = Looks.draw(script.seed)
-    grain = np.random.default_rng(looks.noise).normal(0, 4, (8, SIDE, SIDE, 1)).astype(np.int16).repeat(3, axis=3)
+    grain = np.random.default_rng(looks.noise).normal(0, 2, (SIDE, SIDE, 1)).astype(np.int16).repeat(3, axis=2)
     beat_index = shot_index = 0
     backdrop: np.ndarray | None = None
-    for count, seconds in enumerate(times):
+    for seconds in times:
         while beat_index + 1 < len(script.beats) and seconds >= script.beats[beat_index].end:
             beat_index += 1
         while shot_index + 1 < len(script.shots) and seconds >= script.shots[shot_index].end:
@@ -189,7 +199,7 @@ def draw_frames(script: Script, times: np.ndarray) -> Iterator[UInt8[np.ndarray,
             x=x, ground=looks.ground - 2 - sway_y, height=looks.height, facing=facing, shirt=looks.shirt,
         )  # fmt: skip
         _draw_gear(image, beat, (seconds - beat.start) / (beat.end - beat.start), place, looks.height, facing)
-        yield cv2.add(image, grain[count % len(grain)], dtype=cv2.CV_8U)  # saturates
+        yield cv2.add(image, grain, dtype=cv2.CV_8U)  # saturates
 
 
 def _travel(beat: Beat, seconds: float) -> float:
@@ -205,7 +215,15 @@ def _draw_distractors(image: np.ndarray, looks: Looks, seconds: float) -> None:
     for start, speed, height in looks.spectators:
         x = (start + speed * seconds) % (SIDE + 20) - 10
         pose = MOTIONS["stroll"](0.0, seconds + start)
-        draw_figure(image, pose, x=x, ground=looks.ground - 12, height=height, facing=1 if speed > 0 else -1, shirt=(120, 110, 120))
+        draw_figure(
+            image,
+            pose,
+            x=x,
+            ground=looks.ground - 12,
+            height=height,
+            facing=1 if speed > 0 else -1,
+            shirt=(120, 110, 120),
+        )
     if looks.bird is not None:
         y, speed, start = looks.bird
         x = (start + speed * seconds) % 300 - 20

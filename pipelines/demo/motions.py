@@ -49,32 +49,40 @@ def _through(*poses: Pose) -> Motion:
 
 
 def stand(_progress: float, seconds: float) -> Pose:
+    """Standing still, swaying a little."""
     sway = 4 * sin(1.7 * seconds)
     return STAND._replace(lean=sway / 2, arm_a=8 + sway, arm_b=-8 + sway)
 
 
 def stroll(_progress: float, seconds: float) -> Pose:
+    """Slow steps."""
     swing = sin(2 * pi * 0.8 * seconds)
     return Pose(0, 0, 2, -18 * swing, 8, 18 * swing, 8, 20 * swing, 6, -20 * swing, 6)
 
 
 def stretch(_progress: float, seconds: float) -> Pose:
+    """Bending sideways, one arm up."""
     side = sin(1.3 * seconds)
     return Pose(0, 0, 22 * side, 165, 12, -30, 60, 9, 0, -9, 0)
 
 
 def run(_progress: float, seconds: float) -> Pose:
+    """Long strides, leaning forward."""
     swing = sin(2 * pi * 1.7 * seconds)
     bounce = 0.04 * abs(swing)
-    return Pose(bounce, 0, 18, -50 * swing, 85, 50 * swing, 85, 48 * swing, 45 - 30 * swing, -48 * swing, 45 + 30 * swing)
+    return Pose(
+        bounce, 0, 18, -50 * swing, 85, 50 * swing, 85, 48 * swing, 45 - 30 * swing, -48 * swing, 45 + 30 * swing
+    )
 
 
 def swing_arms(progress: float, _seconds: float) -> Pose:
+    """Both arms turning like the sails of a mill."""
     turn = 720 * progress
     return Pose(0, 0, 0, turn, 0, turn + 180, 0, 12, 0, -12, 0)
 
 
 def cartwheel(progress: float, _seconds: float) -> Pose:
+    """One and a half turns over the hands."""
     return Pose(0, 540 * progress, 0, 150, 0, -150, 0, 38, 0, -38, 0)
 
 
