@@ -70,6 +70,10 @@ class Trainer:
     """Everything that changes from step to step; `advance` takes one."""
 
     def __init__(self, data: WtalData, recipe: TrainRecipe, *, run: Path) -> None:
+        # copies with changed fields are not checked by pydantic
+        recipe = TrainRecipe.model_validate(recipe.model_dump())
+        if (data.recipe, data.seed) != (recipe.data, recipe.seed):
+            raise ValueError("data: made with another recipe or seed than the run's")
         self.data, self.recipe, self.run = data, recipe, run
         if recipe.model.needs_texts and data.texts is None:
             raise TrainingError(

@@ -84,7 +84,7 @@ class ConsensusModule(nn.Module):
         """Filtered main stream, and its attention in (0, 1)."""
         real = mask.unsqueeze(-1)
         average = (main * real).sum(1, keepdim=True) / real.sum(1, keepdim=True).clamp(min=1)
-        channel = self.dropout(F.leaky_relu(self.channel(average, mask), SLOPE))
+        channel = self.dropout(F.leaky_relu(self.channel(average, mask[:, :1]), SLOPE))
         local = self.dropout(F.leaky_relu(self.local(auxiliary, mask), SLOPE))
         filtered = (channel * local).sigmoid() * main
         first, second, last = self.attention
