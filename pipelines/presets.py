@@ -40,8 +40,9 @@ class Preset:
     def priors(self) -> PriorsRun:
         """Of `make priors`."""
         from pipelines.generate import PriorsRun
+        from priors.glove import GloveRecipe
 
-        return PriorsRun(dataset=self.dataset)
+        return PriorsRun(dataset=self.dataset, glove=GloveRecipe(path=Path("glove.6B.300d.txt")))
 
     def features(self) -> FeaturesRun:
         """Of `make features`."""
@@ -96,6 +97,15 @@ class Demo(Preset):
     """The embedded world: rendered videos, tiny models, everything on a CPU in minutes. Its numbers are its own."""
 
     name = "demo"
+
+    def priors(self) -> PriorsRun:
+        """A tiny VideoLLaMA3, and word vectors trained on the captions of the world."""
+        from pipelines.generate import PriorsRun
+        from priors.describer import DescriberRecipe
+        from priors.glove import GloveRecipe
+
+        describer = DescriberRecipe(model=str(CHECKPOINTS / "describer"), batch_size=16, device_map="cpu")
+        return PriorsRun(dataset=self.dataset, describer=describer, glove=GloveRecipe(path=CHECKPOINTS / "words.kv"))
 
     def features(self) -> FeaturesRun:
         """Two tiny VideoMAE; snippets of 8 frames at the 16 frames a second of the world, so half a second each."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from beartype import BeartypeConf, beartype
-from beartype.roar import BeartypeDecorHintPep673Exception
+from beartype.roar import BeartypeDecorHintPep673Exception, BeartypeDecorHintPep3119Exception
 
 F = TypeVar("F", bound=Callable)
 _check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float, as type checkers have it
@@ -13,10 +13,10 @@ _check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float,
 def checked(function: F) -> F:
     """`function` with its arguments and result checked against its signature.
 
-    Except where that says `Self`: beartype knows it only in classes that it decorates as a whole, and the hook
-    decorates method by method.
+    Except where that says `Self`, which beartype knows only in classes that it decorates as a whole (the hook decorates
+    method by method), or a Protocol, which cannot be checked at run time.
     """
     try:
         return _check(function)
-    except BeartypeDecorHintPep673Exception:
+    except (BeartypeDecorHintPep673Exception, BeartypeDecorHintPep3119Exception):
         return function

@@ -109,4 +109,4 @@ def save_curves(path: Path, curves: Sequence[Curves]) -> None:
         if name != "video_id" and value is not None
     }
     with atomic_path(path) as unfinished:
-        np.savez_compressed(unfinished, **arrays)
+        np.savez_compressed(unfinished, allow_pickle=False, **arrays)

@@ -1,0 +1,106 @@
+"""Every preset gives every command a recipe that is whole, readable back, and open to options."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tyro
+
+from cache.recipe import Recipe
+from pipelines import presets
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = {
+    "generate": lambda preset: preset.priors(),
+    "encode": lambda preset: preset.features(),
+    "train": lambda preset: preset.train(),
+    "evaluate": lambda preset: preset.evaluate(),
+    "ablate": lambda preset: preset.ablate(),
+    "compare": lambda preset: preset.compare(),
+    "inspect_cache": lambda preset: preset.inspect(),
+}
+
+
+def parse(command: str, *arguments: str) -> Recipe:
+    """What the command's parser makes of the arguments."""
+    return tyro.extras.overridable_config_cli(presets.choices(COMMANDS[command]), args=arguments)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("name", [preset.name for preset in presets.PRESETS])
+def test_recipes_are_whole_and_come_back_from_json(command, name, tmp_path):
+    """The preset alone is enough, and what a run writes down is what it ran with."""
+    recipe = parse(command, name)
+    recipe.save(tmp_path / "recipe.json")
+    assert type(recipe).load(tmp_path / "recipe.json") == recipe
+
+
+def test_presets_keep_their_data_and_runs_apart():
+    """No preset writes where another one does."""
+    for place in (lambda preset: preset.dataset, lambda preset: preset.run):
+        assert len({place(preset) for preset in presets.PRESETS}) == len(presets.PRESETS)
+
+
+def test_the_smoke_preset_walks_the_demo_s_road():
+    """What continuous integration runs is the demo but for place and length."""
+    demo, smoke = (parse("generate", name).model_dump() for name in ("demo", "smoke"))
+    assert demo | {"dataset": smoke["dataset"]} == smoke
+    demo, smoke = (parse("train", name).model_dump() for name in ("demo", "smoke"))
+    assert demo["train"]["model"] == smoke["train"]["model"]
+    assert demo["train"]["loop"]["steps"] > smoke["train"]["loop"]["steps"]
+
+
+def test_the_demo_asks_for_nothing_that_the_repository_lacks():
+    """Its models are folders of the repository, not names of a hub."""
+    priors, features = presets.Demo().priors(), presets.Demo().features()
+    for model in (priors.describer.model, *(stream.model for stream in features.features.streams.values())):
+        assert Path(model).parts[:3] == ("pipelines", "demo", "checkpoints")
+    assert priors.glove.path.parts[:3] == ("pipelines", "demo", "checkpoints")
+
+
+def test_options_change_single_fields():
+    """What is not named stays as the preset has it; sections of the training stand without a prefix."""
+    before = presets.Demo().train()
+    after = parse("train", "demo", "--loop.steps", "7", "--model.no-use-csr", "--data.priors", "class_name")
+    loop = before.train.loop.model_copy(update={"steps": 7})
+    model = before.train.model.model_copy(update={"use_csr": False})
+    data = before.train.data.model_copy(update={"priors": "class_name"})
+    expected = before.train.model_copy(update={"loop": loop, "model": model, "data": data})
+    assert after == before.model_copy(update={"train": expected})
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Python at the root."""
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_a_typo_is_answered_with_what_was_meant():
+    """Exit code 2, and the option that is nearest."""
+    done = run("-m", "pipelines.train", "demo", "--loop.stpes", "7")
+    assert done.returncode == 2
+    assert "--loop.steps" in done.stdout + done.stderr
+
+
+def test_help_says_what_a_field_is():
+    """Presets in the overview; each option with its docstring and default."""
+    assert "thumos14" in run("-m", "pipelines.generate", "--help").stdout
+    text = " ".join(run("-m", "pipelines.generate", "demo", "--help").stdout.split())
+    assert "--describer.model" in text
+    assert "Hub id or folder" in text
+
+
+def test_help_loads_no_transformers():
+    """Nobody waits seconds for a list of options."""
+    code = (
+        "import sys\n"
+        "sys.argv = ['generate', 'demo', '--help']\n"
+        "from pipelines import presets, console, generate\n"
+        "try: console.launch('generate', presets.choices(lambda preset: preset.priors()), generate.main)\n"
+        "except SystemExit: pass\n"
+        "print([name for name in ('transformers', 'gensim', 'torch') if name in sys.modules])"
+    )
+    done = run("-c", code)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
