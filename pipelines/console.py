@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import NoReturn, TypeVar
 
 import tyro
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -63,7 +64,7 @@ def say(message: str) -> None:
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table: the first column to the left, the others to the right. Cells are text, never markup."""
-    grid = Table(title=escape(title), title_justify="left", header_style="bold")
+    grid = Table(title=escape(title), title_justify="left", header_style="bold", box=SIMPLE_HEAD)
     for index, name in enumerate(header):
         grid.add_column(escape(name), justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
@@ -104,7 +105,7 @@ def _pace(bar: Progress, task: TaskID, unit: str) -> str:
     if not speed:
         return ""
     left = "" if state.finished or state.time_remaining is None else f", {duration(state.time_remaining)} left"
-    return f"{speed:.3g} {unit}/s{left}"
+    return f"{speed:{',.0f' if speed >= 100 else '.3g'}} {unit}/s{left}"
 
 
 def duration(seconds: float) -> str:

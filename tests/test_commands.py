@@ -1,12 +1,21 @@
 """How commands begin and end: exit codes, messages, progress, and stages that run side by side."""
 
+import re
 import time
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
+from cache.annotations import Dataset, VideoEntry
 from cache.schema import CacheError
-from pipelines import console, run_all
+from pipelines import console, generate, inspect_cache, run_all
+from priors import stage
+from priors.describer import CannedDescriber, DescriberRecipe
+from priors.frames import FramesRecipe
+from priors.glove import GloveRecipe
+from priors.recipe import DescriptionRecipe
 
 ROOT = Path(__file__).parents[1]
 
@@ -72,7 +81,7 @@ def test_durations_read_well(seconds, text):
     assert console.duration(seconds) == text
 
 
-def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **programs: str) -> run_all.Stage:
+def programs_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **programs: str) -> run_all.Stage:
     """A stage of small programs, found as modules of a folder of their own."""
     for name, text in programs.items():
         (tmp_path / f"{name}.py").write_text(text)
@@ -85,15 +94,73 @@ def test_commands_of_a_stage_run_side_by_side(tmp_path, monkeypatch, capsys):
     wait = "import time; from pathlib import Path\nPath({mine!r}).touch()\n"
     wait += "while not Path({other!r}).exists(): time.sleep(.01)\nprint('met')"
     one, two = str(tmp_path / "1"), str(tmp_path / "2")
-    both = stage(tmp_path, monkeypatch, first=wait.format(mine=one, other=two), second=wait.format(mine=two, other=one))
+    both = programs_of(
+        tmp_path, monkeypatch, first=wait.format(mine=one, other=two), second=wait.format(mine=two, other=one)
+    )
     run_all.run_stage(both)
     assert sorted(capsys.readouterr().out.splitlines()) == ["[first] met", "[second] met"]
 
 
 def test_a_failed_command_ends_its_stage(tmp_path, monkeypatch):
     """The other command is stopped, and the error names the one that failed with its exit code."""
-    both = stage(tmp_path, monkeypatch, bad="raise SystemExit(3)", long="import time; time.sleep(60)")
+    both = programs_of(tmp_path, monkeypatch, bad="raise SystemExit(3)", long="import time; time.sleep(60)")
     start = time.monotonic()
     with pytest.raises(run_all.StageError, match=r"bad ended with exit code 3; its command: python -m bad"):
         run_all.run_stage(both)
     assert time.monotonic() - start < 30
+
+
+def write_video(path: Path) -> None:
+    """One second of grey."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=8)
+        stream.width = stream.height = 32
+        stream.pix_fmt = "yuv420p"
+        for _ in range(8):
+            frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 128, np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+@pytest.fixture
+def priors_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> generate.PriorsRun:
+    """Two training videos, one of them damaged, a describer that says the same of all, and three word vectors."""
+    (tmp_path / "videos").mkdir()
+    write_video(tmp_path / "videos/good.mp4")
+    (tmp_path / "videos/bad.mp4").write_bytes(b"no video")
+    entries = [VideoEntry(name, "training", None, ("HighKick",), (), None) for name in ("good", "bad")]
+    Dataset("tiny", ("HighKick",), tuple(entries)).save(tmp_path / "annotations.json")
+    (tmp_path / "words.txt").write_text("high 1 0\nkick 0 1\nhe 1 1\n")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/model.safetensors").write_bytes(b"")
+    describer = DescriberRecipe(model=str(tmp_path / "model"))
+    made = DescriptionRecipe.of(describer, FramesRecipe())
+    canned = CannedDescriber(lambda _: "He kicks high.", model_id=made.model, model_revision=made.model_revision)
+    monkeypatch.setattr(stage, "HfDescriber", lambda _: canned)
+    return generate.PriorsRun(dataset=tmp_path, describer=describer, glove=GloveRecipe(path=tmp_path / "words.txt"))
+
+
+def test_priors_end_with_1_while_failures_remain(priors_run, capsys):
+    """The bad video stands in a table with its reason; once it is put right, the same command ends with 0."""
+    assert generate.main(priors_run) == 1
+    shown = capsys.readouterr().out
+    assert "priors 4/4" in shown
+    assert re.search(r"bad\W+HighKick\W+key", shown)
+    write_video(priors_run.dataset / "videos/bad.mp4")
+    assert generate.main(priors_run) == 0
+    shown = capsys.readouterr().out
+    assert "Failures" not in shown
+    assert re.search(r"there before\W+2\D", shown)
+
+
+def test_inspection_shows_coverage_failures_and_samples(priors_run, capsys):
+    """What `make inspect` prints of a cache with one failed video."""
+    generate.main(priors_run)
+    capsys.readouterr()
+    assert inspect_cache.main(inspect_cache.InspectRun(dataset=priors_run.dataset)) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"HighKick\W+1/2\W+1/2\W", shown)
+    assert re.search(r"bad\W+HighKick\W+complete", shown)
+    assert "key: He kicks high." in shown
+    with pytest.raises(CacheError, match="did you mean 'HighKick'"):
+        inspect_cache.main(inspect_cache.InspectRun(dataset=priors_run.dataset, action_class="Highkick"))
