@@ -22,7 +22,7 @@ from cache.store import PartStore, only_fingerprint
 from pipelines.console import launch, say
 from pipelines.evaluate import CURVES_FILE, DETECTIONS_FILE, METRICS_FILE, Metrics
 from pipelines.report_page import ReportContent, RunResult, Said, VideoView, report
-from pipelines.report_videos import cutoffs, judge, quality, spread
+from pipelines.report_videos import Judged, cutoffs, judge, quality, spread
 from pipelines.train import RECIPE_FILE, TrainRun
 from priors.frames import VideoError, sample_frames
 from training.logs import FILE as HISTORY_FILE
@@ -93,6 +93,8 @@ def _views(recipe: ReportRun, dataset: Dataset, store: FeatureStore, entries: Se
         if detection.score >= floors[detection.label]:
             drawn.setdefault(detection.video_id, []).append(detection)
     judged = {entry.video_id: judge(drawn.get(entry.video_id, []), entry.segments) for entry in entries}
+    if not any(entry.segments for entry in entries):
+        judged = {video: [Judged(item.detection, None, True) for item in items] for video, items in judged.items()}
     ranked = sorted(entries, key=lambda entry: -quality(judged[entry.video_id], entry.segments))
     views = []
     with np.load(recipe.run / CURVES_FILE, allow_pickle=False) as curves:

@@ -184,12 +184,17 @@ def _classes(content: ReportContent) -> str:
 def _videos(content: ReportContent) -> str:
     if not content.videos:
         return ""
+    scored = any(view.entry.segments for view in content.videos)
     keys = {"truth": "truth", "found": f"found, tIoU at least {RIGHT:g}", "wrong": "found, but wrong"}
+    keys = keys if scored else {"found": "found"}
     keys |= {"tcam": "T-CAM of the class", "ksm": "A_KSM, the host's attention", "csr": "A_CSR"}
-    note = (
-        "Evenly spaced from the best to the worst video of the subset. Of each class as many of its best detections "
-        "are drawn, over all videos, as it has true segments. Rest the pointer on a bar for its numbers."
-    )
+    note = "Evenly spaced over the subset. Of each class those detections are drawn that reach half of its best score. "
+    if scored:
+        note = (
+            "Evenly spaced from the best to the worst video of the subset. Of each class as many of its best "
+            "detections are drawn, over all videos, as it has true segments. "
+        )
+    note += "Rest the pointer on a bar for its numbers."
     cards = "".join(_card(view, content) for view in content.videos)
     return _section("Videos", f"<p>{note}</p>{_keys(keys)}{cards}")
 
@@ -206,6 +211,8 @@ def _card(view: VideoView, content: ReportContent) -> str:
     )
     right = sum(item.right for item in view.judged)
     counts = f"{right} of {len(view.entry.segments)} found, {len(view.judged) - right} wrong"
+    if all(item.tiou is None for item in view.judged) and not view.entry.segments:
+        counts = f"{len(view.judged)} found"
     problem = f'<p class="problem">No frames: {escape(view.problem)}</p>' if view.problem else ""
     return (
         f"<article><h3>{escape(view.entry.video_id)}<span>{view.duration:.1f} s · {counts}</span></h3>"
@@ -234,7 +241,8 @@ def _lanes(label: str, view: VideoView, grid: FeatureGrid) -> ClassLanes:
     for item in view.judged:
         d = item.detection
         if d.label == label:
-            title = f"{label}: {d.start:.1f} to {d.end:.1f} s, score {d.score:.3f}, tIoU {item.tiou:.2f}"
+            title = f"{label}: {d.start:.1f} to {d.end:.1f} s, score {d.score:.3f}"
+            title += "" if item.tiou is None else f", tIoU {item.tiou:.2f}"
             found.append(Bar(d.start, d.end, title, item.right))
     cas = view.cas.get(label)
     return ClassLanes(label, tuple(truth), tuple(found), None if cas is None else _curve("T-CAM", "tcam", cas, grid))

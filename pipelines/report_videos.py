@@ -23,7 +23,8 @@ class Judged:
     """A detection with its best temporal IoU in the video, and whether it found a truth of its own."""
 
     detection: Detection
-    tiou: float
+    tiou: float | None
+    """None where there is no truth to compare with; `right` then says nothing."""
     right: bool
 
 
@@ -31,12 +32,14 @@ def cutoffs(detections: Sequence[Detection], truth: Mapping[str, Sequence[Segmen
     """By class, the score of its n-th best detection over all videos, n being the number of its true segments.
 
     With as many detections as there are truths, precision equals recall: no class is drawn too generously. A class
-    without truth keeps none.
+    without truth keeps none; but without any truth at all, every class keeps what reaches half of its best score.
     """
     wanted = Counter(segment.label for segments in truth.values() for segment in segments)
     scores: dict[str, list[float]] = {}
     for detection in detections:
         scores.setdefault(detection.label, []).append(detection.score)
+    if not wanted:
+        return {label: max(found) / 2 for label, found in scores.items()}
     return {
         label: sorted(found, reverse=True)[min(wanted[label], len(found)) - 1] if wanted[label] else float("inf")
         for label, found in scores.items()
