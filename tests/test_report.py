@@ -19,6 +19,7 @@ from pipelines.report_charts import Bar, ClassLanes, Curve, class_bars, timeline
 from pipelines.report_page import ReportContent, RunResult, Said, VideoView, report
 from pipelines.report_videos import Judged, cutoffs, judge, quality, spread
 from pipelines.train import TrainRun
+from training.inference import Curves, save_curves
 from training.localize import LocalizeRecipe
 
 GRID = FeatureGrid(streams={"rgb": 4, "flow": 4}, fps=16.0, snippet_frames=8, snippet_stride=8)
@@ -202,12 +203,9 @@ def run(tmp_path: Path) -> Path:
     Dataset("tiny", ("Jump",), tuple(entries)).save(data / "annotations.json")
     FeatureStore.create(data / "features", GRID)
     write_detections(folder / "detections.json", [Detection("good", "Jump", 0.9, 1.1, 2.0)])
-    curves = {
-        f"{entry.video_id}/{name}": np.ones((8, 1)) if name == "cas" else np.ones(8)
-        for entry in entries
-        for name in ("cas", "attention")
-    }
-    np.savez(folder / "curves.npz", **curves)
+    ones = np.ones(8)
+    curves = [Curves(entry.video_id, np.ones((8, 1)), ones, None, ones[:1]) for entry in entries]
+    save_curves(folder / "curves.npz", curves)
     (folder / "metrics.jsonl").write_text(json.dumps({"step": 10, "lr": 1e-3, "seconds": 1.0, "host.mil": 0.7}) + "\n")
     TrainRun(dataset=data, run=folder).save(folder / "recipe.json")
     metrics(videos=3, classes=("Jump",), ap=((0.8, 0.5),)).save(folder / "metrics.json")
