@@ -1,0 +1,68 @@
+"""Detections in and out of ActivityNet's results JSON."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cache.detections import Detection, read_detections, write_detections
+from cache.schema import CacheError
+
+PUBLISHED = Path(__file__).parents[2] / "shared" / "data" / "autoloc" / "thumos14_detections.json"
+FOUND = [
+    Detection("a", "Dive", 0.25, 1.0, 2.5),
+    Detection("b", "Swim", 0.5, 0.0, 9.0),
+    Detection("a", "Swim", 0.75, 3, 4),
+]
+
+
+def test_detections_survive_json(tmp_path):
+    """The same detections, best first within a video, in the official layout."""
+    path = tmp_path / "detections.json"
+    write_detections(path, FOUND, external_data={"used": True})
+    assert read_detections(path) == [FOUND[2], FOUND[0], FOUND[1]]
+    document = json.loads(path.read_text())
+    assert document["external_data"] == {"used": True}
+    assert document["results"]["b"] == [{"label": "Swim", "score": 0.5, "segment": [0.0, 9.0]}]
+
+
+def test_nothing_found_is_a_valid_file(tmp_path):
+    """A model that finds nothing still has results."""
+    write_detections(tmp_path / "none.json", [])
+    assert read_detections(tmp_path / "none.json") == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        "{",
+        "[]",
+        "{}",
+        '{"results": {"a": [{"label": "x", "score": 1}]}}',
+        '{"results": {"a": [{"label": "x", "score": 1, "segment": [1]}]}}',
+        '{"results": {"a": [{"label": "x", "score": NaN, "segment": [1, 2]}]}}',
+        '{"results": {"a": [{"label": "x", "score": "high", "segment": [1, 2]}]}}',
+        '{"results": {"a": "x"}}',
+    ],
+)
+def test_damage_names_the_file(tmp_path, content):
+    """Whatever is wrong, the message says in which file."""
+    path = tmp_path / "detections.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(CacheError, match=r"detections\.json"):
+        read_detections(path)
+
+
+def test_numbers_must_be_finite(tmp_path):
+    """A NaN score would sort anywhere."""
+    with pytest.raises(CacheError, match="finite"):
+        write_detections(tmp_path / "a.json", [Detection("a", "x", float("nan"), 0, 1)])
+    assert not (tmp_path / "a.json").exists()
+
+
+@pytest.mark.skipif(not PUBLISHED.is_file(), reason="published detections are not here")
+def test_published_detections_load():
+    """A file that another project wrote."""
+    assert len(read_detections(PUBLISHED)) == 20763

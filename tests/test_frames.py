@@ -1,0 +1,206 @@
+"""Decoding: the frame that a player shows at a time, whatever the container, and a clear reason for every bad file."""
+
+import bisect
+import random
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from videos import SIDE, cut, read, write_sound, write_video
+
+from priors.frames import VideoError, sample_frames, stream_frames
+
+REAL = Path(__file__).parents[2] / "shared" / "data" / "videos"
+
+
+def _expected(times: list[float], wanted: list[float]) -> list[int]:
+    """A plain re-statement: the last frame shown at or before each time, else the first."""
+    return [max(0, bisect.bisect_right(times, time + 1e-3) - 1) for time in wanted]
+
+
+def _midpoints(duration: float, count: int) -> list[float]:
+    return [(index + 0.5) * duration / count for index in range(count)]
+
+
+def _stream(path: Path, **options) -> list[int]:
+    return [read(picture) for frames in stream_frames(path, size=None, **options) for picture in frames.rgb]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("bframes.mp4", "libx264", {"bf": "3"}),
+        ("open_gop.mp4", "libx264", {"x264-params": "open-gop=1:keyint=12:bframes=3"}),
+        ("plain.mkv", "libx264", {}),
+        ("stream.ts", "libx264", {"g": "30"}),
+        ("old.avi", "mpeg4", {"bf": "2"}),
+    ],
+)
+def test_a_constant_rate_gives_the_frame_of_each_time(tmp_path, name, codec, options):
+    """Samples and stream must name the right frames in every container, with true timestamps."""
+    path = write_video(tmp_path / name, 250, codec=codec, options=options)
+    frames = sample_frames(path, count=7)
+    assert frames.duration == pytest.approx(10, abs=0.05)
+    expected = _expected([k / 25 for k in range(250)], _midpoints(10, 7))
+    assert [read(picture) for picture in frames.rgb] == expected
+    assert frames.seconds == pytest.approx(np.array(expected) / 25, abs=1e-3)
+    assert (frames.width, frames.height, frames.partial) == (SIDE, SIDE, False)
+    assert _stream(path, fps=25, chunk=64) == list(range(250))
+
+
+@pytest.mark.parametrize("name", ["vfr.mp4", "vfr.mkv"])
+def test_a_variable_rate_follows_the_timestamps(tmp_path, name):
+    """Frames 1/60 to 1/5 s apart: index arithmetic would be far off."""
+    rng = random.Random(3)
+    times = [0.0]
+    for _ in range(199):
+        times.append(round(times[-1] + rng.uniform(1 / 60, 1 / 5), 3))
+    path = write_video(tmp_path / name, len(times), times=times, options={"g": "24"})
+    frames = sample_frames(path, count=9)
+    expected = _expected(times, _midpoints(frames.duration, 9))
+    assert [read(picture) for picture in frames.rgb] == expected
+    assert frames.seconds == pytest.approx([times[index] for index in expected], abs=2e-3)
+    grid = [k / 10 for k in range(int(times[-1] * 10))]
+    assert _stream(path, fps=10)[: len(grid)] == _expected(times, grid)
+
+
+@pytest.mark.parametrize("keyframes", ["20", "1000"])
+def test_seeking_and_decoding_on_agree(tmp_path, keyframes):
+    """Few samples of a long video seek, many decode on: the same times give the same frames."""
+    path = write_video(tmp_path / "long.mp4", 500, fps=10, options={"g": keyframes, "bf": "2"})
+    few, many = sample_frames(path, count=5), sample_frames(path, count=45)
+    assert [read(picture) for picture in few.rgb] == [50, 150, 250, 350, 450]
+    assert np.array_equal(few.rgb, many.rgb[4::9])
+    assert np.array_equal(few.seconds, many.seconds[4::9])
+
+
+@pytest.mark.parametrize(("fps", "repeat"), [(5, 0.5), (10, 1), (20, 2)])
+def test_the_stream_is_a_constant_rate_grid(tmp_path, fps, repeat):
+    """Half the rate drops every other frame, twice the rate shows each twice; `seconds` are the grid's."""
+    path = write_video(tmp_path / "a.mp4", 40, fps=10)
+    chunks = list(stream_frames(path, fps=fps, size=(32, 48), chunk=7))
+    assert all(frames.rgb.shape[1:] == (32, 48, 3) for frames in chunks)
+    assert all(len(frames.rgb) <= 7 for frames in chunks)
+    numbers = [read(picture) for frames in chunks for picture in frames.rgb]
+    assert numbers == [int(k / repeat) for k in range(int(40 * repeat))]
+    assert np.concatenate([frames.seconds for frames in chunks]) == pytest.approx(np.arange(len(numbers)) / fps)
+
+
+def test_the_clock_is_the_container_s(tmp_path):
+    """Pictures that begin one second after the sound: a player shows the first of them at 1 s."""
+    path = write_video(tmp_path / "late.mkv", 20, times=[1 + k / 10 for k in range(20)], sound=3.0)
+    frames = sample_frames(path, count=3)
+    assert frames.seconds[0] == pytest.approx(1.0, abs=2e-3)
+    assert read(frames.rgb[0]) == 0
+    assert _stream(path, fps=10)[:12] == [0] * 11 + [1]
+
+
+def test_frames_stand_upright(tmp_path):
+    """A display rotation turns the picture as a player does, and swaps the sides."""
+    lying = sample_frames(write_video(tmp_path / "lying.mp4", 300), count=2)
+    turned = sample_frames(write_video(tmp_path / "turned.mp4", 300, rotation=90), count=2)
+    assert np.array_equal(turned.rgb, np.rot90(lying.rgb, axes=(1, 2)))
+    assert not np.array_equal(turned.rgb, lying.rgb)
+
+
+def test_frames_are_scaled_down_never_up(tmp_path):
+    """`max_side` bounds the longer side; the size of the source is still told."""
+    path = write_video(tmp_path / "a.mp4", 20)
+    small, same = sample_frames(path, count=2, max_side=48), sample_frames(path, count=2, max_side=500)
+    assert small.rgb.shape == (2, 48, 48, 3)
+    assert same.rgb.shape == (2, SIDE, SIDE, 3)
+    assert (small.width, small.height) == (SIDE, SIDE)
+    assert read(small.rgb[1]) == read(same.rgb[1]) == 15
+
+
+def test_a_short_clip_repeats_its_frames(tmp_path):
+    """The number of samples is fixed, whatever the length."""
+    assert [read(p) for p in sample_frames(write_video(tmp_path / "one.mp4", 1), count=4).rgb] == [0, 0, 0, 0]
+    assert [read(p) for p in sample_frames(write_video(tmp_path / "two.mp4", 2), count=4).rgb] == [0, 0, 1, 1]
+
+
+def _bad_files(folder: Path) -> dict[str, tuple[Path, str]]:
+    front = {"movflags": "faststart"}
+    whole_mp4 = write_video(folder / "a.mp4", 400, fps=10, container=front)
+    whole_mkv = write_video(folder / "a.mkv", 400, fps=10)
+    unindexed = write_video(folder / "b.mp4", 50)
+    (folder / "empty.mp4").write_bytes(b"")
+    (folder / "text.mp4").write_text("no video at all\n" * 50)
+    (folder / "list.mp4").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nhttp://localhost/a.ts\n")
+    damaged = bytearray(whole_mp4.read_bytes())
+    for position in range(len(damaged) // 3, len(damaged), 40):
+        damaged[position] ^= 0xFF
+    (folder / "damaged.mp4").write_bytes(damaged)
+    return {
+        "missing": (folder / "nowhere.mp4", "no such file"),
+        "empty": (folder / "empty.mp4", r"empty file \(0 bytes\)"),
+        "text": (folder / "text.mp4", "not a readable video"),
+        "playlist": (folder / "list.mp4", "not a readable video"),
+        "sound only": (write_sound(folder / "sound.mp4"), "no video stream"),
+        "no index": (cut(unindexed, 0.5), "not a readable video"),
+        "damaged": (folder / "damaged.mp4", "corrupt|truncated"),
+        "half mp4": (cut(whole_mp4, 0.6), r"truncated: decoded \d+\.\d s of 40\.0 s"),
+        "half mkv": (cut(whole_mkv, 0.5), r"truncated: decoded \d+\.\d s of 40\.0 s"),
+    }
+
+
+def test_every_bad_file_has_its_reason(tmp_path):
+    """Both readers raise VideoError with the path and what is wrong, and nothing else."""
+    for name, (path, why) in _bad_files(tmp_path).items():
+        with pytest.raises(VideoError, match=why) as sampled:
+            sample_frames(path, count=8)
+        assert sampled.value.path == path, name
+        with pytest.raises(VideoError, match=why):
+            list(stream_frames(path, fps=10, size=None))
+
+
+def test_one_sample_is_enough_to_notice_a_truncation(tmp_path):
+    """The end is looked at even where no sample lies there."""
+    whole = write_video(tmp_path / "a.mkv", 400, fps=10)
+    with pytest.raises(VideoError, match="truncated"):
+        sample_frames(cut(whole, 0.7), count=1)
+
+
+def test_the_stream_gives_what_it_has_before_it_complains(tmp_path):
+    """Chunks come while the file is read: bounded memory, and the end is only known at the end."""
+    chunks = stream_frames(cut(write_video(tmp_path / "a.mkv", 400, fps=10), 0.5), fps=10, size=None, chunk=16)
+    assert [read(picture) for picture in next(chunks).rgb] == list(range(16))
+    with pytest.raises(VideoError, match="truncated"):
+        list(chunks)
+
+
+def test_a_little_missing_at_the_end_is_partial(tmp_path):
+    """Less than a tenth missing is usable, and said."""
+    whole = write_video(tmp_path / "a.mkv", 400, fps=10)
+    frames = sample_frames(cut(whole, 0.96), count=4)
+    assert frames.partial
+    assert [read(picture) for picture in frames.rgb] == [50, 150, 250, 350]
+    assert [frames.partial for frames in stream_frames(whole, fps=10, size=None)][-1] is False
+
+
+def _decoded_in_order(path: Path) -> tuple[list[float], list[np.ndarray]]:
+    """A plain re-statement: decode everything, upright, with times from the start of the container."""
+    times, pictures = [], []
+    with av.open(str(path)) as file:
+        for frame in file.decode(video=0):
+            assert frame.pts is not None
+            assert frame.time_base is not None
+            assert file.start_time is not None
+            times.append(float(frame.pts * frame.time_base - Fraction(file.start_time, 1_000_000)))
+            pictures.append(np.rot90(frame.to_ndarray(format="rgb24", width=96, height=64), frame.rotation // 90))
+    return times, pictures
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="real videos are not here")
+def test_a_real_clip_agrees_with_decoding_everything():
+    """A real codec, 29.97 frames a second, and sound that begins before the pictures."""
+    path = REAL / "applauding.mp4"
+    times, pictures = _decoded_in_order(path)
+    frames = sample_frames(path, count=6)
+    expected = [max(0, bisect.bisect_right(times, t + 2e-5) - 1) for t in _midpoints(frames.duration, 6)]
+    assert frames.seconds == pytest.approx([times[index] for index in expected], abs=1e-5)
+    streamed = list(stream_frames(path, fps=2, size=(64, 96)))
+    shown = [max(0, bisect.bisect_right(times, k / 2 + 2e-5) - 1) for k in range(len(streamed[0].rgb))]
+    assert np.array_equal(streamed[0].rgb, np.stack([pictures[index] for index in shown]))

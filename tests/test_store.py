@@ -1,0 +1,319 @@
+"""The store of parts: nothing half written, nothing lost, the last row of a key wins, one run at a time."""
+
+import dataclasses
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from rows import Made, described, failed
+
+import cache.atomic
+import cache.store
+from cache.atomic import atomic_path, remove_unfinished
+from cache.schema import (
+    DESCRIPTION_KEY,
+    DESCRIPTIONS,
+    TOKENS,
+    VOCABULARY_KEY,
+    CacheError,
+    TokenRow,
+    VocabularyRow,
+    vocabulary_schema,
+)
+from cache.store import PartStore, only_fingerprint
+
+
+@pytest.fixture
+def store(tmp_path) -> PartStore:
+    """An empty store of descriptions."""
+    return PartStore.create(tmp_path, Made(), DESCRIPTIONS, key=DESCRIPTION_KEY)
+
+
+def test_rows_come_back_as_they_went_in(store):
+    """Every column of every row, in the schema's types, sorted by key."""
+    rows = [described("b"), described("a", kind="complete", text="ü, “quoted”"), failed("a")]
+    store.append(rows)
+    table = store.table()
+    assert table.schema.equals(DESCRIPTIONS)
+    expected = [dataclasses.asdict(row) for row in (rows[1], rows[2], rows[0])]
+    for row in expected:
+        row["frame_seconds"] = list(row["frame_seconds"])
+    assert table.to_pylist() == expected
+
+
+def test_the_last_row_of_a_key_wins_by_time(store):
+    """Against a plain dictionary, over many overlapping parts."""
+    rng = random.Random(0)
+    truth = {}
+    for part in range(12):
+        keys = rng.sample("abcdefgh", 4)
+        rows = [described(key, text=f"part {part}") if rng.random() < 0.6 else failed(key) for key in keys]
+        store.append(rows)
+        truth.update({row.video_id: row for row in rows})
+    found = {row["video_id"]: row["description"] for row in store.table(["video_id", "description"]).to_pylist()}
+    assert found == {key: row.description for key, row in truth.items()}
+    assert store.done() == {(key, "Dive", "key") for key, row in truth.items() if row.status == "ok"}
+
+
+def test_done_means_an_ok_row(store):
+    """A failed row is not done; a later ok row makes it so; and the reverse."""
+    store.append([failed("a"), described("b")])
+    assert store.done() == {("b", "Dive", "key")}
+    store.append([described("a"), failed("b")])
+    assert store.done() == {("a", "Dive", "key")}
+
+
+def test_the_order_of_parts_survives_a_clock_set_back(store, monkeypatch):
+    """The newer part stays the newer one, even if the clock says otherwise."""
+    store.append([described("a", text="old")])
+    monkeypatch.setattr(cache.store.time, "time_ns", lambda: 1_000)
+    store.append([described("a", text="new")])
+    assert store.table(["description"]).to_pylist() == [{"description": "new"}]
+
+
+def test_parts_are_made_for_their_readers(store):
+    """256-row groups, zstd, sorted by key, and the recipe and version in the metadata."""
+    rows = [described(f"v{number:04}") for number in range(600)]
+    random.Random(1).shuffle(rows)
+    part = pq.ParquetFile(store.append(rows))
+    assert [part.metadata.row_group(group).num_rows for group in range(part.num_row_groups)] == [256, 256, 88]
+    assert part.metadata.row_group(0).column(0).compression == "ZSTD"
+    assert part.read(columns=["video_id"])["video_id"].to_pylist() == sorted(row.video_id for row in rows)
+    metadata = part.schema_arrow.metadata
+    assert json.loads(metadata[b"recipe"]) == {"version": 1}
+    assert metadata[b"fingerprint"].decode() == store.home.name == Made().fingerprint()
+    assert metadata[b"schema_version"] == b"1"
+
+
+@dataclass(frozen=True)
+class _Odd:
+    token_id: int
+    wrod: str
+    vector: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Fits:
+    token_id: int | None
+    word: object
+    vector: np.ndarray
+
+
+_VECTOR = np.ones(3, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ([_Odd(1, "a", _VECTOR)], "word"),
+        ([_Fits(None, "a", _VECTOR)], "column token_id: holds a null"),
+        ([_Fits(1, 5, _VECTOR)], "column word"),
+        ([_Fits(1, "a", np.ones(4, np.float32))], "column vector"),
+        ([_Fits(1, "a", np.ones(3, np.float64))], "column vector"),
+        ([_Fits(2**40, "a", _VECTOR)], "column token_id"),
+        ([_Fits(1, "a", _VECTOR), _Fits(1, "b", _VECTOR)], "twice"),
+        ([], "at least one row"),
+    ],
+)
+def test_a_row_that_does_not_fit_is_refused_before_anything_is_written(tmp_path, rows, told):
+    """Unknown columns, nulls, wrong types and widths, double keys."""
+    store = PartStore.create(tmp_path, Made(), vocabulary_schema(3), key=VOCABULARY_KEY)
+    before = sorted(store.folder.iterdir())
+    with pytest.raises(CacheError, match=told):
+        store.append(rows)
+    assert sorted(store.folder.iterdir()) == before
+    store.append([VocabularyRow(token_id=1, word="a", vector=_VECTOR)])
+    assert store.table().to_pylist() == [{"token_id": 1, "word": "a", "vector": [1.0, 1.0, 1.0]}]
+
+
+def test_a_null_inside_a_list_is_refused(tmp_path):
+    """A list of tokens holds tokens only."""
+    store = PartStore.create(tmp_path, Made(), TOKENS, key=DESCRIPTION_KEY)
+    row = TokenRow(
+        video_id="a",
+        action_class="Dive",
+        kind="key",
+        description_sha256="00",
+        tokens=("a", "b"),
+        token_ids=(1, 2),
+        known=(True, True),
+        is_action_word=(False, False),
+    )
+    object.__setattr__(row, "tokens", ("a", None))
+    with pytest.raises(CacheError, match="column tokens: a list in it holds a null"):
+        store.append([row])
+
+
+def test_rows_must_make_sense():
+    """An ok row without text, and a failed one without a reason, are refused when they are made."""
+    with pytest.raises(CacheError, match="ok row"):
+        dataclasses.replace(described("a"), description=None)
+    with pytest.raises(CacheError, match="failed row"):
+        dataclasses.replace(failed("a"), error=None)
+    row = described("a")
+    object.__setattr__(row, "kind", "short")
+    with pytest.raises(CacheError, match="no known pair"):
+        row.__post_init__()
+    with pytest.raises(CacheError, match="differ in length"):
+        TokenRow(
+            video_id="a",
+            action_class="Dive",
+            kind="key",
+            description_sha256="00",
+            tokens=("a",),
+            token_ids=(),
+            known=(True,),
+            is_action_word=(True,),
+        )
+
+
+def test_unfinished_files_are_not_read_and_go_with_their_writer(store):
+    """A dot-file is no part; a dead writer's is deleted at the next start, a living one's is not."""
+    store.append([described("a")])
+    (store.folder / ".unfinished-dead-part-0.parquet").write_bytes(b"half")
+    with atomic_path(store.folder / "part-9.txt") as living:
+        living.write_text("half")
+        again = PartStore.create(store.home.parent, Made(), DESCRIPTIONS, key=DESCRIPTION_KEY)
+        assert again.done() == {("a", "Dive", "key")}
+        assert not (store.folder / ".unfinished-dead-part-0.parquet").exists()
+        assert living.exists()
+    assert (store.folder / "part-9.txt").read_text() == "half"
+
+
+def test_an_atomic_file_is_whole_or_not_there(tmp_path):
+    """An error in between leaves the old file, and nothing else."""
+    path = tmp_path / "a.json"
+    path.write_text("old")
+
+    def write() -> None:
+        with atomic_path(path) as unfinished:
+            unfinished.write_text("new")
+            raise RuntimeError("in between")
+
+    with pytest.raises(RuntimeError, match="in between"):
+        write()
+    assert [(found.name, found.read_text()) for found in tmp_path.iterdir()] == [("a.json", "old")]
+    assert remove_unfinished(tmp_path) == []
+
+
+def test_an_atomic_file_is_synced_before_it_is_renamed(tmp_path, monkeypatch):
+    """Otherwise a power cut could leave a whole name on half a file."""
+    order = []
+    monkeypatch.setattr(cache.atomic, "_sync", lambda path: order.append(path.name.startswith(".")))
+    replace = os.replace
+    monkeypatch.setattr(cache.atomic.os, "replace", lambda *paths: (order.append("rename"), replace(*paths)))
+    with atomic_path(tmp_path / "a") as unfinished:
+        unfinished.write_text("x")
+    assert order == [True, "rename", False]
+
+
+@pytest.mark.parametrize("damage", [b"", b"PAR1 no parquet", None])
+def test_an_unreadable_part_is_named(store, damage):
+    """Empty, garbled or truncated: the message names the file and what mends it."""
+    part = store.append([described("a")])
+    part.write_bytes(part.read_bytes()[:-20] if damage is None else damage)
+    for read in (store.table, store.done):
+        with pytest.raises(CacheError, match=f"{part.name}.*move it away"):
+            read()
+    with pytest.raises(CacheError, match=part.name):
+        PartStore.open(store.home, DESCRIPTIONS, key=DESCRIPTION_KEY)
+
+
+def test_another_recipe_is_refused(store):
+    """A folder whose recipe.json was changed names the field, what was found and expected."""
+    (store.home / "recipe.json").write_text('{"version": 2}')
+    with pytest.raises(CacheError, match="field 'version' is 2, expected 1"):
+        PartStore.create(store.home.parent, Made(), DESCRIPTIONS, key=DESCRIPTION_KEY)
+
+
+def test_parts_of_another_version_recipe_or_table_are_refused(store, monkeypatch):
+    """Each is named, with what was found and expected."""
+    part = store.append([described("a")])
+    monkeypatch.setattr(cache.store, "SCHEMA_VERSION", 2)
+    with pytest.raises(CacheError, match="schema_version: found 1, expected 2"):
+        PartStore.create(store.home.parent, Made(), DESCRIPTIONS, key=DESCRIPTION_KEY)
+    monkeypatch.undo()
+    with pytest.raises(CacheError, match="columns are not those of this table"):
+        PartStore.open(store.home, TOKENS, key=DESCRIPTION_KEY)
+    other = PartStore.create(store.home.parent, Made(version=2), DESCRIPTIONS, key=DESCRIPTION_KEY)
+    part.rename(other.folder / part.name)
+    with pytest.raises(CacheError, match="fingerprint: found"):
+        PartStore.open(other.home, DESCRIPTIONS, key=DESCRIPTION_KEY)
+
+
+def test_opening_nothing_names_the_command(tmp_path):
+    """The reader is told what makes the table."""
+    with pytest.raises(CacheError, match="make priors"):
+        PartStore.open(tmp_path / "nowhere", DESCRIPTIONS, key=DESCRIPTION_KEY)
+
+
+def test_a_second_run_is_told_who_holds_the_store(store):
+    """Host, pid and start; and the lock is free again afterwards."""
+    again = PartStore.create(store.home.parent, Made(), DESCRIPTIONS, key=DESCRIPTION_KEY)
+    with store.lock(), pytest.raises(CacheError, match=rf"host .+, pid {os.getpid()}, started 20"), again.lock():
+        pass
+    with again.lock():
+        pass
+
+
+def _python(code: str, *arguments: str) -> subprocess.Popen:
+    root = str(Path(__file__).parents[1])
+    command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
+    path = os.pathsep.join([root, str(Path(root) / "tests")])
+    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True)
+
+
+_OPEN = """
+    import sys, time
+    from pathlib import Path
+    from rows import Made, described
+    from cache.schema import DESCRIPTIONS, DESCRIPTION_KEY
+    from cache.store import PartStore
+    store = PartStore.create(Path(sys.argv[1]), Made(), DESCRIPTIONS, key=DESCRIPTION_KEY)
+"""
+
+
+def test_a_killed_run_leaves_no_lock(store):
+    """The lock is the process's, so SIGKILL frees it."""
+    code = _OPEN + "    with store.lock():\n        print('held', flush=True)\n        time.sleep(60)\n"
+    with _python(code, str(store.home.parent)) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "held\n"
+        with pytest.raises(CacheError, match=f"pid {child.pid}"), store.lock():
+            pass
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        with store.lock():
+            pass
+
+
+def test_several_writers_share_a_folder(store):
+    """Parts of two processes that append at once are all there."""
+    code = _OPEN + "    for n in range(15):\n        store.append([described(f'{sys.argv[2]}{n}')])\n"
+    children = [_python(code, str(store.home.parent), name) for name in "xy"]
+    for child in children:
+        with child:
+            assert child.wait() == 0
+    assert store.done() == {(f"{name}{n}", "Dive", "key") for name in "xy" for n in range(15)}
+
+
+def test_the_only_fingerprint_is_chosen_and_several_are_not(tmp_path):
+    """None: the command that makes one. Several: each with its recipe, and the option that chooses."""
+    with pytest.raises(CacheError, match="run `make priors`"):
+        only_fingerprint(tmp_path, made_by="make priors")
+    first = PartStore.create(tmp_path, Made(), DESCRIPTIONS, key=DESCRIPTION_KEY)
+    assert only_fingerprint(tmp_path, made_by="make priors") == first.home
+    second = PartStore.create(tmp_path, Made(version=2), DESCRIPTIONS, key=DESCRIPTION_KEY)
+    with pytest.raises(CacheError) as error:
+        only_fingerprint(tmp_path, made_by="make priors", chosen_by="--descriptions")
+    told = str(error.value)
+    assert all(part in told for part in (first.home.name, second.home.name, "version 1", "version 2", "--descriptions"))
