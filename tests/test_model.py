@@ -1,0 +1,195 @@
+"""The whole model: its switches, what inference needs, and the fused T-CAM."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from toy_data import CLASSES, STREAMS, tiny_recipe, toy_dataset, toy_store, toy_texts
+
+from training.data import WtalData
+from training.errors import TrainingError
+from training.hosts.co2net import Co2NetRecipe
+from training.hosts.plain import PlainRecipe
+from training.layers import Dropout
+from training.localization_head import PseudoSegments, head_loss
+from training.model import Mllm4Wtal
+from training.teacher import (
+    TeacherRecipe,
+    copy_for_teaching,
+    is_due,
+    make_pseudo_segments,
+    pseudo_of_batch,
+    update_average,
+)
+
+HOSTS = {
+    "plain": PlainRecipe(width=8, dropout=0.0),
+    "co2net": Co2NetRecipe(width=8, dropout=0.0, attention_dropout=0.0),
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> WtalData:
+    """The toy data."""
+    dataset = toy_dataset()
+    store = toy_store(tmp_path_factory.mktemp("features"), dataset)
+    return WtalData(dataset, store, toy_texts(dataset), recipe=tiny_recipe().data, seed=0)
+
+
+def build(data: WtalData, **model: object) -> Mllm4Wtal:
+    """The tiny model."""
+    torch.manual_seed(0)
+    assert data.texts is not None
+    vectors = torch.from_numpy(data.texts.vocabulary.vectors)
+    return Mllm4Wtal(tiny_recipe(**model).model, streams=STREAMS, num_classes=3, word_vectors=vectors)
+
+
+def some_pseudo(count: int) -> list[PseudoSegments]:
+    """One segment a video."""
+    one = PseudoSegments(torch.tensor([2.0]), torch.tensor([6.0]), torch.tensor([0]), torch.tensor([1.0]))
+    return [one] * count
+
+
+@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize(("ksm", "csr", "head", "dpid"), list(itertools.product((False, True), repeat=4)))
+def test_every_switch(data: WtalData, host: str, ksm: bool, csr: bool, head: bool, dpid: bool):
+    """Each combination has the terms of its parts and no others, and every parameter that it has is trained."""
+    model = build(data, host=HOSTS[host], use_ksm=ksm, use_csr=csr, use_head=head, use_dpid=dpid)
+    for module in model.modules():
+        if isinstance(module, Dropout):
+            module.rate = 0.0
+    batch = data.batch(0)
+    terms = model(batch, phase="joint", step=0, total_steps=1, pseudo=some_pseudo(len(batch.video_ids)))
+    parts = {name.split(".")[0] for name in terms}
+    expected = {"host"} | ({"ksm"} if ksm else set()) | ({"csr"} if csr else set()) | ({"head"} if head else set())
+    assert parts == expected | ({"dpid"} if csr and dpid else set())
+    torch.stack(list(terms.values())).sum().backward()
+    assert not [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert (model.word_vectors is None) == (not (ksm or csr))
+
+
+def test_equal_seeds_give_equal_hosts(data: WtalData):
+    """Whatever is plugged on, so that the arms of an ablation start from the same host."""
+    full, bare = build(data), build(data, use_ksm=False, use_csr=False, use_head=False)
+    for first, second in zip(full.host.parameters(), bare.host.parameters(), strict=True):
+        assert torch.equal(first, second)
+
+
+def test_head_loss_enters_with_its_weight(data: WtalData):
+    """mu 1 times L_loc, and nothing while there are no pseudo segments."""
+    batch = data.batch(0)
+    model = build(data, head_weight=3.0).eval()
+    pseudo = some_pseudo(len(batch.video_ids))
+    terms = model(batch, phase="match", step=0, total_steps=1, pseudo=pseudo)
+    assert model.head is not None
+    output = model.head(model.host(batch.features, batch.targets.mask).embedding, batch.targets.mask)
+    expected = head_loss(output, pseudo, batch.targets.labels, recipe=model.recipe.head)
+    for name, value in expected.items():
+        assert terms[f"head.{name}"].item() == pytest.approx(3 * value.item(), rel=1e-5)
+    assert not [name for name in model(batch, phase="match", step=0, total_steps=1) if name.startswith("head")]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_padding_does_not_change_localization(data: WtalData, host: str):
+    """A video has the same T-CAM, attention, scores and head output alone and among longer ones."""
+    model = build(data, host=HOSTS[host]).eval()
+    model.store_queries(data.query_pool())
+    features, mask = data.full(range(4))
+    together = model.localize_forward(features, mask)
+    for row in range(4):
+        count = int(mask[row].sum())
+        alone = model.localize_forward(features[row : row + 1, :count], mask[row : row + 1, :count])
+        assert torch.allclose(together.cas[row, :count], alone.cas[0], atol=1e-5)
+        assert torch.allclose(together.attention[row, :count], alone.attention[0], atol=1e-5)
+        assert torch.allclose(together.video_scores[row], alone.video_scores[0], atol=1e-5)
+        assert together.head is not None
+        assert alone.head is not None
+        real = together.head.mask[row]
+        assert torch.allclose(together.head.logits[row, real], alone.head.logits[0, alone.head.mask[0]], atol=1e-5)
+
+
+def test_inference_needs_no_text(data: WtalData):
+    """Without CSR, text tower and word vectors the outputs are the same: stored queries stand for the texts."""
+    model = build(data).eval()
+    model.store_queries(data.query_pool())
+    features, mask = data.full(range(3))
+    expected = model.localize_forward(features, mask)
+    assert model.ksm is not None
+    model.csr, model.word_vectors = None, None
+    model.ksm.blocks = torch.nn.ModuleList()
+    del model.ksm.start, model.ksm.context, model.ksm.project
+    found = model.localize_forward(features, mask)
+    assert torch.equal(found.cas, expected.cas)
+    assert torch.equal(found.video_scores, expected.video_scores)
+
+
+def test_fused_t_cam_restated(data: WtalData):
+    """(1 - share) softmax(S) + share softmax(M), background left out; video scores from the suppressed scores."""
+    model = build(data, fusion=0.25).eval()
+    model.store_queries(data.query_pool())
+    assert model.ksm is not None
+    features, mask = data.full([0])
+    output = model.host(features, mask)
+    matching = model.ksm.match(output.embedding, model.ksm.class_queries)
+    result = model.localize_forward(features, mask)
+    expected = 0.75 * output.cas.softmax(-1) + 0.25 * matching.softmax(-1)
+    assert torch.allclose(result.cas, expected[..., : len(CLASSES)], atol=1e-6)
+    count, scores = max(1, features.shape[1] // 7), []
+    for values in (model.host.suppressed(output), output.attention[..., None] * matching):
+        top = np.sort(values[0].detach().numpy(), axis=0)[::-1][:count].mean(0)
+        scores.append(np.exp(top) / np.exp(top).sum())
+    assert np.allclose(result.video_scores[0].detach(), (0.75 * scores[0] + 0.25 * scores[1])[:-1], atol=1e-5)
+
+
+def test_branches_need_word_vectors():
+    """The message says which parts need them and what makes them."""
+    with pytest.raises(TrainingError, match=r"KSM and CSR.*make priors"):
+        Mllm4Wtal(tiny_recipe().model, streams=STREAMS, num_classes=3)
+
+
+def test_average_follows_the_weights(data: WtalData):
+    """Each step keeps min(decay, (1 + step) / (10 + step)) of the average; gradients never reach it."""
+    model = build(data)
+    average = copy_for_teaching(model)
+    with torch.no_grad():
+        for p in model.parameters():
+            p += 1.0
+    before = [p.clone() for p in average.parameters()]
+    update_average(average, model, step=0, decay=0.999)
+    for old, new in zip(before, average.parameters(), strict=True):
+        assert torch.allclose(new, old + 0.9, atol=1e-5)
+        assert not new.requires_grad
+    update_average(average, model, step=10**6, decay=0.5)
+    for old, new in zip(before, average.parameters(), strict=True):
+        assert torch.allclose(new, old + 0.95, atol=1e-5)
+
+
+def test_when_pseudo_segments_are_made():
+    """From the end of the warm-up on, at shares of the run."""
+    recipe = TeacherRecipe(warmup=0.3, refresh=0.2)
+    assert [step for step in range(20) if is_due(step, recipe, total_steps=20)] == [6, 10, 14, 18]
+
+
+def test_pseudo_segments_of_whole_videos(data: WtalData):
+    """Every training video has some entry, of its own classes, within its length; batches of any size agree."""
+    model = build(data)
+    teacher = copy_for_teaching(model)
+    device = torch.device("cpu")
+    found = make_pseudo_segments(teacher, data, batch_size=4, device=device)
+    single = make_pseudo_segments(teacher, data, batch_size=1, device=device)
+    assert found.keys() == set(data.video_ids)
+    assert any(len(video.start) for video in found.values())
+    for row, (video_id, length) in enumerate(zip(data.video_ids, data.lengths(), strict=True)):
+        own = found[video_id]
+        assert (own.start >= 0).all()
+        assert (own.end <= length).all()
+        assert set(own.label.tolist()) <= set(data.labels[row].nonzero()[0].tolist())
+        assert torch.allclose(own.start, single[video_id].start, atol=1e-3)
+
+
+def test_pseudo_segments_scale_with_their_batch():
+    """A video that was resampled to half its length has its segments at half their places."""
+    pseudo = {"v": PseudoSegments(torch.tensor([4.0]), torch.tensor([8.0]), torch.tensor([1]), torch.tensor([0.5]))}
+    (found,) = pseudo_of_batch(pseudo, ("v",), torch.tensor([0.5]))
+    assert (found.start.item(), found.end.item(), found.label.item(), found.weight.item()) == (2, 4, 1, 0.5)
