@@ -49,7 +49,7 @@ demo-smoke: $(STAMP)  ## the same road, shorter: fewer videos and steps, for con
 	@HF_HUB_OFFLINE=1 $(PY) -m pipelines.run_all smoke $(ARGS)
 
 videos: $(STAMP)  ## render the demo's videos and annotations (done once)
-	@$(PY) -m pipelines.demo.render
+	@$(PY) -m pipelines.demo.render $(PRESET)
 
 priors: $(STAMP) $(VIDEOS)  ## describe the training videos with the MLLM and look up the word vectors
 	@$(PY) -m pipelines.generate $(PRESET) $(ARGS)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipelines.evaluate import EvalRun
     from pipelines.generate import PriorsRun
     from pipelines.inspect_cache import InspectRun
+    from pipelines.report import ReportRun
     from pipelines.train import TrainRun
 
 R = TypeVar("R")
@@ -63,6 +64,12 @@ class Preset:
         from pipelines.evaluate import EvalRun
 
         return EvalRun(run=self.run)
+
+    def report(self) -> ReportRun:
+        """Of `make report`."""
+        from pipelines.report import ReportRun
+
+        return ReportRun(run=self.run)
 
     def ablate(self) -> AblateRun:
         """Of `make table3`."""

@@ -82,7 +82,7 @@ def road(recipe: RoadRun) -> list[Stage]:
         Stage("priors and features", (task("priors", "generate"), task("features", "encode"))),
         Stage("training", (task("host alone", "train", *host, *parts, *seed), task("MLLM4WTAL", "train", *seed))),
         Stage("evaluation", (task("host alone", "evaluate", *host), task("MLLM4WTAL", "evaluate"))),
-        Stage("report", (task("report", "report"),)),
+        Stage("report", (task("report", "report", "--compare", f"runs/{recipe.preset}-host"),)),
     ]
 
 

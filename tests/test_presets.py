@@ -16,6 +16,7 @@ COMMANDS = {
     "encode": lambda preset: preset.features(),
     "train": lambda preset: preset.train(),
     "evaluate": lambda preset: preset.evaluate(),
+    "report": lambda preset: preset.report(),
     "ablate": lambda preset: preset.ablate(),
     "compare": lambda preset: preset.compare(),
     "inspect_cache": lambda preset: preset.inspect(),

@@ -1,0 +1,153 @@
+"""What the README tells people to type works, and the files that it lists are the files that there are."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cache.annotations import Dataset
+from cache.embeddings import TOKENS_TABLE, VOCABULARY_TABLE
+from cache.recipe import Recipe
+from cache.schema import (
+    DESCRIPTION_KEY,
+    DESCRIPTIONS,
+    KINDS,
+    TOKENS,
+    VOCABULARY_KEY,
+    Description,
+    TokenRow,
+    VocabularyRow,
+    vocabulary_schema,
+)
+from cache.store import PartStore
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text()
+
+
+class MadeBy(Recipe):
+    """Stands for the recipe of a priors stage."""
+
+    model: str = "canned"
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of one language, without indentation that a list gave them."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```$", README, re.M | re.S)
+    return [re.sub(rf"^{indent}", "", text, flags=re.M) for indent, text in found]
+
+
+@pytest.fixture
+def small_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A root with one described video at cache/data/demo; the working directory of the test."""
+    data = tmp_path / "cache/data/demo"
+    store = PartStore.create(data / "descriptions", MadeBy(), DESCRIPTIONS, key=DESCRIPTION_KEY)
+    store.append([describe(kind) for kind in KINDS])
+    words = TokenRow(
+        video_id="v", action_class="HighKick", kind="key", description_sha256="0", tokens=("kick",), token_ids=(7,),
+        known=(True,), is_action_word=(True,),
+    )  # fmt: skip
+    embeddings = data / "embeddings"
+    PartStore.create(embeddings, MadeBy(), TOKENS, key=DESCRIPTION_KEY, table=TOKENS_TABLE).append([words])
+    vocabulary = PartStore.create(
+        embeddings, MadeBy(), vocabulary_schema(2), key=VOCABULARY_KEY, table=VOCABULARY_TABLE
+    )
+    vocabulary.append([VocabularyRow(token_id=7, word="kick", vector=np.ones(2, np.float32))])
+    monkeypatch.chdir(tmp_path)
+    return data
+
+
+def describe(kind: str) -> Description:
+    """An ok row."""
+    return Description(
+        video_id="v", action_class="HighKick", kind=kind, prompt="?", description=f"He kicks ({kind}).", status="ok",  # pyright: ignore[reportArgumentType]
+        error=None, model_id="canned", model_revision="0", generation="{}", frame_seconds=(0.5,), duration=1.0,
+        video_bytes=1, video_stamp="0", prompt_tokens=1, new_tokens=1, finish_reason="eos",
+        created_at=datetime.now(UTC),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_one_liners_read_the_cache(code, small_cache):
+    """DuckDB and pandas run as printed, in a folder that has the caches where the README says."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path.cwd(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "HighKick" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("row", "columns"),
+    [("descriptions/", DESCRIPTIONS.names), ("tokens/", TOKENS.names), ("vocabulary/", vocabulary_schema(1).names)],
+)
+def test_columns_are_those_of_the_schemas(row, columns):
+    """The table of columns names them all, in their order."""
+    (cells,) = re.findall(rf"^\| `[^`]*{row}[^`]*` \| (.*) \|$", README, re.M)
+    assert [re.split(r"[ (]", name)[0] for name in re.sub(r"\([^)]*\)", "", cells).split(", ")] == columns
+
+
+def test_the_example_of_annotations_is_read(tmp_path):
+    """The JSON under "Your own data" is a dataset with two subsets."""
+    (example,) = blocks("json")
+    path = tmp_path / "annotations.json"
+    path.write_text(json.dumps(json.loads(example)))
+    dataset = Dataset.load(path)
+    assert dataset.classes == ("Diving",)
+    assert dataset.split("training")[0].path == tmp_path / "videos/swim_01.mp4"
+    assert dataset.split("testing")[0].segments[0].end == 9.8
+
+
+def test_targets_that_are_named_exist():
+    """Every `make x` of the text is a target of the Makefile."""
+    targets = set(re.findall(r"^([a-z0-9-]+):(?!=)", MAKEFILE, re.M))
+    code = [*re.findall(r"`([^`]+)`", README), *re.findall(r"^    (make .*)$", README, re.M)]
+    named = {words[1] for words in map(str.split, code) if words[:1] == ["make"] and len(words) > 1}
+    assert named
+    assert named <= targets
+
+
+def make_lines() -> list[str]:
+    """Commands of the text that pass options on."""
+    return re.findall(r'`(make [a-z0-9]+ PRESET=[^`]*ARGS="[^`]*")`', README)
+
+
+@pytest.mark.parametrize("line", make_lines())
+def test_options_that_are_named_exist(line):
+    """Make passes them to the command, whose own parser takes them (asked for its help behind them)."""
+    words = shlex.split(line.replace('"$', ' --help"$'))
+    words[-1] += " --help"
+    done = subprocess.run([*words, "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=True)
+    command = shlex.split(done.stdout.splitlines()[-1])
+    module = command[command.index("-m") + 1 :]
+    shown = subprocess.run([sys.executable, "-m", *module], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stderr
+
+
+def listed() -> list[str]:
+    """Paths of the file tree, folders ending in a slash."""
+    tree = README.partition("## Files\n")[2].partition("```\n")[2].partition("```")[0]
+    folders: list[str] = []
+    paths = []
+    for line in tree.splitlines():
+        depth, name = (len(line) - len(line.lstrip())) // 2, line.split()[0]
+        folders = folders[:depth]
+        paths.append("".join([*folders, name]))
+        folders.append(name)
+    return paths
+
+
+def test_the_file_tree_is_the_tree():
+    """Every module of the rooms and every file at the root stands in the README, and nothing else does."""
+    rooms = [path for room in ("cache", "priors", "training", "pipelines") for path in (ROOT / room).rglob("*")]
+    files = [path for path in rooms if path.suffix in {".py", ".txt"} and not {"data", "checkpoints"} & {*path.parts}]
+    there = {path.relative_to(ROOT).as_posix() for path in files if path.name != "__init__.py"}
+    names = listed()
+    assert len(names) == len(set(names))
+    assert {name for name in names if "/" in name and name.endswith((".py", ".txt"))} == there
+    assert all((ROOT / name).exists() for name in names)
