@@ -15,6 +15,7 @@ from training.localization_head import HeadRecipe
 from training.model import ModelRecipe
 from training.optimizers import LoopRecipe
 from training.recipe import TrainRecipe
+from training.teacher import TeacherRecipe
 
 CLASSES = ("HighKick", "LongJump", "PushUp")
 STREAMS = {"rgb": 6, "flow": 4}
@@ -79,5 +80,6 @@ def tiny_recipe(**model: object) -> TrainRecipe:
     return TrainRecipe(
         data=DataRecipe(num_snippets=16, num_pairs=1, singles=2),
         model=ModelRecipe.model_validate(parts | model),
+        teacher=TeacherRecipe(refresh=0.5),
         loop=LoopRecipe(steps=8, host_lr=1e-2, lr=1e-2, log_every=2, checkpoint_every=100, tensorboard=False),
     )
