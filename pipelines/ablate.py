@@ -10,8 +10,9 @@ import csv
 import io
 import multiprocessing
 import os
+from collections import deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,12 +136,17 @@ def run_cells(missing: Sequence[Cell], workers: int) -> None:
         return
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers are started anew and read it
     pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    waiting, running = deque(missing), {}
     try:
-        jobs = {pool.submit(run_cell, cell): cell for cell in missing}
         with progress("table", unit="runs") as report:
-            for done, job in enumerate(as_completed(jobs), start=1):
-                say(f"{jobs[job].name}: average mAP {100 * job.result():.1f}")
-                report(done, len(missing))
+            while waiting or running:
+                # No more than can run: after Ctrl-C the pool would still begin what it holds.
+                while waiting and len(running) < workers:
+                    cell = waiting.popleft()
+                    running[pool.submit(run_cell, cell)] = cell
+                for job in wait(running, return_when=FIRST_COMPLETED).done:
+                    say(f"{running.pop(job).name}: average mAP {100 * job.result():.1f}")
+                report(len(missing) - len(waiting) - len(running), len(missing))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
