@@ -72,6 +72,9 @@ def test_points(length: int) -> None:
         assert points.tolist() == [k + 0.5 for k in range(0, length, stride)]
     assert (output.offsets >= 0).all()
     assert output.mask.all()
+    # of the same feature, a level of twice the stride reads twice the distance
+    same = output.offsets / output.strides[:, None]
+    torch.testing.assert_close(same, same[:, :1].expand_as(same))
 
 
 def test_levels_do_not_leak() -> None:
@@ -197,7 +200,7 @@ def test_pooled_mil_by_hand() -> None:
 def test_loss_puts_the_terms_together() -> None:
     """Focal over real points without the ignored, DIoU on positives by weight, both per positive point; own weights."""
     torch.manual_seed(0)
-    recipe = SMALL.model_copy(update={"diou_weight": 2.0, "mil_weight": 0.5})
+    recipe = SMALL.model_copy(update={"diou_weight": 2.0, "mil_weight": 0.5, "prior": 0.4})
     head = LocalizationHead(3, 2, recipe)
     labels = torch.tensor([[1.0, 1.0], [0.0, 1.0]])
     pseudo = [segments((2, 9, 0, 0.5), (2.2, 9.4, 1, 1.0)), segments()]
