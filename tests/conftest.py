@@ -1,7 +1,24 @@
 """What holds for every test: one thread, and nobody to ask for models."""
 
 import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
 
 # Read when torch and transformers are imported. Small tensors on several threads are many times slower than on one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a tiny random checkpoint of a family, made once a session."""
+    root = tmp_path_factory.mktemp("tiny")
+
+    def folder(family: str) -> Path:
+        from tiny_models import save_tiny
+
+        return root / family if (root / family).is_dir() else save_tiny(root / family, family)
+
+    return folder

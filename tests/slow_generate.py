@@ -1,0 +1,52 @@
+"""Run `generate` on a folder with a slow canned describer, to be killed: python -m slow_generate <folder>."""
+
+import sys
+import time
+from pathlib import Path
+
+from cache.annotations import Dataset
+from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS
+from cache.store import PartStore
+from priors.describer import CannedDescriber, Request
+from priors.frames import FramesRecipe
+from priors.generate import Summary, generate
+from priors.recipe import DescriptionRecipe
+
+RECIPE = DescriptionRecipe(
+    model="canned",
+    model_revision="1",
+    dtype="float32",
+    max_pixels=None,
+    frames=FramesRecipe(count=3),
+    key_prompt="{cls}?",
+    complete_prompt="{cls}, in detail?",
+    key_tokens=8,
+    complete_tokens=20,
+)
+
+
+def answer(request: Request) -> str:
+    """A text that depends on prompt and pixels alone."""
+    return f"{request.prompt} brightness {request.frames.rgb.mean():.3f} at {request.frames.seconds.round(2).tolist()}"
+
+
+def open_store(folder: Path) -> PartStore:
+    """The store of descriptions below `folder`."""
+    return PartStore.create(folder / "descriptions", RECIPE, DESCRIPTIONS, key=DESCRIPTION_KEY)
+
+
+def run(folder: Path, *, pause: float) -> Summary:
+    """Describe what is missing; each batch takes `pause` seconds and is written at once."""
+
+    def slow(request: Request) -> str:
+        time.sleep(pause / 3)
+        return answer(request)
+
+    describer = CannedDescriber(slow, model_id="canned", model_revision="1")
+    dataset = Dataset.load(folder / "annotations.json")
+    store = open_store(folder)
+    return generate(dataset, "training", describer, store, recipe=RECIPE, batch_size=3, write_seconds=1e-3)
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]), pause=0.06)

@@ -1,0 +1,329 @@
+"""The loop: every key once, whatever fails, whenever it is stopped."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import slow_generate
+from slow_generate import RECIPE, answer, open_store
+from videos import cut, write_sound, write_video
+
+import priors.generate
+from cache.annotations import Dataset, VideoEntry
+from cache.schema import CacheError
+from cache.store import PartStore
+from priors.describer import CannedDescriber, Reply, Request
+from priors.generate import Progress, Summary, generate, plan, video_stamp
+from priors.model_files import ModelError
+
+
+def _pool(folder: Path, videos: int) -> Dataset:
+    """Videos v0, v1, ... of different lengths, the odd ones with two classes."""
+    entries = []
+    for number in range(videos):
+        path = write_video(folder / "videos" / f"v{number}.mp4", 10 + 3 * number, fps=10)
+        labels = ("Dive", "Swim") if number % 2 else ("Dive",)
+        entries.append(VideoEntry(f"v{number}", "training", None, labels, (), path))
+    dataset = Dataset("pool", ("Dive", "Swim"), tuple(entries))
+    dataset.save(folder / "annotations.json")
+    return dataset
+
+
+def _keys(dataset: Dataset) -> set[tuple]:
+    return {(v.video_id, label, kind) for v in dataset.videos for label in v.labels for kind in ("key", "complete")}
+
+
+class Watched(CannedDescriber):
+    """Answers like `answer`, remembers its batches, and does what `before` says first."""
+
+    def __init__(self, before: Callable[[Sequence[Request]], None] = lambda requests: None) -> None:
+        super().__init__(answer, model_id="canned", model_revision="1")
+        self.before = before
+        self.batches: list[list[str]] = []
+
+    def describe(self, requests: Sequence[Request]) -> list[Reply]:
+        """Note the prompts, then answer."""
+        self.before(requests)
+        self.batches.append([request.prompt for request in requests])
+        return super().describe(requests)
+
+
+def _run(dataset: Dataset, store: PartStore, describer: CannedDescriber | None = None, **options) -> Summary:
+    return generate(dataset, "training", describer or Watched(), store, recipe=RECIPE, **options)
+
+
+def _final(store: PartStore) -> pa.Table:
+    return store.table([name for name in store.schema.names if name != "created_at"])
+
+
+def test_every_key_is_described_with_its_provenance(tmp_path):
+    """The row says what was asked, what was seen, and of which file."""
+    dataset = _pool(tmp_path, 3)
+    store = open_store(tmp_path)
+    summary = _run(dataset, store)
+    assert (summary.planned, summary.skipped, summary.described, summary.failed) == (8, 0, 8, ())
+    assert store.done() == _keys(dataset)
+    row = store.table().to_pylist()[4]
+    path = tmp_path / "videos" / "v1.mp4"
+    assert (row["video_id"], row["action_class"], row["kind"], row["status"]) == ("v1", "Swim", "complete", "ok")
+    assert row["prompt"] == "Swim, in detail?"
+    assert row["description"].startswith("Swim, in detail? brightness ")
+    assert row["frame_seconds"] == pytest.approx([0.2, 0.6, 1.0])
+    assert (row["duration"], row["finish_reason"], row["error"]) == (pytest.approx(1.3), "eos", None)
+    assert (row["video_bytes"], row["video_stamp"]) == (path.stat().st_size, video_stamp(path))
+    assert (row["model_id"], row["model_revision"]) == ("canned", "1")
+    assert json.loads(row["generation"]) == {"decoding": "greedy", "dtype": "float32", "max_new_tokens": 20}
+    assert summary.new_tokens == sum(row["new_tokens"] for row in store.table().to_pylist())
+
+
+def test_white_space_in_a_text_is_collapsed(tmp_path):
+    """Models break lines as they like."""
+
+    class Breaks(CannedDescriber):
+        def describe(self, requests: Sequence[Request]) -> list[Reply]:
+            return [Reply("  a person\n\n dives\t in ", 5, 4, "eos") for _ in requests]
+
+    store = open_store(tmp_path)
+    _run(_pool(tmp_path, 1), store, Breaks(answer, model_id="canned", model_revision="1"))
+    assert store.table(["description"])["description"].to_pylist() == ["a person dives in"] * 2
+
+
+def test_a_second_run_finds_nothing_to_do(tmp_path):
+    """Resume is answered from the rows: no decoding, no describing, no writing."""
+    dataset, store = _pool(tmp_path, 2), open_store(tmp_path)
+    _run(dataset, store)
+    parts = sorted(store.folder.iterdir())
+    describer = Watched()
+    summary = _run(dataset, store, describer)
+    assert (summary.planned, summary.skipped, summary.described) == (0, 6, 0)
+    assert describer.batches == []
+    assert sorted(store.folder.iterdir()) == parts
+
+
+def test_only_the_missing_keys_are_planned(tmp_path):
+    """By key, not by video; classes without videos and videos without labels ask for nothing."""
+    videos = [
+        VideoEntry("a", "training", None, ("Dive", "Swim"), (), None),
+        VideoEntry("b", "training", None, (), (), None),
+        VideoEntry("c", "training", None, ("Dive",), (), None),
+    ]
+    done = {("a", "Dive", "key"), ("a", "Swim", "complete"), ("c", "Dive", "key"), ("c", "Dive", "complete")}
+    assert [work.keys for work in plan(videos, done)] == [(("a", "Dive", "complete"), ("a", "Swim", "key"))]
+
+
+def test_a_video_is_decoded_once_and_not_far_ahead(tmp_path, monkeypatch):
+    """For all of its classes and both kinds; never more than two videos a thread wait."""
+    dataset, decoded, ahead = _pool(tmp_path, 9), [], []
+    sample = priors.generate.sample_frames
+
+    def counted(path: Path, **options):
+        decoded.append(path)
+        return sample(path, **options)
+
+    monkeypatch.setattr(priors.generate, "sample_frames", counted)
+    seen = set()
+
+    def before(requests: Sequence[Request]) -> None:
+        time.sleep(0.05)
+        seen.update(id(request.frames.rgb) for request in requests)
+        ahead.append(len(decoded) - len(seen))
+
+    _run(dataset, open_store(tmp_path), Watched(before), batch_size=1, decode_threads=2)
+    assert Counter(decoded) == {video.path: 1 for video in dataset.videos}
+    assert 1 <= max(ahead) <= 4
+
+
+def test_batches_span_videos_and_keep_kinds_apart(tmp_path):
+    """Full batches but for the last of a kind, each with the limit of its kind."""
+    describer = Watched()
+    _run(_pool(tmp_path, 5), open_store(tmp_path), describer, batch_size=3)
+    assert sorted(len(batch) for batch in describer.batches) == [1, 1, 3, 3, 3, 3]
+    assert all(len({prompt.endswith("detail?") for prompt in batch}) == 1 for batch in describer.batches)
+
+
+def _with_bad_videos(folder: Path) -> tuple[Dataset, dict[str, str]]:
+    good = _pool(folder, 2)
+    clips = folder / "videos"
+    (clips / "empty.mp4").write_bytes(b"")
+    (clips / "corrupt.mp4").write_bytes(random.Random(0).randbytes(5000))
+    write_sound(clips / "sound.mp4")
+    cut(write_video(clips / "whole.mp4", 400, fps=10, container={"movflags": "faststart"}), 0.6)
+    files = {
+        "empty": (clips / "empty.mp4", "empty file (0 bytes)"),
+        "corrupt": (clips / "corrupt.mp4", "not a readable video"),
+        "sound": (clips / "sound.mp4", "no video stream (audio only)"),
+        "truncated": (clips / "cut-whole.mp4", "truncated: decoded "),
+        "missing": (clips / "nowhere.mp4", "no such file"),
+        "unknown": (None, "no video file"),
+    }
+    bad = tuple(VideoEntry(name, "training", None, ("Dive",), (), path) for name, (path, _) in files.items())
+    reasons = {name: reason for name, (_, reason) in files.items()}
+    return replace(good, videos=(*bad[:3], *good.videos, *bad[3:])), reasons
+
+
+def test_bad_videos_become_failed_rows_and_the_rest_is_complete(tmp_path):
+    """Each with its reason, for each of its keys; the next run tries just these again, and a mended one is done."""
+    dataset, reasons = _with_bad_videos(tmp_path)
+    store = open_store(tmp_path)
+    summary = _run(dataset, store)
+    assert (summary.planned, summary.described) == (18, 6)
+    assert {key for key, _ in summary.failed} == {
+        (name, "Dive", kind) for name in reasons for kind in ("key", "complete")
+    }
+    rows = {(row["video_id"], row["kind"]): row for row in store.table().to_pylist() if row["status"] == "failed"}
+    assert len(rows) == 12
+    for (name, _), row in rows.items():
+        assert row["error"].startswith(reasons[name])
+        assert row["description"] is None
+    assert rows["truncated", "key"]["error"].endswith(" s of 40.0 s")
+    assert rows["truncated", "key"]["video_bytes"] == (tmp_path / "videos" / "cut-whole.mp4").stat().st_size
+
+    write_video(tmp_path / "videos" / "empty.mp4", 20)
+    again = _run(dataset, store)
+    assert (again.planned, again.skipped, again.described, len(again.failed)) == (12, 6, 2, 10)
+    assert {("empty", "Dive", "key"), ("empty", "Dive", "complete")} <= store.done()
+    assert store.table().num_rows == 18
+
+
+def test_one_bad_request_does_not_fail_its_neighbours(tmp_path):
+    """A batch that raises is tried one by one; what still raises is a failed row that names the exception."""
+
+    def before(requests: Sequence[Request]) -> None:
+        if any(request.prompt.startswith("Swim") for request in requests):
+            raise ValueError("the prompt holds '<|im_end|>'")
+
+    dataset, store = _pool(tmp_path, 4), open_store(tmp_path)
+    summary = _run(dataset, store, Watched(before), batch_size=4)
+    assert {label for (_, label, _), _ in summary.failed} == {"Swim"}
+    assert {reason for _, reason in summary.failed} == {"ValueError: the prompt holds '<|im_end|>'"}
+    assert store.done() == {key for key in _keys(dataset) if key[1] == "Dive"}
+    assert summary.described + len(summary.failed) == summary.planned
+    failed = [row for row in store.table().to_pylist() if row["status"] == "failed"]
+    assert all(len(row["frame_seconds"]) == 3 for row in failed)
+
+
+def test_out_of_memory_halves_the_batch(tmp_path):
+    """From then on; a single request that does not fit is a failed row."""
+    import torch
+
+    def before(requests: Sequence[Request]) -> None:
+        if len(requests) > 2 or any(len(request.prompt) > 8 for request in requests):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    dataset, store, describer = _pool(tmp_path, 6), open_store(tmp_path), Watched(before)
+    summary = _run(dataset, store, describer, batch_size=5)
+    assert {key[2] for key, _ in summary.failed} == {"complete"}
+    assert {key for key in _keys(dataset) if key[2] == "key"} == store.done()
+    assert max(len(batch) for batch in describer.batches) <= 2
+
+
+def test_a_model_that_cannot_be_used_stops_the_run(tmp_path):
+    """It would fail every key; what was finished is kept."""
+    count = iter(range(10))
+
+    def before(requests: Sequence[Request]) -> None:
+        if next(count) == 2:
+            raise ModelError("describer.max_pixels: no")
+
+    store = open_store(tmp_path)
+    with pytest.raises(ModelError, match="max_pixels"):
+        _run(_pool(tmp_path, 4), store, Watched(before), batch_size=2, write_seconds=1000)
+    assert len(store.done()) == 4
+
+
+def test_ctrl_c_keeps_what_is_finished_and_goes_on(tmp_path):
+    """The interruption reaches the caller, decoding threads end, and the next run does the rest."""
+    count = iter(range(10))
+
+    def before(requests: Sequence[Request]) -> None:
+        if next(count) == 3:
+            raise KeyboardInterrupt
+
+    dataset, store = _pool(tmp_path, 6), open_store(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        _run(dataset, store, Watched(before), batch_size=2, write_seconds=1000)
+    assert len(store.done()) == 6
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+    summary = _run(dataset, store)
+    assert (summary.planned, summary.skipped) == (len(_keys(dataset)) - 6, 6)
+    assert store.done() == _keys(dataset)
+
+
+def test_progress_goes_up_to_the_total(tmp_path):
+    """Done, failed, rate and time left, after every batch and every bad video."""
+    dataset, _ = _with_bad_videos(tmp_path)
+    seen: list[Progress] = []
+    _run(dataset, open_store(tmp_path), batch_size=1, on_progress=seen.append)
+    assert [progress.done for progress in seen] == sorted(progress.done for progress in seen)
+    assert (seen[-1].done, seen[-1].total, seen[-1].failed, seen[-1].seconds_left) == (18, 18, 12, 0)
+    assert all(progress.per_second > 0 for progress in seen)
+
+
+def test_another_recipe_describer_or_run_is_refused(tmp_path):
+    """A store never mixes texts of different makers, and has one writer."""
+    dataset, store = _pool(tmp_path, 1), open_store(tmp_path)
+    other = RECIPE.model_copy(update={"key_tokens": 9})
+    with pytest.raises(CacheError, match="another recipe"):
+        generate(dataset, "training", Watched(), store, recipe=other)
+    with pytest.raises(CacheError, match="the describer is canned canned, expected canned 1"):
+        generate(dataset, "training", CannedDescriber(answer), store, recipe=RECIPE)
+    with open_store(tmp_path).lock(), pytest.raises(CacheError, match=f"pid {os.getpid()}"):
+        _run(dataset, store)
+    with pytest.raises(CacheError, match="no video has subset 'test'"):
+        generate(dataset, "test", Watched(), store, recipe=RECIPE)
+
+
+def _killed_in_between(folder: Path, rng: random.Random) -> None:
+    """Start a run, and SIGKILL it at a random moment after one or two more parts."""
+    root = Path(__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(root / "tests")])}
+    command = [sys.executable, "-m", "slow_generate", str(folder)]
+
+    def parts() -> int:
+        return len(list(folder.glob("descriptions/*/part-*")))
+
+    enough = parts() + rng.randint(1, 2)
+    with subprocess.Popen(command, env=environment) as child:
+        while parts() < enough and child.poll() is None:
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.06))
+        child.send_signal(signal.SIGKILL)
+
+
+def test_killed_at_random_moments_no_key_is_lost_or_made_twice(tmp_path):
+    """SIGKILL, several times, then an undisturbed end: the table of a run that was never disturbed."""
+    dataset = _pool(tmp_path, 16)
+    (tmp_path / "videos" / "v4.mp4").write_bytes(b"")
+    rng = random.Random(5)
+    done: set[tuple] = set()
+    for _ in range(4):
+        _killed_in_between(tmp_path, rng)
+        before, done = done, open_store(tmp_path).done()
+        assert before < done < _keys(dataset)
+    slow_generate.run(tmp_path, pause=0)
+    store = open_store(tmp_path)
+
+    whole = PartStore.create(tmp_path / "whole", RECIPE, store.schema, key=store.key)
+    _run(dataset, whole, write_seconds=1000)
+    assert _final(store).equals(_final(whole))
+    assert store.done() == {key for key in _keys(dataset) if key[0] != "v4"}
+    ok = Counter(
+        (row["video_id"], row["action_class"], row["kind"])
+        for part in store.folder.glob("part-*")
+        for row in pq.ParquetFile(part).read().to_pylist()
+        if row["status"] == "ok"
+    )
+    assert set(ok.values()) == {1}
+    assert [path.name for path in store.folder.iterdir() if path.name.startswith(".unfinished")] == []
