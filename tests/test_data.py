@@ -302,6 +302,12 @@ def test_a_class_without_video_is_refused(folder: Path):
         load(folder, dataset=dataset, texts=None)
 
 
+def test_an_unknown_class_is_refused(folder: Path):
+    """The message names the nearest class."""
+    with pytest.raises(CacheError, match=r"unknown class 'PushUpp'; did you mean 'PushUp'"):
+        load(folder, dataset=with_labels([(CLASSES[0],), (CLASSES[1],), ("PushUpp",)]), texts=None)
+
+
 def test_an_unknown_subset_is_refused(folder: Path):
     """The message names the subsets that exist."""
     with pytest.raises(CacheError, match="training"):

@@ -184,7 +184,7 @@ def refuse_other_recipe(folder: Path, stored: State, recipe: TrainRecipe, data: 
                 [
                     f"{folder}: was made by another recipe, so the run can not be resumed:",
                     *lines,
-                    "Use the recipe that it was made with, or start anew in another run folder.",
+                    "Use the recipe it was made with, choose another run folder (--run), or start anew (--no-resume).",
                 ]
             )
         )

@@ -133,10 +133,10 @@ class Mllm4Wtal(nn.Module):
         output = attention_csr = None
         if matching or self._distils:
             with torch.set_grad_enabled(matching):
-                output = self.host(features, mask)
+                output = self.host(features, mask).float()
         if self.csr is not None and (reconstructing or self._distils):
             with torch.set_grad_enabled(reconstructing):
-                attention_csr = self.csr.attention(features, mask)
+                attention_csr = self.csr.attention(features, mask).float()
         terms: dict[str, Tensor] = {}
         if matching and output is not None:
             terms |= self._match_terms(output, attention_csr, batch, pseudo, step=step, total_steps=total_steps)
@@ -164,7 +164,7 @@ class Mllm4Wtal(nn.Module):
         terms = {f"host.{name}": value for name, value in host.items()}
         if self.ksm is not None and batch.key_texts is not None:
             queries = self.ksm.queries(self._vectors(batch.key_texts.ids), batch.key_texts.mask)
-            scores = self.ksm.match(output.embedding, queries)
+            scores = self.ksm.match(output.embedding, queries).float()
             losses = self.ksm.loss(scores, output.attention, targets.mask, targets.labels)
             terms |= {f"ksm.{name}": value for name, value in losses.items()}
         if attention_csr is not None and self._distils:

@@ -25,6 +25,11 @@ class HostOutput:
     streams: tuple[Float[Tensor, "b t"], ...] = ()
     """Attention of each stream by itself, for hosts that have one."""
 
+    def float(self) -> "HostOutput":
+        """The same in float32, where the losses are computed whatever the precision of the forward pass."""
+        streams = tuple(stream.float() for stream in self.streams)
+        return HostOutput(self.embedding.float(), self.cas.float(), self.attention.float(), streams)
+
 
 class Host(nn.Module, ABC):
     """A host method. `width` is the width of its embedding."""
