@@ -5,27 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import tyro
+from command_line import COMMANDS, parse
 
-from cache.recipe import Recipe
 from pipelines import presets
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = {
-    "generate": lambda preset: preset.priors(),
-    "encode": lambda preset: preset.features(),
-    "train": lambda preset: preset.train(),
-    "evaluate": lambda preset: preset.evaluate(),
-    "report": lambda preset: preset.report(),
-    "ablate": lambda preset: preset.ablate(),
-    "compare": lambda preset: preset.compare(),
-    "inspect_cache": lambda preset: preset.inspect(),
-}
-
-
-def parse(command: str, *arguments: str) -> Recipe:
-    """What the command's parser makes of the arguments."""
-    return tyro.extras.overridable_config_cli(presets.choices(COMMANDS[command]), args=arguments)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -71,24 +55,22 @@ def test_options_change_single_fields():
     assert after == before.model_copy(update={"train": expected})
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Python at the root."""
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
-    )
-
-
-def test_a_typo_is_answered_with_what_was_meant():
+def test_a_typo_is_answered_with_what_was_meant(capsys):
     """Exit code 2, and the option that is nearest."""
-    done = run("-m", "pipelines.train", "demo", "--loop.stpes", "7")
-    assert done.returncode == 2
-    assert "--loop.steps" in done.stdout + done.stderr
+    with pytest.raises(SystemExit) as ended:
+        parse("train", "demo", "--loop.stpes", "7")
+    assert ended.value.code == 2
+    captured = capsys.readouterr()
+    assert "--loop.steps" in captured.out + captured.err
 
 
-def test_help_says_what_a_field_is():
+def test_help_says_what_a_field_is(capsys):
     """Presets in the overview; each option with its docstring and default."""
-    assert "thumos14" in run("-m", "pipelines.generate", "--help").stdout
-    text = " ".join(run("-m", "pipelines.generate", "demo", "--help").stdout.split())
+    for arguments in (["--help"], ["demo", "--help"]):
+        with pytest.raises(SystemExit):
+            parse("generate", *arguments)
+    text = " ".join(capsys.readouterr().out.split())
+    assert "thumos14" in text
     assert "--describer.model" in text
     assert "Hub id or folder" in text
 
@@ -103,5 +85,5 @@ def test_help_loads_no_transformers():
         "except SystemExit: pass\n"
         "print([name for name in ('transformers', 'gensim', 'torch') if name in sys.modules])"
     )
-    done = run("-c", code)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr

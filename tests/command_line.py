@@ -1,0 +1,24 @@
+"""The parsers of the commands, without starting a process for each."""
+
+from collections.abc import Callable
+
+import tyro
+
+from cache.recipe import Recipe
+from pipelines import presets
+
+COMMANDS: dict[str, Callable[[presets.Preset], Recipe]] = {
+    "generate": lambda preset: preset.priors(),
+    "encode": lambda preset: preset.features(),
+    "train": lambda preset: preset.train(),
+    "evaluate": lambda preset: preset.evaluate(),
+    "report": lambda preset: preset.report(),
+    "ablate": lambda preset: preset.ablate(),
+    "compare": lambda preset: preset.compare(),
+    "inspect_cache": lambda preset: preset.inspect(),
+}
+
+
+def parse(command: str, *arguments: str) -> Recipe:
+    """What `python -m pipelines.<command>` makes of its arguments; SystemExit where it refuses them."""
+    return tyro.extras.overridable_config_cli(presets.choices(COMMANDS[command]), args=arguments)
