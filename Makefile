@@ -20,6 +20,7 @@ STAMP := $(VENV)/.installed-$(firstword $(shell cat pyproject.toml constraints.t
 ifneq (,$(filter demo smoke,$(PRESET)))
 VIDEOS := videos
 export HF_HUB_OFFLINE := 1
+export HF_HUB_DISABLE_PROGRESS_BARS := 1
 endif
 
 .PHONY: help setup demo demo-smoke videos priors features train eval report table3 inspect \
@@ -46,7 +47,7 @@ demo: $(STAMP)  ## the whole road on the embedded world: videos, priors, feature
 	@$(PY) -m pipelines.run_all demo $(ARGS)
 
 demo-smoke: $(STAMP)  ## the same road, shorter: fewer videos and steps, for continuous integration
-	@HF_HUB_OFFLINE=1 $(PY) -m pipelines.run_all smoke $(ARGS)
+	@$(PY) -m pipelines.run_all smoke $(ARGS)
 
 videos: $(STAMP)  ## render the demo's videos and annotations (done once)
 	@$(PY) -m pipelines.demo.render $(PRESET)

@@ -64,7 +64,9 @@ def say(message: str) -> None:
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table: the first column to the left, the others to the right. Cells are text, never markup."""
-    grid = Table(title=escape(title), title_justify="left", header_style="bold", box=SIMPLE_HEAD)
+    grid = Table(
+        title=escape(title), title_justify="left", header_style="bold", box=SIMPLE_HEAD, show_header=any(header)
+    )
     for index, name in enumerate(header):
         grid.add_column(escape(name), justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:

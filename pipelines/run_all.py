@@ -20,6 +20,13 @@ from pipelines.console import duration, launch, say, table
 
 _PATIENCE = 20.0
 """Seconds that an interrupted command is given to write what is finished."""
+_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "PYTHONUNBUFFERED": "1",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+}
+"""Of every command: one thread, output as it comes, and models from the repository alone."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,7 @@ def run_stage(stage: Stage) -> None:
 
 
 def _start(task: Task, *, piped: bool) -> subprocess.Popen[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, **_ENVIRONMENT}
     command = [sys.executable, "-m", *task.arguments]
     pipe = subprocess.PIPE if piped else None
     return subprocess.Popen(
