@@ -131,12 +131,8 @@ class _Reader:
 
     def __init__(self, path: Path, *, size: tuple[int, int] | None, max_side: int | None) -> None:
         self.path = path
-        self.container = _open(path)
+        self.container, self.stream = _open_pictures(path)
         try:
-            if not self.container.streams.video:
-                raise VideoError(path, "no video stream (audio only)" if self.container.streams.audio else "no video")
-            self.stream = self.container.streams.video[0]
-            self.stream.codec_context.thread_count = 1  # callers decode several files at once
             self.tick, self.origin = _clock(self.container, self.stream)
             declared = _declared(self.container, self.stream, self.tick, self.origin)
             self.duration = declared if declared is not None else _scan(path) - float(self.origin)
@@ -149,6 +145,7 @@ class _Reader:
         self._size, self._max_side = size, max_side
         self._bad = 0
         self._ended = False
+        self._seekable = True
         self._queue = self._decode()
         self._current: _Shown | None = None
         self._next: _Shown | None = None
@@ -163,14 +160,15 @@ class _Reader:
     def at(self, seconds: float) -> _Shown:
         """The last frame shown at or before `seconds`, or the first one if the video starts later."""
         limit = seconds + self.tolerance
-        anchor = self._current.seconds if self._current is not None else 0.0
+        position = self._current.seconds if self._current is not None else 0.0
+        sought = False
         if not self._ended:
-            if seconds - anchor > _SEEK_GAP and self._keyframe_between(anchor, seconds):
-                self._seek(seconds)
+            if self._seekable and seconds - position > _SEEK_GAP and self._keyframe_between(position, seconds):
+                sought = self._seek(seconds)
             self._advance(limit)
-        if self._current is None or self._current.seconds > limit:
-            # The file ends before that keyframe, or the seek came down too late: decode on from where we were.
-            self._seek(anchor)
+        if sought and (self._current is None or self._current.seconds > limit):
+            # The seek came down too late, or the file ends before that keyframe. Only its start is sure to be found.
+            self._restart()
             self._advance(limit)
         if self._current is None:
             raise VideoError(self.path, "no frame could be decoded")
@@ -214,14 +212,23 @@ class _Reader:
     def _stamp(self, seconds: float) -> int:
         return math.floor((Fraction(seconds) + self.origin) / self.tick)
 
-    def _seek(self, seconds: float) -> None:
+    def _seek(self, seconds: float) -> bool:
         try:
             self.container.seek(self._stamp(seconds), stream=self.stream)
         except av.error.FFmpegError:
-            return  # not seekable: decoding on gets there, too
+            self._seekable = False  # decoding on gets there, too
+            return False
         self._queue = self._decode()
         self._current = self._next = None
-        self._ended = False
+        return True
+
+    def _restart(self) -> None:
+        self._queue.close()
+        self.container.close()
+        self.container, self.stream = _open_pictures(self.path)
+        self._queue = self._decode()
+        self._current = self._next = None
+        self._ended = self._seekable = False
 
     def _advance(self, limit: float) -> None:
         while True:
@@ -282,6 +289,17 @@ def _open(path: Path) -> InputContainer:
         return av.open(str(path.absolute()), container_options={"protocol_whitelist": "file"})
     except (av.error.FFmpegError, OSError) as error:
         raise VideoError(path, f"not a readable video: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _open_pictures(path: Path) -> tuple[InputContainer, VideoStream]:
+    container = _open(path)
+    if not container.streams.video:
+        why = "no video stream (audio only)" if container.streams.audio else "no video stream"
+        container.close()
+        raise VideoError(path, why)
+    stream = container.streams.video[0]
+    stream.codec_context.thread_count = 1  # callers decode several files at once
+    return container, stream
 
 
 def _clock(container: InputContainer, stream: VideoStream) -> tuple[Fraction, Fraction]:

@@ -76,6 +76,14 @@ def test_seeking_and_decoding_on_agree(tmp_path, keyframes):
     assert np.array_equal(few.seconds, many.seconds[4::9])
 
 
+@pytest.mark.parametrize("keyframes", ["30", "1000"])
+def test_a_seek_that_comes_down_too_late_is_mended(tmp_path, keyframes):
+    """A transport stream has no index: a seek ends before any packet, and decoding begins at the keyframe after it."""
+    path = write_video(tmp_path / "a.ts", 100, fps=10, options={"g": keyframes, "bf": "2"})
+    assert [read(picture) for picture in sample_frames(path, count=1).rgb] == [50]
+    assert [read(picture) for picture in sample_frames(path, count=3).rgb] == [16, 50, 83]
+
+
 @pytest.mark.parametrize(("fps", "repeat"), [(5, 0.5), (10, 1), (20, 2)])
 def test_the_stream_is_a_constant_rate_grid(tmp_path, fps, repeat):
     """Half the rate drops every other frame, twice the rate shows each twice; `seconds` are the grid's."""

@@ -218,7 +218,10 @@ def test_out_of_memory_halves_the_batch(tmp_path):
     """From then on; a single request that does not fit is a failed row."""
     import torch
 
+    sizes = []
+
     def before(requests: Sequence[Request]) -> None:
+        sizes.append(len(requests))
         if len(requests) > 2 or any(len(request.prompt) > 8 for request in requests):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -227,6 +230,7 @@ def test_out_of_memory_halves_the_batch(tmp_path):
     assert {key[2] for key, _ in summary.failed} == {"complete"}
     assert {key for key in _keys(dataset) if key[2] == "key"} == store.done()
     assert max(len(batch) for batch in describer.batches) <= 2
+    assert [size for size in sizes if size > 2] == [5], "it is not tried again and again"
 
 
 def test_a_model_that_cannot_be_used_stops_the_run(tmp_path):
