@@ -4,7 +4,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +122,15 @@ def test_resume_repeats_the_uninterrupted_run(features: Path, tmp_path: Path, sc
     assert [line["step"] for line in lines(tmp_path / "whole")] == [2, 4, 6, 8]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C as in a terminal, even where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_interrupt_saves_where_it_was(features: Path, tmp_path: Path):
     """Ctrl-C ends after the step that runs, with a checkpoint to resume from, in the middle of a log interval."""
     recipe = tiny_recipe()

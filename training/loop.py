@@ -172,9 +172,13 @@ def finite_values(terms: Mapping[str, Tensor], step: int) -> dict[str, float]:
 
 @contextmanager
 def _deferred_interrupt() -> Iterator[threading.Event]:
-    """Ctrl-C inside sets the event, so that a step is never cut in two; a second one interrupts at once."""
+    """Ctrl-C inside sets the event, so that a step is never cut in two; a second one interrupts at once.
+
+    Where Ctrl-C means nothing (in another thread, or where the shell said to ignore it) it stays so.
+    """
     pressed = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         yield pressed
         return
 
