@@ -11,7 +11,8 @@ from training.data import Targets
 from training.hosts.co2net import Co2Net, Co2NetRecipe
 from training.hosts.host import Host, HostOutput
 from training.hosts.plain import PlainHost, PlainRecipe
-from training.layers import SnippetConv
+from training.layers import Dropout, SnippetConv
+from training.losses import guide_loss, mil_loss, norm_loss, suppress
 
 GOLDENS = Path(__file__).parent / "goldens"
 STREAMS = {"rgb": 6, "flow": 4}
@@ -168,6 +169,21 @@ def test_every_parameter_is_trained(kind: str):
     assert not untrained
 
 
+def test_plain_terms_restated():
+    """MIL on S with the background present, on suppressed S with it absent, then sparsity and guide."""
+    host = build("plain", norm=1.0, guide=1.0, mil_ratio=5).eval()
+    mask = torch.arange(15) < torch.tensor([9, 12, 15])[:, None]
+    output, truth = host(torch.randn(3, 15, 10), mask), targets(mask)
+    terms = host.loss(output, truth, step=0, total_steps=1)
+    expected = {
+        "mil": mil_loss(output.cas, mask, truth.labels, background=1, ratio=5),
+        "mil_suppressed": mil_loss(suppress(output.cas, output.attention), mask, truth.labels, background=0, ratio=5),
+        "norm": norm_loss([output.attention], mask),
+        "guide": guide_loss(output.cas, [output.attention], mask),
+    }
+    assert {name: t.item() for name, t in terms.items()} == pytest.approx({n: t.item() for n, t in expected.items()})
+
+
 @pytest.mark.parametrize(
     ("kind", "weights"), [("plain", ("norm", "guide")), ("co2net", ("norm", "guide", "pair", "mutual"))]
 )
@@ -206,3 +222,13 @@ def test_co2net_needs_two_streams():
     """The message names the file, what it holds, and what else to do."""
     with pytest.raises(ValueError, match=r"features.json, streams: found .*rgb.*expected two.*host plain"):
         Co2Net(Co2NetRecipe(), streams={"rgb": 10}, num_classes=3)
+
+
+def test_dropout():
+    """In training a share of the values is zeroed and the mean stays; in inference nothing happens."""
+    torch.manual_seed(0)
+    dropout, x = Dropout(0.7), torch.ones(100, 100)
+    found = dropout(x)
+    assert found.unique().tolist() == pytest.approx([0, 1 / 0.3])
+    assert (found == 0).float().mean().item() == pytest.approx(0.7, abs=0.02)
+    assert torch.equal(dropout.eval()(x), x)
