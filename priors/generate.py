@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import time
@@ -11,19 +10,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Protocol
 
 from cache.annotations import Dataset, VideoEntry
 from cache.schema import KINDS, CacheError, Description, Kind
 from cache.store import PartStore
+from priors.decoding import Decoded, decode
 from priors.describer import Describer, Reply, Request
-from priors.frames import Frames, VideoError, sample_frames
 from priors.model_files import ModelError
 from priors.recipe import DescriptionRecipe
 
 Key = tuple[str, str, Kind]
-_STAMP_BYTES = 65536
 _log = logging.getLogger(__name__)
 
 
@@ -122,19 +119,9 @@ def generate(
 
 
 @dataclass(frozen=True)
-class _Decoded:
-    """A video as it was read; `frames` is None where it could not be, for the reason `error`."""
-
-    frames: Frames | None
-    error: str | None
-    size: int | None
-    stamp: str | None
-
-
-@dataclass(frozen=True)
 class _Pending:
     key: Key
-    decoded: _Decoded
+    decoded: Decoded
     request: Request
 
 
@@ -156,15 +143,15 @@ class _Run:
     started: float = field(default_factory=time.monotonic)
     written: float = field(default_factory=time.monotonic)
 
-    def decoded(self, work: Sequence[VideoWork], threads: int) -> Iterator[tuple[VideoWork, _Decoded]]:
+    def decoded(self, work: Sequence[VideoWork], threads: int) -> Iterator[tuple[VideoWork, Decoded]]:
         """The work with its frames, in order; at most two videos a thread are decoded ahead."""
-        ahead: deque[tuple[VideoWork, Future[_Decoded]]] = deque()
+        ahead: deque[tuple[VideoWork, Future[Decoded]]] = deque()
         left = iter(work)
         pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         try:
             while True:
                 while len(ahead) < 2 * threads and (item := next(left, None)) is not None:
-                    ahead.append((item, pool.submit(_decode, item.entry.path, self.recipe)))
+                    ahead.append((item, pool.submit(decode, item.entry.path, self.recipe.frames)))
                 if not ahead:
                     return
                 item, future = ahead.popleft()
@@ -175,7 +162,7 @@ class _Run:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def take(self, item: VideoWork, decoded: _Decoded) -> None:
+    def take(self, item: VideoWork, decoded: Decoded) -> None:
         """Queue the keys of one video, and describe every batch that is full."""
         if decoded.frames is None:
             assert decoded.error is not None
@@ -242,11 +229,11 @@ class _Run:
         for start in range(0, len(batch), half):
             self._describe(batch[start : start + half])
 
-    def _fail(self, key: Key, decoded: _Decoded, reason: str) -> None:
+    def _fail(self, key: Key, decoded: Decoded, reason: str) -> None:
         self.rows.append(self._row(key, decoded, error=reason))
         self.failed.append((key, reason))
 
-    def _row(self, key: Key, decoded: _Decoded, *, reply: Reply | None = None, error: str | None = None) -> Description:
+    def _row(self, key: Key, decoded: Decoded, *, reply: Reply | None = None, error: str | None = None) -> Description:
         video_id, label, kind = key
         frames = decoded.frames
         settings = {"decoding": self.recipe.decoding, "max_new_tokens": self.recipe.max_new_tokens(kind)}
@@ -278,32 +265,6 @@ class _Run:
         rate = done / max(time.monotonic() - self.started, 1e-9)
         left = (self.total - done) / rate if done else None
         self.on_progress(Progress(done, self.total, len(self.failed), rate, left))
-
-
-def _decode(path: Path | None, recipe: DescriptionRecipe) -> _Decoded:
-    if path is None:
-        return _Decoded(None, "no video file: the annotations give no path, and the videos folder has none", None, None)
-    size = stamp = None
-    try:
-        if path.is_file():
-            size, stamp = path.stat().st_size, video_stamp(path)
-        frames = sample_frames(path, count=recipe.frames.count, max_side=recipe.frames.max_side)
-    except VideoError as error:
-        return _Decoded(None, error.why, size, stamp)
-    except Exception as error:  # a broken file must not stop the others, whatever the libraries make of it
-        _log.warning("%s: %s: %s", path, type(error).__name__, error)
-        return _Decoded(None, f"{type(error).__name__}: {error}"[:300], size, stamp)
-    return _Decoded(frames, None, size, stamp)
-
-
-def video_stamp(path: Path) -> str:
-    """A cheap content stamp: 16 hex digits of the sha256 of the file's size, first 64 KiB and last 64 KiB."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        digest = hashlib.sha256(str(size).encode() + file.read(_STAMP_BYTES))
-        file.seek(max(0, size - _STAMP_BYTES))
-        digest.update(file.read())
-    return digest.hexdigest()[:16]
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -10,6 +10,7 @@ from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, KINDS
 from cache.store import PartStore
 from priors.describer import HfDescriber
 from priors.embed import EmbedSummary, embed
+from priors.frames import require_reader
 from priors.generate import OnProgress, Summary, generate, plan
 from priors.glove import WordVectors
 from priors.recipe import DescriptionRecipe, PriorsRecipe
@@ -34,6 +35,7 @@ def make_priors(recipe: PriorsRecipe, *, on_progress: OnProgress | None = None) 
     dataset = recipe.data.dataset()
     videos = dataset.split(recipe.data.subset)
     vectors = WordVectors.load(recipe.glove.path, converted=recipe.glove.converted)
+    require_reader(recipe.frames)
     texts = DescriptionRecipe.of(recipe.describer, recipe.frames)
     store = PartStore.create(recipe.data.folder / "descriptions", texts, DESCRIPTIONS, key=DESCRIPTION_KEY)
     if plan(videos, store.done()):

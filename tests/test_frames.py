@@ -3,6 +3,7 @@
 import bisect
 import random
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 
 import av
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 from videos import SIDE, cut, read, write_sound, write_video
 
-from priors.frames import VideoError, sample_frames, stream_frames
+import priors.frames
+from cache.schema import CacheError
+from priors.frames import FramesRecipe, VideoError, require_reader, sample_frames, stream_frames
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "videos"
 
@@ -129,6 +132,40 @@ def test_a_short_clip_repeats_its_frames(tmp_path):
     assert [read(p) for p in sample_frames(write_video(tmp_path / "two.mp4", 2), count=4).rgb] == [0, 0, 1, 1]
 
 
+@pytest.mark.skipif(find_spec("decord") is None, reason="decord is not installed")
+def test_decord_shows_the_same_frames(tmp_path):
+    """The optional reader follows the same clock, scales alike, and finds the same files bad."""
+    front = {"movflags": "faststart"}
+    constant = write_video(tmp_path / "a.mp4", 100, fps=10, options={"bf": "3"}, container=front)
+    late = write_video(tmp_path / "late.mkv", 40, times=[1 + k * k / 100 for k in range(40)], sound=3.0)
+    for path in (constant, late):
+        ours, theirs = (sample_frames(path, count=9, max_side=48, reader=name) for name in ("pyav", "decord"))
+        assert [read(picture) for picture in theirs.rgb] == [read(picture) for picture in ours.rgb]
+        assert theirs.seconds == pytest.approx(ours.seconds, abs=1e-5)
+        assert (theirs.rgb.shape, theirs.width, theirs.partial) == (ours.rgb.shape, ours.width, ours.partial)
+    with pytest.raises(VideoError, match=r"truncated: decoded \d+\.\d s of 40\.0 s"):
+        sample_frames(cut(write_video(tmp_path / "b.mkv", 400, fps=10), 0.5), count=3, reader="decord")
+    with pytest.raises(VideoError, match=r"corrupt|decord: "):
+        sample_frames(_damage(constant), count=9, reader="decord")
+
+
+def test_a_reader_that_is_not_installed_is_told_at_once(monkeypatch):
+    """Not as a failure of every video."""
+    monkeypatch.setattr(priors.frames, "find_spec", lambda name: None)
+    with pytest.raises(CacheError, match="pip install decord"):
+        require_reader(FramesRecipe(reader="decord"))
+    require_reader(FramesRecipe())
+
+
+def _damage(path: Path) -> Path:
+    data = bytearray(path.read_bytes())
+    for position in range(len(data) // 3, len(data), 40):
+        data[position] ^= 0xFF
+    damaged = path.with_name(f"damaged-{path.name}")
+    damaged.write_bytes(data)
+    return damaged
+
+
 def _bad_files(folder: Path) -> dict[str, tuple[Path, str]]:
     front = {"movflags": "faststart"}
     whole_mp4 = write_video(folder / "a.mp4", 400, fps=10, container=front)
@@ -137,10 +174,6 @@ def _bad_files(folder: Path) -> dict[str, tuple[Path, str]]:
     (folder / "empty.mp4").write_bytes(b"")
     (folder / "text.mp4").write_text("no video at all\n" * 50)
     (folder / "list.mp4").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nhttp://localhost/a.ts\n")
-    damaged = bytearray(whole_mp4.read_bytes())
-    for position in range(len(damaged) // 3, len(damaged), 40):
-        damaged[position] ^= 0xFF
-    (folder / "damaged.mp4").write_bytes(damaged)
     return {
         "missing": (folder / "nowhere.mp4", "no such file"),
         "empty": (folder / "empty.mp4", r"empty file \(0 bytes\)"),
@@ -148,7 +181,7 @@ def _bad_files(folder: Path) -> dict[str, tuple[Path, str]]:
         "playlist": (folder / "list.mp4", "not a readable video"),
         "sound only": (write_sound(folder / "sound.mp4"), "no video stream"),
         "no index": (cut(unindexed, 0.5), "not a readable video"),
-        "damaged": (folder / "damaged.mp4", "corrupt|truncated"),
+        "damaged": (_damage(whole_mp4), "corrupt|truncated"),
         "half mp4": (cut(whole_mp4, 0.6), r"truncated: decoded \d+\.\d s of 40\.0 s"),
         "half mkv": (cut(whole_mkv, 0.5), r"truncated: decoded \d+\.\d s of 40\.0 s"),
     }

@@ -20,12 +20,13 @@ import slow_generate
 from slow_generate import RECIPE, answer, open_store
 from videos import cut, write_sound, write_video
 
-import priors.generate
+import priors.decoding
 from cache.annotations import Dataset, VideoEntry
 from cache.schema import CacheError
 from cache.store import PartStore
+from priors.decoding import video_stamp
 from priors.describer import CannedDescriber, Reply, Request
-from priors.generate import Progress, Summary, generate, plan, video_stamp
+from priors.generate import Progress, Summary, generate, plan
 from priors.model_files import ModelError
 
 
@@ -126,13 +127,13 @@ def test_only_the_missing_keys_are_planned(tmp_path):
 def test_a_video_is_decoded_once_and_not_far_ahead(tmp_path, monkeypatch):
     """For all of its classes and both kinds; never more than two videos a thread wait."""
     dataset, decoded, ahead = _pool(tmp_path, 9), [], []
-    sample = priors.generate.sample_frames
+    sample = priors.decoding.sample_frames
 
     def counted(path: Path, **options):
         decoded.append(path)
         return sample(path, **options)
 
-    monkeypatch.setattr(priors.generate, "sample_frames", counted)
+    monkeypatch.setattr(priors.decoding, "sample_frames", counted)
     seen = set()
 
     def before(requests: Sequence[Request]) -> None:

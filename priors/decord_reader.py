@@ -1,0 +1,37 @@
+"""Samples of a video through decord, an optional second reader (`pip install decord`)."""
+
+from __future__ import annotations
+
+import av
+import numpy as np
+from jaxtyping import Float64, UInt8
+
+from priors.reader import Reader, VideoError, fit
+
+
+def sample(
+    video: Reader, times: Float64[np.ndarray, " n"], max_side: int | None
+) -> tuple[UInt8[np.ndarray, "n h w 3"], Float64[np.ndarray, " n"], tuple[int, int], bool]:
+    """Pictures, their times, (height, width) of the source, and whether the video is partial.
+
+    `video` tells the header's duration and clock; decord's own clock begins at the first picture. Raises VideoError as
+    `sample_frames` does, and where decord gives no usable time stamps (AVI).
+    """
+    import decord
+
+    try:
+        source = decord.VideoReader(str(video.path), num_threads=1)
+        stamps = source.get_frame_timestamp(range(len(source))).astype(np.float64) + video.begin
+        if not np.all(np.diff(stamps[:, 0]) > 0):
+            raise VideoError(video.path, "decord gives no usable time stamps; use frames.reader pyav")
+        partial = video.falls_short(float(stamps[-1].max()))
+        chosen = np.maximum(np.searchsorted(stamps[:, 0], times + video.tolerance, side="right") - 1, 0)
+        pictures = [source[int(index)].asnumpy() for index in chosen]
+    except (decord.DECORDError, RuntimeError, IndexError) as error:
+        raise VideoError(video.path, f"decord: {str(error).strip().splitlines()[-1]}") from error
+    size = pictures[0].shape[:2]
+    height, width = fit(size, max_side)
+    scaled = [
+        av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(width, height).to_ndarray() for picture in pictures
+    ]
+    return np.stack(scaled), stamps[chosen, 0], size, partial
