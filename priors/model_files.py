@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-_CONTENT = (".safetensors", ".json", ".jinja", ".model", ".txt")
+_WEIGHTS = (".safetensors", ".safetensors.index.json")
+_SETTINGS = ("config", "token", "vocab", "merges", "chat_template")  # in the names of files that change what is said
 
 
 class ModelError(Exception):
@@ -48,7 +49,11 @@ def resolve_revision(model: str, revision: str | None, *, option: str = "describ
 
 
 def _folder_hash(folder: Path, option: str) -> str:
-    files = sorted(path for path in folder.iterdir() if path.suffix in _CONTENT and not path.name.startswith("."))
+    files = sorted(
+        path
+        for path in folder.iterdir()
+        if path.name.endswith(_WEIGHTS) or (any(part in path.name for part in _SETTINGS) and path.is_file())
+    )
     if not any(path.suffix == ".safetensors" for path in files):
         raise ModelError(f"{option}: {folder} holds no .safetensors weights")
     digest = hashlib.sha256()

@@ -149,6 +149,7 @@ def test_the_revision_of_a_folder_is_its_content(tiny_model, tmp_path):
     folder = shutil.copytree(tiny_model("qwen2_5_vl"), tmp_path / "a")
     first = resolve_revision(str(folder), None)
     (folder / "README.md").write_text("hello")
+    (folder / "card.json").write_text("{}")
     moved = shutil.move(str(folder), str(tmp_path / "b"))
     assert resolve_revision(moved, None) == first
     assert model_id(moved) == "b"
