@@ -29,7 +29,7 @@ class Settings:
     """What an evaluation can vary."""
 
     model: Path = Path("pipelines/demo/checkpoints/describer")
-    """Checkpoint folder; receives the figures in its card.json."""
+    """Checkpoint folder."""
     clips: int = 240
     """Held-out trimmed clips."""
     videos: int = 80
@@ -113,17 +113,5 @@ def evaluate(settings: Settings) -> dict[str, float]:
     }
 
 
-def main(settings: Settings) -> None:
-    """Print the figures and put them into the checkpoint's card."""
-    figures = {name: round(value, 4) for name, value in evaluate(settings).items()}
-    path = settings.model / "card.json"
-    card = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(
-        json.dumps({**card, "held_out": {"clips": settings.clips, "videos": settings.videos, **figures}}, indent=1)
-        + "\n"
-    )
-    print(json.dumps(figures, indent=1))
-
-
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    print(json.dumps(evaluate(tyro.cli(Settings)), indent=1))
