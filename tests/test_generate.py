@@ -302,18 +302,18 @@ def _killed_in_between(folder: Path, rng: random.Random) -> None:
     enough = parts() + rng.randint(1, 2)
     with subprocess.Popen(command, env=environment) as child:
         while parts() < enough and child.poll() is None:
-            time.sleep(0.002)
+            time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.06))
         child.send_signal(signal.SIGKILL)
 
 
 def test_killed_at_random_moments_no_key_is_lost_or_made_twice(tmp_path):
     """SIGKILL, several times, then an undisturbed end: the table of a run that was never disturbed."""
-    dataset = _pool(tmp_path, 16)
+    dataset = _pool(tmp_path, 12)
     (tmp_path / "videos" / "v4.mp4").write_bytes(b"")
     rng = random.Random(5)
     done: set[tuple] = set()
-    for _ in range(4):
+    for _ in range(3):
         _killed_in_between(tmp_path, rng)
         before, done = done, open_store(tmp_path).done()
         assert before < done < _keys(dataset)
