@@ -6,7 +6,7 @@ import numpy as np
 
 from cache.annotations import Dataset, Segment, VideoEntry
 from cache.embeddings import PriorText, PriorTexts
-from cache.features import FeatureGrid, FeatureStore
+from cache.features import GRID_FILE, FeatureGrid, FeatureStore
 from training.csr import CsrRecipe
 from training.data import DataRecipe
 from training.hosts.plain import PlainRecipe
@@ -56,7 +56,9 @@ def toy_dataset() -> Dataset:
 
 
 def toy_store(folder: Path, dataset: Dataset) -> FeatureStore:
-    """Features of 8 to 24 snippets; the middle third of a video shows its classes."""
+    """Features of 8 to 24 snippets; the middle third of a video shows its classes. Made once a folder."""
+    if (folder / GRID_FILE).exists():
+        return FeatureStore.open(folder)
     rng = np.random.default_rng(2)
     store = FeatureStore.create(folder, GRID)
     shown = rng.normal(size=(len(CLASSES), GRID.width))
