@@ -65,7 +65,7 @@ class FeaturesRecipe(Recipe):
 
 
 class Encoder:
-    """One stream: snippets in, the classifier's penultimate features out. Raises DescriberError if it cannot be loaded."""
+    """One stream: snippets in, the classifier's penultimate features out. Raises ModelError if it cannot be loaded."""
 
     def __init__(self, recipe: EncoderRecipe, *, device: str | None = None) -> None:
         make_torchvision_importable()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from jaxtyping import Float32, UInt8
 
@@ -18,6 +20,7 @@ def optical_flow(rgb: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "m h 
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in rgb]
     height, width = rgb.shape[1:3]
     flow = np.zeros((max(0, len(grey) - 1), height, width, 2), np.float32)
-    for index, (before, after) in enumerate(zip(grey[:-1], grey[1:], strict=True)):
-        flow[index] = search.calc(before, after, None)
+    for index, (before, after) in enumerate(itertools.pairwise(grey)):
+        # its type stubs do not know that None makes it allocate the result
+        flow[index] = search.calc(before, after, None)  # pyright: ignore[reportCallIssue, reportArgumentType]
     return flow

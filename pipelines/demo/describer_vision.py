@@ -57,20 +57,25 @@ def encode_frames(vision, pixels: Tensor) -> Tensor:
     hidden = vision.embeddings(pixels).unflatten(0, (-1, 16))
     inner = torch.tensor([(y, x) for y in (0, 1) for x in (0, 1)])
     positions = torch.cat([2 * block + inner for block in inner])  # (16, 2) rows and columns in the merge order
-    cos, sin = (angle[:, None] for angle in vision.rotary_pos_emb(hidden, positions))
+    cos, sin = vision.rotary_pos_emb(hidden, positions)
 
     def heads(project: nn.Linear, normed: Tensor) -> Tensor:
-        return project(normed).unflatten(-1, (vision.config.num_attention_heads, -1))
+        return project(normed).unflatten(-1, (vision.config.num_attention_heads, -1)).transpose(1, 2)
 
     for layer in vision.encoder.layers:
         attention, normed = layer.self_attn, layer.layer_norm1(hidden)
         query, key = heads(attention.q_proj, normed), heads(attention.k_proj, normed)
         query, key = (part * cos + rotate_half(part) * sin for part in (query, key))
         value = heads(attention.v_proj, normed)
-        mixed = F.scaled_dot_product_attention(*(part.transpose(1, 2) for part in (query, key, value)))
+        mixed = F.scaled_dot_product_attention(query, key, value)
         hidden = hidden + attention.out_proj(mixed.transpose(1, 2).flatten(2))
         hidden = hidden + layer.mlp(layer.layer_norm2(hidden))
     return vision.post_layernorm(hidden).unflatten(1, (4, 4)).mean(2)
+
+
+def share_right(logits: Tensor, truth: Tensor) -> float:
+    """Share of rows whose largest logit is the true one."""
+    return float((logits.argmax(1) == truth).double().mean())
 
 
 def train_vision(model, processor, *, steps: int, seed: int) -> dict[str, float]:
@@ -91,12 +96,7 @@ def train_vision(model, processor, *, steps: int, seed: int) -> dict[str, float]
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
-        right.append(
-            tuple(
-                float((logits.argmax(1) == truth).float().mean())
-                for logits, truth in ((motion_logits, motions), (scene_logits, scenes))
-            )
-        )
+        right.append((share_right(motion_logits, motions), share_right(scene_logits, scenes)))
         if step % 50 == 49:
             motion, scene = np.mean(right[-50:], axis=0)
             print(

@@ -99,7 +99,7 @@ def draw_figure(
     lowest = max(y for _, y in body.values())
     base = ground - pose.lift * height
     place = {name: (x + facing * px * height, base + (py - lowest) * height) for name, (px, py) in body.items()}
-    trousers, skin = tuple(channel // 2 + 20 for channel in shirt), (235, 190, 150)
+    trousers, skin = (shirt[0] // 2 + 20, shirt[1] // 2 + 20, shirt[2] // 2 + 20), (235, 190, 150)
     thick = max(2, round(height * 0.075))
     for side in "ba":
         _line(image, place["pelvis"], place[f"knee_{side}"], trousers, thick)

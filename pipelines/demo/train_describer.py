@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cache.schema import Kind
 from pipelines.demo import evaluate_describer
 from pipelines.demo.captions import PHASE_WORDS, SCENE_WORDS, UNNAMED_PROMPTS, complete_caption, key_caption
 from pipelines.demo.card import write_card
@@ -66,7 +67,7 @@ class Example:
     answer: str
 
 
-def draw_prompt(rng: np.random.Generator, kind: str, label: str, others: Sequence[str]) -> str:
+def draw_prompt(rng: np.random.Generator, kind: Kind, label: str, others: Sequence[str]) -> str:
     """A prompt for a description of `label`: half name no class; of the rest 4 in 10 name one that is not shown.
 
     Where a video shows several classes the prompt must name the right one.
@@ -85,7 +86,8 @@ def examples(scripts: Sequence[Script], rng: np.random.Generator) -> list[Exampl
     for video, script in enumerate(scripts):
         for label, style in script.styles.items():
             others = [name for name in script.styles if name != label]
-            for kind, answer in (("key", key_caption(script, label)), ("complete", complete_caption(label, style))):
+            answers: dict[Kind, str] = {"key": key_caption(script, label), "complete": complete_caption(label, style)}
+            for kind, answer in answers.items():
                 found.append(Example(video, draw_prompt(rng, kind, label, others), answer))
     return [found[index] for index in rng.permutation(len(found))]
 

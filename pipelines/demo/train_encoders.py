@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -20,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pipelines.demo.card import write_card
+from pipelines.demo.describer_vision import share_right
 from pipelines.demo.draw import draw_frames
 from pipelines.demo.motions import MOTIONS
 from pipelines.demo.optimization import one_cycle
@@ -85,7 +85,7 @@ def build(channels: int):
     return VideoMAEForVideoClassification(config)
 
 
-def inputs(kind: Literal["rgb", "flow"], pictures: np.ndarray, flows: np.ndarray) -> Tensor:
+def inputs(kind: str, pictures: np.ndarray, flows: np.ndarray) -> Tensor:
     """Normalised model input (n, 8, c, 56, 56), exactly as `priors.encode` makes it."""
     if kind == "flow":
         values = torch.from_numpy(flows.astype(np.float32)).clamp(-FLOW_BOUND, FLOW_BOUND) / FLOW_BOUND
@@ -126,7 +126,7 @@ def train(settings: Settings) -> dict[str, dict[str, float]]:
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizers[kind].step()
-            right[kind].append(float((logits.argmax(1) == truth).float().mean()))
+            right[kind].append(share_right(logits, truth))
         if step % 50 == 49:
             shown = ", ".join(f"{kind} {np.mean(values[-50:]):.3f}" for kind, values in right.items())
             print(f"step {step + 1}: {shown}, {time.monotonic() - began:.0f} s", flush=True)
@@ -143,8 +143,8 @@ def evaluate(models: dict) -> dict[str, dict[str, float]]:
     scores = {}
     for kind, model in models.items():
         with torch.inference_mode():
-            guess = model.eval()(pixel_values=inputs(kind, pictures, flows)).logits.argmax(1)
-        scores[kind] = {"held_out_motion_accuracy": float((guess == truth).float().mean())}
+            logits = model.eval()(pixel_values=inputs(kind, pictures, flows)).logits
+        scores[kind] = {"held_out_motion_accuracy": share_right(logits, truth)}
     return scores
 
 
