@@ -63,7 +63,7 @@ class AblateRun(Recipe):
     """How every cell is evaluated."""
     validation: str | None = "validation"
     """Subset that is scored beside the reported one: the one to choose settings by. None scores no other."""
-    arms: tuple[Arm, ...] = ("host", "ksm", "csr", "both")
+    arms: tuple[Arm, ...] = ("host", "head", "ksm", "csr", "both")
     """Rows of the table; the first is what the others are compared with."""
     seeds: PositiveInt = 3
     """Seeds 0, 1, 2 ... of each arm."""

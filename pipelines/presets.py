@@ -131,7 +131,8 @@ class Demo(Preset):
 
         Unlike the defaults: A_CSR is contrasted (what it leaves out must not be enough to restore the description)
         and follows the host's attention less, so it may become more complete than that; pseudo segments are cut
-        from the attentions, which are complete, not from the T-CAM, which stands out in the cores alone.
+        from the attentions, which are complete, not from the T-CAM, which stands out in the cores alone. The host's
+        sparsity weight is the one that suits the host alone best.
         """
         from pipelines.train import TrainRun
         from training.csr import CsrRecipe
@@ -148,7 +149,7 @@ class Demo(Preset):
         recipe = TrainRecipe(
             data=DataRecipe(num_snippets=128, num_pairs=4, singles=8),
             model=ModelRecipe(
-                host=Co2NetRecipe(width=128, attention_width=48),
+                host=Co2NetRecipe(width=128, attention_width=48, norm=0.2),
                 ksm=KsmRecipe(width=96, heads=4, context=4),
                 csr=CsrRecipe(width=96, heads=4, encoder_layers=1, decoder_layers=1, contrast=1.0),
                 dpid=DpidRecipe(schedule="joint", reconstruct_weight=0.2),
