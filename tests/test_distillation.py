@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from toy_data import STREAMS, tiny_recipe, toy_dataset, toy_store, toy_texts
+from toy_data import toy_model, toy_training_data
 
 from training.data import WtalData
 from training.distillation import DpidRecipe, Phase, phase_of
@@ -13,17 +13,12 @@ from training.model import Mllm4Wtal
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> WtalData:
     """The toy data."""
-    dataset = toy_dataset()
-    store = toy_store(tmp_path_factory.mktemp("features"), dataset)
-    return WtalData(dataset, store, toy_texts(dataset), recipe=tiny_recipe().data, seed=0)
+    return toy_training_data(tmp_path_factory.mktemp("features"))
 
 
 def build(data: WtalData, **model: object) -> Mllm4Wtal:
     """The tiny model, without dropout."""
-    torch.manual_seed(0)
-    assert data.texts is not None
-    vectors = torch.from_numpy(data.texts.vocabulary.vectors)
-    return Mllm4Wtal(tiny_recipe(**model).model, streams=STREAMS, num_classes=3, word_vectors=vectors).eval()
+    return toy_model(data, **model).eval()
 
 
 def gradients(model: Mllm4Wtal, data: WtalData, phase: Phase) -> tuple[dict[str, float], dict[str, torch.Tensor]]:

@@ -115,8 +115,11 @@ def test_a_trained_run_is_evaluated_and_compared(run, world, capsys):
     assert set(curves.files) == {f"v{index}/{name}" for index in range(8, 12) for name in names}
     assert curves["v8/cas"].shape == (20, 2)
     capsys.readouterr()
-    compare.main(compare.CompareRun(runs=(run.run, run.run)))
-    assert capsys.readouterr().out.count(f"{100 * metrics.average:.1f}") >= 2
+    compare.main(compare.CompareRun(runs=(run.run, run.run), names=("one", "two")))
+    shown = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [row for row in shown if row[:1] in (["one"], ["two"])] == [
+        [name, *(f"{100 * value:.1f}" for value in (*metrics.map, metrics.average))] for name in ("one", "two")
+    ]
 
 
 def test_runs_of_different_subsets_are_not_compared(run):

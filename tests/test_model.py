@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from toy_data import CLASSES, STREAMS, tiny_recipe, toy_dataset, toy_store, toy_texts
+from toy_data import CLASSES, STREAMS, tiny_recipe, toy_model, toy_training_data
 
 from training.data import WtalData
 from training.errors import TrainingError
@@ -32,17 +32,7 @@ HOSTS = {
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> WtalData:
     """The toy data."""
-    dataset = toy_dataset()
-    store = toy_store(tmp_path_factory.mktemp("features"), dataset)
-    return WtalData(dataset, store, toy_texts(dataset), recipe=tiny_recipe().data, seed=0)
-
-
-def build(data: WtalData, **model: object) -> Mllm4Wtal:
-    """The tiny model."""
-    torch.manual_seed(0)
-    assert data.texts is not None
-    vectors = torch.from_numpy(data.texts.vocabulary.vectors)
-    return Mllm4Wtal(tiny_recipe(**model).model, streams=STREAMS, num_classes=3, word_vectors=vectors)
+    return toy_training_data(tmp_path_factory.mktemp("features"))
 
 
 def some_pseudo(count: int) -> list[PseudoSegments]:
@@ -55,7 +45,7 @@ def some_pseudo(count: int) -> list[PseudoSegments]:
 @pytest.mark.parametrize(("ksm", "csr", "head", "dpid"), list(itertools.product((False, True), repeat=4)))
 def test_every_switch(data: WtalData, host: str, ksm: bool, csr: bool, head: bool, dpid: bool):
     """Each combination has the terms of its parts and no others, and every parameter that it has is trained."""
-    model = build(data, host=HOSTS[host], use_ksm=ksm, use_csr=csr, use_head=head, use_dpid=dpid)
+    model = toy_model(data, host=HOSTS[host], use_ksm=ksm, use_csr=csr, use_head=head, use_dpid=dpid)
     for module in model.modules():
         if isinstance(module, Dropout):
             module.rate = 0.0
@@ -71,7 +61,7 @@ def test_every_switch(data: WtalData, host: str, ksm: bool, csr: bool, head: boo
 
 def test_equal_seeds_give_equal_hosts(data: WtalData):
     """Whatever is plugged on, so that the arms of an ablation start from the same host."""
-    full, bare = build(data), build(data, use_ksm=False, use_csr=False, use_head=False)
+    full, bare = toy_model(data), toy_model(data, use_ksm=False, use_csr=False, use_head=False)
     for first, second in zip(full.host.parameters(), bare.host.parameters(), strict=True):
         assert torch.equal(first, second)
 
@@ -79,7 +69,7 @@ def test_equal_seeds_give_equal_hosts(data: WtalData):
 def test_head_loss_enters_with_its_weight(data: WtalData):
     """mu 1 times L_loc, and nothing while there are no pseudo segments."""
     batch = data.batch(0)
-    model = build(data, head_weight=3.0).eval()
+    model = toy_model(data, head_weight=3.0).eval()
     pseudo = some_pseudo(len(batch.video_ids))
     terms = model(batch, phase="match", step=0, total_steps=1, pseudo=pseudo)
     assert model.head is not None
@@ -93,7 +83,7 @@ def test_head_loss_enters_with_its_weight(data: WtalData):
 @pytest.mark.parametrize("host", HOSTS)
 def test_padding_does_not_change_localization(data: WtalData, host: str):
     """A video has the same T-CAM, attention, scores and head output alone and among longer ones."""
-    model = build(data, host=HOSTS[host]).eval()
+    model = toy_model(data, host=HOSTS[host]).eval()
     model.store_queries(data.query_pool())
     features, mask = data.full(range(4))
     together = model.localize_forward(features, mask)
@@ -111,7 +101,7 @@ def test_padding_does_not_change_localization(data: WtalData, host: str):
 
 def test_inference_needs_no_text(data: WtalData):
     """Without CSR, text tower and word vectors the outputs are the same: stored queries stand for the texts."""
-    model = build(data).eval()
+    model = toy_model(data).eval()
     model.store_queries(data.query_pool())
     features, mask = data.full(range(3))
     expected = model.localize_forward(features, mask)
@@ -126,7 +116,7 @@ def test_inference_needs_no_text(data: WtalData):
 
 def test_fused_t_cam_restated(data: WtalData):
     """(1 - share) softmax(S) + share softmax(M), background left out; video scores from the suppressed scores."""
-    model = build(data, fusion=0.25).eval()
+    model = toy_model(data, fusion=0.25).eval()
     model.store_queries(data.query_pool())
     assert model.ksm is not None
     features, mask = data.full([0])
@@ -150,7 +140,7 @@ def test_branches_need_word_vectors():
 
 def test_average_follows_the_weights(data: WtalData):
     """Each step keeps min(decay, (1 + step) / (10 + step)) of the average; gradients never reach it."""
-    model = build(data)
+    model = toy_model(data)
     average = copy_for_teaching(model)
     with torch.no_grad():
         for p in model.parameters():
@@ -173,7 +163,7 @@ def test_when_pseudo_segments_are_made():
 
 def test_pseudo_segments_of_whole_videos(data: WtalData):
     """Every training video has some entry, of its own classes, within its length; batches of any size agree."""
-    model = build(data)
+    model = toy_model(data)
     teacher = copy_for_teaching(model)
     device = torch.device("cpu")
     found = make_pseudo_segments(teacher, data, batch_size=4, device=device)

@@ -3,16 +3,17 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from cache.annotations import Dataset, Segment, VideoEntry
 from cache.embeddings import PriorText, PriorTexts
 from cache.features import GRID_FILE, FeatureGrid, FeatureStore
 from training.csr import CsrRecipe
-from training.data import DataRecipe
+from training.data import DataRecipe, WtalData
 from training.hosts.plain import PlainRecipe
 from training.ksm import KsmRecipe
 from training.localization_head import HeadRecipe
-from training.model import ModelRecipe
+from training.model import Mllm4Wtal, ModelRecipe
 from training.optimizers import LoopRecipe
 from training.recipe import TrainRecipe
 from training.teacher import TeacherRecipe
@@ -85,3 +86,17 @@ def tiny_recipe(**model: object) -> TrainRecipe:
         teacher=TeacherRecipe(refresh=0.5),
         loop=LoopRecipe(steps=8, host_lr=1e-2, lr=1e-2, log_every=2, checkpoint_every=100, tensorboard=False),
     )
+
+
+def toy_training_data(folder: Path) -> WtalData:
+    """The toy dataset with features in `folder`, and its texts, as the trainer gets them."""
+    dataset = toy_dataset()
+    return WtalData(dataset, toy_store(folder, dataset), toy_texts(dataset), recipe=tiny_recipe().data, seed=0)
+
+
+def toy_model(data: WtalData, **model: object) -> Mllm4Wtal:
+    """The tiny model with the word vectors of the data, from a fixed seed."""
+    torch.manual_seed(0)
+    assert data.texts is not None
+    vectors = torch.from_numpy(data.texts.vocabulary.vectors)
+    return Mllm4Wtal(tiny_recipe(**model).model, streams=STREAMS, num_classes=3, word_vectors=vectors)

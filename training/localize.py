@@ -1,6 +1,6 @@
 """From a video's outputs to detections in seconds: candidates of T-CAM or head, suppression, clamping, the grid.
 
-The classic way thresholds attention or T-CAM (SPEC 6); the head's way decodes its points (eq 18). Either works on
+The classic way thresholds attention or T-CAM; the head's way decodes its points (eq 18). Either works on
 plain arrays over the real snippets of one video.
 """
 

@@ -1,4 +1,4 @@
-"""Pseudo segments for the localization head, out of the teacher's T-CAM and attention (DESIGN 4, localization head).
+"""Pseudo segments for the localization head, out of the teacher's T-CAM and attention.
 
 Proposals come from several thresholds on the voting curves of every class that the video is labelled with; the
 outer-inner score on the fused curve ranks them; overlapping ones are joined or suppressed; those near the best of
