@@ -21,7 +21,7 @@ Presets = Mapping[str, tuple[str, R]]
 
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 _ROOMS = ("cache", "priors", "training", "pipelines")
-_LINE_EVERY = 5.0
+_LINE_EVERY = 10.0
 """Seconds between two lines of progress where there is no terminal to draw a bar on."""
 
 BAD_INPUT, INTERRUPTED = 2, 130

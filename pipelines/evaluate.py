@@ -107,11 +107,14 @@ def evaluate(recipe: EvalRun) -> Metrics | None:
     return metrics
 
 
-def print_map(results: Sequence[Metrics]) -> None:
+def print_map(results: Sequence[Metrics], *, names: Sequence[str] = ()) -> None:
     """One row a run: mAP at each tIoU and their mean, in percent."""
     first = results[0]
     header = [f"mAP [%] on {first.subset}", *(f"@{tiou:g}" for tiou in first.tious), "average"]
-    rows = [[one.run, *(f"{100 * value:.1f}" for value in (*one.map, one.average))] for one in results]
+    rows = [
+        [name, *(f"{100 * value:.1f}" for value in (*one.map, one.average))]
+        for name, one in zip(names or [one.run for one in results], results, strict=True)
+    ]
     table(f"{first.videos} videos, {len(first.classes)} classes", header, rows)
 
 

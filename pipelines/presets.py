@@ -85,7 +85,8 @@ class Preset:
         """Of the table of two runs that `make demo` ends with."""
         from pipelines.compare import CompareRun
 
-        return CompareRun(runs=(self.run.with_name(f"{self.name}-host"), self.run))
+        runs = (self.run.with_name(f"{self.name}-host"), self.run)
+        return CompareRun(runs=runs, names=("host alone", "MLLM4WTAL"))
 
     def inspect(self) -> InspectRun:
         """Of `make inspect`."""

@@ -133,7 +133,7 @@ def _pass_on(task: Task, process: subprocess.Popen[str]) -> threading.Thread:
         assert process.stdout is not None
         with process.stdout:
             for line in process.stdout:
-                say(f"[{task.label}] {line.rstrip()}")
+                say(f"[{task.label}] {line}".rstrip())
 
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
