@@ -83,7 +83,8 @@ def road(recipe: RoadRun) -> list[Stage]:
 
     host = ("--run", f"runs/{recipe.preset}-host")
     parts = ("--model.no-use-ksm", "--model.no-use-csr", "--model.no-use-dpid", "--model.no-use-head")
-    seed = ("--seed", str(recipe.seed))
+    # Anew: what an earlier version of the demo left behind must not stop this one.
+    seed = ("--seed", str(recipe.seed), "--no-resume")
     return [
         Stage("videos", (task("videos", "demo.render"),)),
         Stage("priors and features", (task("priors", "generate"), task("features", "encode"))),
@@ -115,7 +116,8 @@ def run_stage(stage: Stage) -> None:
         if process.returncode not in (0, -signal.SIGTERM):
             command = " ".join(("python -m", *task.arguments))
             raise StageError(
-                f"{stage.name}: {task.label} ended with exit code {process.returncode}; its command: {command}"
+                f"{stage.name}: {task.label} ended with exit code {process.returncode}; its command: {command}\n"
+                "If another version of the demo left its caches here, `make clean-demo` removes them."
             )
 
 
