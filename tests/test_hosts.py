@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from training.data import Targets
+from training.errors import TrainingError
 from training.hosts.co2net import Co2Net, Co2NetRecipe
 from training.hosts.host import Host, HostOutput
 from training.hosts.plain import PlainHost, PlainRecipe
@@ -220,7 +221,7 @@ def test_suppression_is_the_same_in_training_and_inference():
 
 def test_co2net_needs_two_streams():
     """The message names the file, what it holds, and what else to do."""
-    with pytest.raises(ValueError, match=r"features.json, streams: found .*rgb.*expected two.*host plain"):
+    with pytest.raises(TrainingError, match=r"features.json, streams: found .*rgb.*expected two.*host plain"):
         Co2Net(Co2NetRecipe(), streams={"rgb": 10}, num_classes=3)
 
 

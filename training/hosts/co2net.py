@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from cache.recipe import Recipe
 from training.data import Targets
+from training.errors import TrainingError
 from training.hosts.host import Host, HostOutput
 from training.layers import Dropout, SnippetConv, average_pool
 from training.losses import guide_loss, mil_loss, mutual_loss, norm_loss, pair_loss, suppress
@@ -99,7 +100,7 @@ class Co2Net(Host):
     def __init__(self, recipe: Co2NetRecipe, *, streams: Mapping[str, int], num_classes: int) -> None:
         super().__init__()
         if len(streams) != 2:
-            raise ValueError(
+            raise TrainingError(
                 f"features.json, streams: found {dict(streams)}, expected two (rgb and flow) for the "
                 "host co2net; encode both streams, or choose the host plain"
             )
