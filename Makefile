@@ -43,7 +43,7 @@ $(STAMP):
 	@$(PIP) --no-build-isolation --editable '.[dev]'
 	@rm -f $(VENV)/.installed-* && touch $@
 
-demo: $(STAMP)  ## the whole road on the embedded world: videos, priors, features, training, mAP, report (8 min on 2 cores)
+demo: $(STAMP)  ## the whole road on the embedded world: videos, priors, features, training, mAP, report (about 5 min on 2 cores)
 	@$(PY) -m pipelines.run_all demo $(ARGS)
 
 demo-smoke: $(STAMP)  ## the same road, shorter: fewer videos and steps, for continuous integration
@@ -67,7 +67,7 @@ eval: $(STAMP)  ## localize in the test videos and print the mAP
 report: $(STAMP)  ## write runs/<name>/report.html
 	@$(PY) -m pipelines.report $(PRESET) $(ARGS)
 
-table3: $(STAMP)  ## host alone, +KSM, +CSR, +both over SEEDS=3 seeds: the paper's Table 3
+table3: $(STAMP)  ## host alone, + head, + KSM, + CSR, + both over SEEDS=3 seeds: the paper's Table 3
 	@$(PY) -m pipelines.ablate $(PRESET) --seeds $(SEEDS) $(ARGS)
 
 inspect: $(STAMP)  ## what the caches hold: counts, failures, samples
