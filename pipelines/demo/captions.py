@@ -1,6 +1,6 @@
 """What the demo's describer learns to say, and how its answers are read back to motions."""
 
-from pipelines.demo.motions import APPROACHES, CORES, RECOVERIES
+from pipelines.demo.motions import CORES
 from pipelines.demo.world import Script, Style
 
 APPROACH_WORDS = {"run": "runs up fast", "crouch": "crouches down low", "swing": "swings both arms around"}
@@ -17,7 +17,6 @@ CORE_WORDS = {
 RECOVERY_WORDS = {"cheer": "cheers with raised hands", "bow": "bows to the crowd", "kneel": "kneels on one knee"}
 SCENE_WORDS = {"stadium": "in the stadium", "gym": "in the gym", "beach": "on the beach", "street": "in the street"}
 PHASE_WORDS = {**APPROACH_WORDS, **CORE_WORDS, **RECOVERY_WORDS}
-PHASES = (APPROACHES, CORES, RECOVERIES)
 
 UNNAMED_PROMPTS = {
     "key": "Please describe the action with one sentence.",

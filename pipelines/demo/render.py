@@ -58,10 +58,6 @@ def write_video(path: Path, script: Script) -> None:
         container.mux(stream.encode())
 
 
-def _render(path: Path, seed: int, label: str) -> None:
-    write_video(path, video_script(seed, label))
-
-
 def render(recipe: RenderRecipe) -> Dataset:
     """Render what is missing and write the annotations. Raises CacheError if the folder cannot be written."""
     videos = recipe.folder / "videos"
@@ -73,16 +69,16 @@ def render(recipe: RenderRecipe) -> Dataset:
         duration = len(frame_times(script)) / FPS
         entries.append(VideoEntry(video_id, subset, duration, labels, script.segments, path))
         if not path.exists():
-            missing.append((path, script.seed, CLASSES[int(video_id[-4:]) % len(CLASSES)]))
+            missing.append((path, script))
     _render_all(missing, recipe.workers)
     dataset = Dataset(name=recipe.folder.name, classes=CLASSES, videos=tuple(entries))
     dataset.save(recipe.folder / "annotations.json")
     return dataset
 
 
-def _render_all(missing: Sequence[tuple[Path, int, str]], workers: int) -> None:
+def _render_all(missing: Sequence[tuple[Path, Script]], workers: int) -> None:
     with ProcessPoolExecutor(workers) as pool, progress("rendering") as report:
-        for done, job in enumerate(as_completed([pool.submit(_render, *job) for job in missing]), start=1):
+        for done, job in enumerate(as_completed([pool.submit(write_video, *job) for job in missing]), start=1):
             job.result()
             report(done, len(missing))
 
