@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Written into every Parquet part; a reader refuses parts of another version."""
 
 Kind = Literal["key", "complete"]
@@ -17,8 +17,12 @@ Kind = Literal["key", "complete"]
 
 Status = Literal["ok", "failed"]
 FinishReason = Literal["eos", "length"]
+Flag = Literal["empty", "repeats_prompt", "loops", "refusal", "cut", "wrong_language"]
+"""Marks of a text that is of little use: without letters, the prompt again, going round in circles, declining to
+answer, ending in the middle, not English."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
+FLAGS: tuple[Flag, ...] = get_args(Flag)
 DESCRIPTION_KEY = ("video_id", "action_class", "kind")
 VOCABULARY_KEY = ("token_id",)
 
@@ -58,6 +62,14 @@ class Description:
     new_tokens: int | None
     finish_reason: FinishReason | None
     """eos: the model ended by itself. length: it was cut at the limit of new tokens."""
+    flags: tuple[Flag, ...]
+    """What is wrong with the text; empty in a failed row."""
+    partial: bool | None
+    """Some of the video could not be decoded; None where no frame was."""
+    attempt: int
+    """1, or more where a description was asked for again."""
+    made_by: str
+    """Versions of the software, and the host, as JSON."""
     created_at: datetime
     """With a time zone."""
 
@@ -67,8 +79,10 @@ class Description:
             raise CacheError(f"{self._key()}: kind {self.kind!r} with status {self.status!r} is no known pair")
         if self.status == "ok" and (self.error is not None or any(value is None for value in said)):
             raise CacheError(f"{self._key()}: an ok row holds a description with its token counts, and no error")
-        if self.status == "failed" and (not self.error or any(value is not None for value in said)):
+        if self.status == "failed" and (not self.error or self.flags or any(value is not None for value in said)):
             raise CacheError(f"{self._key()}: a failed row holds an error, and no description")
+        if odd := sorted(set(self.flags) - set(FLAGS)):
+            raise CacheError(f"{self._key()}: flags: found {odd}, expected some of {list(FLAGS)}")
 
     def _key(self) -> tuple[str, str, str]:
         return (self.video_id, self.action_class, self.kind)
@@ -132,6 +146,10 @@ DESCRIPTIONS: pa.Schema = pa.schema(
         _column("prompt_tokens", pa.int32(), nullable=True),
         _column("new_tokens", pa.int32(), nullable=True),
         _column("finish_reason", pa.string(), nullable=True),
+        _column("flags", _list_of(pa.string())),
+        _column("partial", pa.bool_(), nullable=True),
+        _column("attempt", pa.int32()),
+        _column("made_by", pa.string()),
         _column("created_at", pa.timestamp("us", tz="UTC")),
     ]
 )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
-import socket
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,11 +19,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cache.atomic import atomic_path, remove_unfinished
+from cache.lock import Shard, hold
 from cache.recipe import Recipe
 from cache.schema import SCHEMA_VERSION, CacheError
 
 RECIPE_FILE = "recipe.json"
 _ROW_GROUP = 256
+_MERGED_ROWS = 65_536
 
 
 class PartStore:
@@ -76,26 +76,9 @@ class PartStore:
             raise CacheError(f"{folder / table}: no such table; run `make priors` to make it")
         return cls(folder, schema, key=key, table=table)
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold this folder for one run. Raises CacheError naming the owner (host, pid, start) if another run has it.
-
-        The lock belongs to the process, not to the file, so a killed run leaves none behind.
-        """
-        with open(self.folder / ".lock", "a+", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                owner = file.read().strip() or "another run"
-                raise CacheError(
-                    f"{self.folder}: is being written by {owner}; wait until it ends, or stop it"
-                ) from None
-            file.truncate(0)
-            started = datetime.now(UTC).isoformat(timespec="seconds")
-            file.write(f"host {socket.gethostname()}, pid {os.getpid()}, started {started}")
-            file.flush()
-            yield
+    def lock(self, *, shard: Shard | None = None, wait: bool = False) -> AbstractContextManager[None]:
+        """Hold this folder for one run, or one shard of a run. Raises CacheError naming the owner if another has it."""
+        return hold(self.folder, shard=shard, wait=wait)
 
     def append(self, rows: Sequence[Any]) -> Path:
         """Write one part from dataclass rows: sorted by key, zstd, 256-row groups; fsynced, then renamed into place.
@@ -108,13 +91,98 @@ class PartStore:
         table = _to_table(rows, self.schema)
         if table.group_by(list(self.key)).aggregate([]).num_rows != table.num_rows:
             raise CacheError(f"{self.folder}: the same {self.key} stands twice in one part")
+        part = self.folder / self._part_name()
+        self._write(table, part)
+        return part
+
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The last row of each key, sorted by key; all columns, or those named."""
+        wanted = list(columns) if columns is not None else self.schema.names
+        everything = pa.concat_tables([self._schema_of(wanted).empty_table(), *self._winners(wanted)])
+        return everything.sort_by([(name, "ascending") for name in self.key]).select(wanted)
+
+    def rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+        """The last row of each key as a dictionary of the columns, in no promised order.
+
+        One row group is held at a time, so the memory that is needed does not grow with the texts.
+        """
+        wanted = list(columns) if columns is not None else self.schema.names
+        for table in self._winners(wanted, by_group=True):
+            yield from table.select(wanted).to_pylist()
+
+    def done(self) -> set[tuple]:
+        """Keys that need no more work: those whose last row is ok, or all where the table has no status."""
+        has_status = "status" in self.schema.names
+        table = self.table([*self.key, *(["status"] if has_status else [])])
+        if has_status:
+            table = table.filter(pc.field("status") == "ok")
+        return set(zip(*(_shared_values(table[name]) for name in self.key), strict=True))
+
+    def compact(self) -> int:
+        """Merge small parts that follow each other into larger ones; returns how many parts are fewer.
+
+        To be called under the lock. A kill in between leaves rows that stand in two parts, which changes no table.
+        """
+        before = self._parts()
+        for run in self._small_runs(before):
+            rows = pa.concat_tables([self._read(path, self.schema.names) for path in run])
+            merged = rows.filter(pa.array(_last_rows(rows, self.key)))
+            # Named after its newest part, so what is older stays older and what is newer stays newer.
+            stem = run[-1].stem.rsplit("-", 1)[0]
+            self._write(merged, self.folder / f"{stem}-m{secrets.token_hex(4)}.parquet")
+            for path in run:
+                path.unlink()
+        return len(before) - len(self._parts())
+
+    def _small_runs(self, parts: list[Path]) -> list[list[Path]]:
+        runs: list[list[Path]] = [[]]
+        rows = 0
+        for path in parts:
+            with self._open_part(path) as part:
+                count = part.metadata.num_rows
+            if rows + count > _MERGED_ROWS:
+                runs.append([])
+                rows = 0
+            runs[-1].append(path)
+            rows += count
+        return [run for run in runs if len(run) > 1]
+
+    def _winners(self, columns: Sequence[str], *, by_group: bool = False) -> Iterator[pa.Table]:
+        """The winning rows as tables of the key and the columns: one a part, or one a row group."""
+        names = list(dict.fromkeys([*self.key, *columns]))
+        parts = self._parts()
+        keys = pa.concat_tables([self._schema_of(()).empty_table(), *(self._read(path, self.key) for path in parts)])
+        wins = _last_rows(keys, self.key)
+        start = 0
+        for path in parts:
+            for table in self._read_groups(path, names) if by_group else [self._read(path, names)]:
+                yield table.filter(pa.array(wins[start : start + table.num_rows]))
+                start += table.num_rows
+
+    def _read(self, path: Path, names: Sequence[str]) -> pa.Table:
+        return pa.concat_tables(self._read_groups(path, names, whole=True))
+
+    def _read_groups(self, path: Path, names: Sequence[str], *, whole: bool = False) -> Iterator[pa.Table]:
+        schema = self._schema_of(names)
+        with self._open_part(path) as part:
+            groups = range(part.num_row_groups)
+            for chosen in [list(groups)] if whole else [[group] for group in groups]:
+                try:
+                    table = part.read_row_groups(chosen, columns=schema.names)
+                    yield table.select(schema.names).replace_schema_metadata(None).cast(schema)
+                except (pa.ArrowException, OSError) as error:
+                    raise _unreadable(path, error) from error
+
+    def _schema_of(self, names: Sequence[str]) -> pa.Schema:
+        return pa.schema([self.schema.field(name) for name in dict.fromkeys([*self.key, *names])])
+
+    def _write(self, table: pa.Table, part: Path) -> None:
         metadata = {
             "recipe": json.dumps(self.recipe, ensure_ascii=False),
             "fingerprint": self.home.name,
             "schema_version": str(SCHEMA_VERSION),
         }
         table = table.sort_by([(name, "ascending") for name in self.key]).replace_schema_metadata(metadata)
-        part = self.folder / self._part_name()
         with atomic_path(part) as unfinished:
             pq.write_table(
                 table,
@@ -125,33 +193,6 @@ class PartStore:
                 use_dictionary=[name for name in _DICTIONARY if name in self.schema.names],  # pyright: ignore[reportArgumentType]
                 write_statistics=list(self.key),  # pyright: ignore[reportArgumentType]  # stubs know only bool
             )
-        return part
-
-    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """The last row of each key, sorted by key; all columns, or those named."""
-        wanted = list(columns) if columns is not None else self.schema.names
-        read = list(dict.fromkeys([*self.key, *wanted]))
-        schema = pa.schema([self.schema.field(name) for name in read])
-        parts = []
-        for path in self._parts():
-            with self._open_part(path) as part:
-                try:
-                    parts.append(part.read(columns=read).select(read).replace_schema_metadata(None).cast(schema))
-                except (pa.ArrowException, OSError) as error:
-                    raise _unreadable(path, error) from error
-        everything = pa.concat_tables(parts) if parts else schema.empty_table()
-        numbered = everything.select(list(self.key)).append_column("row", pa.array(np.arange(everything.num_rows)))
-        last = numbered.group_by(list(self.key)).aggregate([("row", "max")])
-        last = last.sort_by([(name, "ascending") for name in self.key])
-        return everything.take(last["row_max"]).select(wanted)
-
-    def done(self) -> set[tuple]:
-        """Keys that need no more work: those whose last row is ok, or all where the table has no status."""
-        has_status = "status" in self.schema.names
-        table = self.table([*self.key, *(["status"] if has_status else [])])
-        if has_status:
-            table = table.filter(pc.field("status") == "ok")
-        return set(zip(*(table[name].to_pylist() for name in self.key), strict=True))
 
     def _parts(self) -> list[Path]:
         return sorted(self.folder.glob("part-*.parquet"))
@@ -164,6 +205,8 @@ class PartStore:
     def _open_part(self, path: Path) -> pq.ParquetFile:
         try:
             part = pq.ParquetFile(path)
+        except FileNotFoundError:
+            raise CacheError(f"{self.folder}: a run merged its parts while they were read; run this again") from None
         except (pa.ArrowException, OSError) as error:
             raise _unreadable(path, error) from error
         metadata = part.schema_arrow.metadata or {}
@@ -181,7 +224,17 @@ class PartStore:
         return part
 
 
-_DICTIONARY = ("video_id", "action_class", "kind", "prompt", "status", "model_id", "model_revision", "generation")
+_DICTIONARY = (
+    "video_id",
+    "action_class",
+    "kind",
+    "prompt",
+    "status",
+    "model_id",
+    "model_revision",
+    "generation",
+    "made_by",
+)
 
 
 def only_fingerprint(root: Path, *, made_by: str, chosen_by: str = "") -> Path:
@@ -203,6 +256,22 @@ def only_fingerprint(root: Path, *, made_by: str, chosen_by: str = "") -> Path:
         summary = ", ".join(f"{name} {value}" for name, value in recipe.items() if isinstance(value, (str, int)))
         lines.append(f"  {folder}  {made:%Y-%m-%d %H:%M} UTC  {summary[:160]}")
     raise CacheError("\n".join(lines))
+
+
+def _last_rows(keys: pa.Table, key: tuple[str, ...]) -> np.ndarray:
+    """(rows,) bool: the row is the last one of its key."""
+    numbered = keys.select(list(key)).append_column("row", pa.array(np.arange(keys.num_rows)))
+    last = numbered.group_by(list(key)).aggregate([("row", "max")])
+    wins = np.zeros(keys.num_rows, bool)
+    wins[last["row_max"].to_numpy()] = True
+    return wins
+
+
+def _shared_values(column: pa.ChunkedArray) -> list[Any]:
+    """The values of a column, equal ones being one object: a million keys name few classes."""
+    coded = column.combine_chunks().dictionary_encode()
+    values = coded.dictionary.to_pylist()
+    return [values[index] for index in coded.indices.to_pylist()]
 
 
 def _to_table(rows: Sequence[Any], schema: pa.Schema) -> pa.Table:

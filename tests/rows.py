@@ -36,6 +36,10 @@ def described(video_id: str, label: str = "Dive", kind: Kind = "key", text: str 
         prompt_tokens=10,
         new_tokens=3,
         finish_reason="eos",
+        flags=(),
+        partial=False,
+        attempt=1,
+        made_by="{}",
         created_at=WHEN,
     )
 
@@ -60,5 +64,9 @@ def failed(video_id: str, label: str = "Dive", kind: Kind = "key", error: str = 
         prompt_tokens=None,
         new_tokens=None,
         finish_reason=None,
+        flags=(),
+        partial=None,
+        attempt=1,
+        made_by="{}",
         created_at=WHEN,
     )

@@ -19,6 +19,7 @@ from rows import Made, described, failed
 import cache.atomic
 import cache.store
 from cache.atomic import atomic_path, remove_unfinished
+from cache.lock import Shard
 from cache.schema import (
     DESCRIPTION_KEY,
     DESCRIPTIONS,
@@ -46,7 +47,7 @@ def test_rows_come_back_as_they_went_in(store):
     assert table.schema.equals(DESCRIPTIONS)
     expected = [dataclasses.asdict(row) for row in (rows[1], rows[2], rows[0])]
     for row in expected:
-        row["frame_seconds"] = list(row["frame_seconds"])
+        row["frame_seconds"], row["flags"] = list(row["frame_seconds"]), list(row["flags"])
     assert table.to_pylist() == expected
 
 
@@ -91,7 +92,7 @@ def test_parts_are_made_for_their_readers(store):
     metadata = part.schema_arrow.metadata
     assert json.loads(metadata[b"recipe"]) == {"version": 1}
     assert metadata[b"fingerprint"].decode() == store.home.name == Made().fingerprint()
-    assert metadata[b"schema_version"] == b"1"
+    assert metadata[b"schema_version"] == str(cache.store.SCHEMA_VERSION).encode()
 
 
 @dataclass(frozen=True)
@@ -238,8 +239,8 @@ def test_another_recipe_is_refused(store):
 def test_parts_of_another_version_recipe_or_table_are_refused(store, monkeypatch):
     """Each is named, with what was found and expected."""
     part = store.append([described("a")])
-    monkeypatch.setattr(cache.store, "SCHEMA_VERSION", 2)
-    with pytest.raises(CacheError, match="schema_version: found 1, expected 2"):
+    monkeypatch.setattr(cache.store, "SCHEMA_VERSION", 99)
+    with pytest.raises(CacheError, match="schema_version: found 2, expected 99"):
         PartStore.create(store.home.parent, Made(), DESCRIPTIONS, key=DESCRIPTION_KEY)
     monkeypatch.undo()
     with pytest.raises(CacheError, match="columns are not those of this table"):
@@ -317,3 +318,78 @@ def test_the_only_fingerprint_is_chosen_and_several_are_not(tmp_path):
         only_fingerprint(tmp_path, made_by="make priors", chosen_by="--descriptions")
     told = str(error.value)
     assert all(part in told for part in (first.home.name, second.home.name, "version 1", "version 2", "--descriptions"))
+
+
+def _random_parts(store: PartStore, parts: int) -> dict[str, str | None]:
+    """Append overlapping parts of ok and failed rows; returns what the last row of each key says."""
+    rng = random.Random(3)
+    truth = {}
+    for part in range(parts):
+        keys = rng.sample([f"v{number:02}" for number in range(40)], 12)
+        rows = [described(key, text=f"part {part}") if rng.random() < 0.7 else failed(key) for key in keys]
+        store.append(rows)
+        truth.update({row.video_id: row.description for row in rows})
+    return truth
+
+
+def test_rows_are_streamed_as_the_table_has_them(store):
+    """The same winning rows, one by one."""
+    truth = _random_parts(store, 15)
+    streamed = list(store.rows(["video_id", "description"]))
+    assert {row["video_id"]: row["description"] for row in streamed} == truth
+    assert len(streamed) == len(truth)
+
+
+@pytest.mark.parametrize("most", [1000, 30, 5])
+def test_merged_parts_say_the_same(store, monkeypatch, most):
+    """In few parts or in several, with later rows on top, and with a kill after the merged part was written."""
+    monkeypatch.setattr(cache.store, "_MERGED_ROWS", most)
+    truth = _random_parts(store, 15)
+    before = store.table()
+    fewer = store.compact()
+    assert len(list(store.folder.glob("part-*.parquet"))) == 15 - fewer
+    assert (fewer > 0) == (most > 24)
+    assert store.table() == before
+    store.append([described("v00", text="later")])
+    assert {r["video_id"]: r["description"] for r in store.rows()} == {**truth, "v00": "later"}
+
+
+def test_a_kill_while_merging_changes_no_table(store, monkeypatch):
+    """The merged part is there, and so are those that it is made of."""
+    _random_parts(store, 6)
+    before = store.table()
+    monkeypatch.setattr(Path, "unlink", _killed)
+    with pytest.raises(KeyboardInterrupt):
+        store.compact()
+    monkeypatch.undo()
+    assert len(list(store.folder.glob("part-*.parquet"))) == 7
+    assert store.table() == before
+
+
+def _killed(path: Path, missing_ok: bool = False) -> None:
+    if path.name.startswith("part-"):
+        raise KeyboardInterrupt
+    os.unlink(path) if path.exists() else None
+
+
+def test_shards_write_side_by_side(store):
+    """Not with a whole run, not twice the same one, and not with shards that divide the videos otherwise."""
+    first, second, other = (PartStore(store.home, DESCRIPTIONS, key=DESCRIPTION_KEY) for _ in range(3))
+    with first.lock(shard=Shard(0, 2)), second.lock(shard=Shard(1, 2)):
+        for shard in (None, Shard(0, 2), Shard(0, 3)):
+            with (
+                pytest.raises(CacheError, match=rf"written by host .+pid {os.getpid()}.+shard"),
+                other.lock(shard=shard),
+            ):
+                pass
+    with other.lock(), pytest.raises(CacheError, match=f"pid {os.getpid()}"), first.lock(shard=Shard(0, 2)):
+        pass
+    with other.lock(shard=Shard(0, 3)):
+        pass
+
+
+@pytest.mark.parametrize(("index", "count"), [(2, 2), (-1, 2), (0, 0)])
+def test_a_shard_is_one_of_its_count(index, count):
+    """Counted from 0."""
+    with pytest.raises(CacheError, match="shard_index"):
+        Shard(index, count)

@@ -1,0 +1,101 @@
+"""Who writes into a folder: one run, or several shards of one run. Locks belong to processes, so a kill leaves none."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+from cache.schema import CacheError
+
+_LOCK = ".lock"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The part of a run that one of `count` processes does."""
+
+    index: int
+    """From 0."""
+    count: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.index < self.count:
+            raise CacheError(f"shard_index: found {self.index}, expected 0 ... {self.count - 1} (num_shards)")
+
+    def __str__(self) -> str:
+        return f"{self.index}-of-{self.count}"
+
+
+@contextmanager
+def hold(folder: Path, *, shard: Shard | None = None, wait: bool = False) -> Iterator[None]:
+    """Hold `folder` for one run, or for one shard beside the others of the same count.
+
+    Raises CacheError naming the owner (host, pid, start) if another run, the same shard, or a shard of another count
+    has it; with `wait`, waits for a run to end instead.
+    """
+    with ExitStack() as stack:
+        whole = stack.enter_context(open(folder / _LOCK, "a+", encoding="utf-8"))
+        if not _take(whole, fcntl.LOCK_EX if shard is None else fcntl.LOCK_SH, wait=wait):
+            raise _taken(folder, _owner(whole) if shard is not None else _shards(folder) or _owner(whole))
+        mine = whole
+        if shard is not None:
+            mine = stack.enter_context(open(folder / f"{_LOCK}-{shard}", "a+", encoding="utf-8"))
+            if not _take(mine, fcntl.LOCK_EX, wait=wait):
+                raise _taken(folder, _owner(mine))
+            # Other counts divide the videos otherwise, so the same video would be described twice.
+            if others := _shards(folder, but=shard.count):
+                raise _taken(folder, others)
+        _sign(mine, "" if shard is None else f", shard {shard}")
+        yield
+        mine.truncate(0)
+
+
+def _take(file: TextIO, how: int, *, wait: bool) -> bool:
+    try:
+        fcntl.flock(file, how if wait else how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        raise CacheError(
+            f"{file.name}: this file system has no locks ({error.strerror}), so two runs could mix up their rows; "
+            "mount it with locks (NFS: without nolock; Lustre: -o flock), or put the dataset's folder elsewhere"
+        ) from error
+    return True
+
+
+def _sign(file: TextIO, what: str) -> None:
+    file.truncate(0)
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    file.write(f"host {socket.gethostname()}, pid {os.getpid()}, started {started}{what}")
+    file.flush()
+
+
+def _owner(file: TextIO) -> str:
+    file.seek(0)
+    return file.read().strip() or "another run"
+
+
+def _shards(folder: Path, *, but: int | None = None) -> str:
+    """The owners of the shards at work, those of `but` shards left out."""
+    owners = []
+    for path in sorted(folder.glob(f"{_LOCK}-*-of-*")):
+        if but is not None and path.name.endswith(f"-of-{but}"):
+            continue
+        with path.open("r+", encoding="utf-8") as file:
+            if not _take(file, fcntl.LOCK_SH, wait=False):
+                owners.append(_owner(file))
+    return "; ".join(owners)
+
+
+def _taken(folder: Path, owner: str) -> CacheError:
+    return CacheError(f"{folder}: is being written by {owner}; wait until it ends, or stop it")
