@@ -16,7 +16,7 @@ from cache.annotations import Dataset, VideoEntry
 from cache.schema import KINDS, CacheError, Description, Kind
 from cache.store import PartStore
 from priors.decoding import Decoded, decode
-from priors.describer import Describer, Reply, Request
+from priors.describer import Describer, Failure, Reply, Request
 from priors.model_files import ModelError
 from priors.recipe import DescriptionRecipe
 
@@ -205,13 +205,16 @@ class _Run:
 
     def _describe(self, batch: list[_Pending]) -> None:
         try:
-            replies = self.describer.describe([pending.request for pending in batch])
+            replies = self.describer.describe(self.describer.prepare([pending.request for pending in batch]))
         except ModelError:
             raise
         except Exception as error:  # whatever a model may raise, the others of the batch are not to suffer from it
             self._describe_apart(batch, error)
             return
         for pending, reply in zip(batch, replies, strict=True):
+            if isinstance(reply, Failure):
+                self._fail(pending.key, pending.decoded, reply.reason)
+                continue
             self.rows.append(self._row(pending.key, pending.decoded, reply=reply))
             self.described += 1
             self.new_tokens += reply.new_tokens

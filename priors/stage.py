@@ -8,7 +8,7 @@ from cache.audit import Audit, audit
 from cache.embeddings import load_prior_texts
 from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, KINDS
 from cache.store import PartStore
-from priors.describer import HfDescriber
+from priors.describer import make_describer
 from priors.embed import EmbedSummary, embed
 from priors.frames import require_reader
 from priors.generate import OnProgress, Summary, generate, plan
@@ -42,7 +42,7 @@ def make_priors(recipe: PriorsRecipe, *, on_progress: OnProgress | None = None) 
         described = generate(
             dataset,
             recipe.data.subset,
-            HfDescriber(recipe.describer),
+            make_describer(recipe.describer),
             store,
             recipe=texts,
             batch_size=recipe.describer.batch_size,

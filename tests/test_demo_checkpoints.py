@@ -10,7 +10,7 @@ from pipelines.demo.captions import UNNAMED_PROMPTS
 from pipelines.demo.describer_model import build_model, build_processor
 from pipelines.demo.describer_vision import encode_frames, patches
 from pipelines.demo.world import CLASSES, clip_script
-from priors.describer import DescriberRecipe, HfDescriber
+from priors.describer import DescriberRecipe, make_describer
 from priors.glove import WordVectors, tokenize
 from priors.prompts import render
 from priors.torchvision_cpu import make_torchvision_importable
@@ -28,7 +28,7 @@ def test_checkpoints_are_small():
 
 def test_describer_follows_the_pixels(tmp_path):
     """On held-out clips it names the action unasked, lists phases that are shown, and follows no wrong name."""
-    describer = HfDescriber(DescriberRecipe(model=str(CHECKPOINTS / "describer"), device_map="cpu"))
+    describer = make_describer(DescriberRecipe(model=str(CHECKPOINTS / "describer"), device_map="cpu"))
     scripts = (clip_script(held_out.HELD_OUT_CLIPS + 1000 + k, label) for k, label in enumerate(2 * CLASSES))
     clips = held_out.look(scripts, tmp_path)
     shown = [clip.label for clip in clips]

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from tiny_models import save_tiny
 
-from priors.describer import CannedDescriber, DescriberRecipe, HfDescriber, Request, resolve_dtype
+from priors.describer import CannedDescriber, DescriberRecipe, Request, answers, resolve_dtype
 from priors.frames import Frames
+from priors.hf_describer import HfDescriber
 from priors.model_files import ModelError, model_id, resolve_revision
 
 FAMILIES = ("video_llama_3", "qwen2_5_vl")
@@ -36,16 +37,16 @@ def describer(request, tiny_model) -> HfDescriber:
 
 def test_a_batch_of_ragged_videos_gives_what_each_gives_alone(describer):
     """Other sizes, lengths, numbers of frames and limits beside it must not change a text."""
-    together = describer.describe(RAGGED)
-    assert together == [describer.describe([request])[0] for request in RAGGED]
-    assert together[::-1] == describer.describe(RAGGED[::-1])
+    together = answers(describer, RAGGED)
+    assert together == [answers(describer, [request])[0] for request in RAGGED]
+    assert together[::-1] == answers(describer, RAGGED[::-1])
     assert len({reply.text for reply in together}) == len(RAGGED)
 
 
 def test_only_new_tokens_up_to_the_limit(describer):
     """The prompt is not part of the answer; a smaller limit gives the beginning of the same answer."""
     request = RAGGED[0]
-    long, short = describer.describe([request, Request(request.frames, request.prompt, 5)])
+    long, short = answers(describer, [request, Request(request.frames, request.prompt, 5)])
     assert (long.new_tokens, long.finish_reason) == (12, "length")
     assert (short.new_tokens, short.finish_reason) == (5, "length")
     assert long.prompt_tokens == short.prompt_tokens > 12
@@ -85,18 +86,18 @@ def test_the_model_is_told_the_true_times(describer):
 def test_control_tokens_in_a_prompt_are_refused(describer, name):
     """A class name is untrusted: it must not speak for the chat."""
     with pytest.raises(ValueError, match=r"the prompt holds .*rename the class"):
-        describer.describe([Request(_frames(0), f"Describe {name}.", 4)])
+        answers(describer, [Request(_frames(0), f"Describe {name}.", 4)])
     odd = "50% {{ harmless }} ünïcode 跳水 <b>"
-    assert describer.describe([Request(_frames(0), f"Describe {odd}.", 4)])[0].new_tokens == 4
+    assert answers(describer, [Request(_frames(0), f"Describe {odd}.", 4)])[0].new_tokens == 4
 
 
 def test_fewer_pixels_make_fewer_tokens(describer, monkeypatch):
     """`max_pixels` bounds a frame in both ways of counting; families with a fixed size refuse it."""
     small = HfDescriber(describer.recipe.model_copy(update={"max_pixels": 28 * 28}))
-    assert small.describe(RAGGED[:1])[0].prompt_tokens < describer.describe(RAGGED[:1])[0].prompt_tokens
+    assert answers(small, RAGGED[:1])[0].prompt_tokens < answers(describer, RAGGED[:1])[0].prompt_tokens
     monkeypatch.setattr(small._model.config, "model_type", "llava_onevision")
     with pytest.raises(ModelError, match=r"describer\.max_pixels.*llava_onevision have a fixed size"):
-        small.describe(RAGGED[:1])
+        answers(small, RAGGED[:1])
 
 
 def test_a_model_that_ends_by_itself_is_not_cut(describer, tmp_path):
@@ -107,10 +108,10 @@ def test_a_model_that_ends_by_itself_is_not_cut(describer, tmp_path):
     (folder / "generation_config.json").write_text(json.dumps({**settings, "eos_token_id": ends}))
     ending = HfDescriber(DescriberRecipe(model=str(folder)))
     requests = [Request(_frames(seed), "Describe.", 40) for seed in range(6)]
-    replies = ending.describe(requests)
+    replies = answers(ending, requests)
     assert {reply.finish_reason for reply in replies if reply.new_tokens < 40} == {"eos"}
     assert len({reply.new_tokens for reply in replies}) > 1
-    assert replies == [ending.describe([request])[0] for request in requests]
+    assert replies == [answers(ending, [request])[0] for request in requests]
 
 
 def test_a_model_without_chat_template_is_refused(tmp_path):
@@ -176,7 +177,7 @@ def test_auto_is_full_precision_without_a_gpu(monkeypatch):
 def test_the_canned_describer_counts_words():
     """It obeys the limit as a model does."""
     canned = CannedDescriber(lambda request: f"seen {len(request.frames.rgb)} frames  of a video")
-    replies = canned.describe([Request(_frames(0), "One two three.", 9), Request(_frames(0), "One.", 2)])
+    replies = answers(canned, [Request(_frames(0), "One two three.", 9), Request(_frames(0), "One.", 2)])
     assert [(r.text, r.prompt_tokens, r.new_tokens, r.finish_reason) for r in replies] == [
         ("seen 4 frames of a video", 3, 6, "eos"),
         ("seen 4", 1, 2, "length"),

@@ -25,7 +25,7 @@ from cache.annotations import Dataset, VideoEntry
 from cache.schema import CacheError
 from cache.store import PartStore
 from priors.decoding import video_stamp
-from priors.describer import CannedDescriber, Reply, Request
+from priors.describer import CannedDescriber, Failure, Prepared, Reply, Request
 from priors.generate import Progress, Summary, generate, plan
 from priors.model_files import ModelError
 
@@ -54,11 +54,11 @@ class Watched(CannedDescriber):
         self.before = before
         self.batches: list[list[str]] = []
 
-    def describe(self, requests: Sequence[Request]) -> list[Reply]:
+    def describe(self, prepared: Prepared) -> list[Reply | Failure]:
         """Note the prompts, then answer."""
-        self.before(requests)
-        self.batches.append([request.prompt for request in requests])
-        return super().describe(requests)
+        self.before(prepared.requests)
+        self.batches.append([request.prompt for request in prepared.requests])
+        return super().describe(prepared)
 
 
 def _run(dataset: Dataset, store: PartStore, describer: CannedDescriber | None = None, **options) -> Summary:
@@ -93,8 +93,8 @@ def test_white_space_in_a_text_is_collapsed(tmp_path):
     """Models break lines as they like."""
 
     class Breaks(CannedDescriber):
-        def describe(self, requests: Sequence[Request]) -> list[Reply]:
-            return [Reply("  a person\n\n dives\t in ", 5, 4, "eos") for _ in requests]
+        def describe(self, prepared: Prepared) -> list[Reply | Failure]:
+            return [Reply("  a person\n\n dives\t in ", 5, 4, "eos") for _ in prepared.requests]
 
     store = open_store(tmp_path)
     _run(_pool(tmp_path, 1), store, Breaks(answer, model_id="canned", model_revision="1"))

@@ -16,7 +16,7 @@ import tyro
 from pipelines.demo.captions import UNNAMED_PROMPTS, action_named, phases_named
 from pipelines.demo.render import write_video
 from pipelines.demo.world import CLASSES, Script, clip_script, video_script
-from priors.describer import DescriberRecipe, HfDescriber, Request
+from priors.describer import Describer, DescriberRecipe, Request, answers, make_describer
 from priors.frames import Frames, FramesRecipe, sample_frames
 from priors.prompts import render
 
@@ -63,7 +63,7 @@ def look(scripts: Iterable[Script], folder: Path) -> list[Seen]:
     return seen
 
 
-def ask(describer: HfDescriber, seen: Sequence[Seen], prompts: Sequence[str]) -> list[str]:
+def ask(describer: Describer, seen: Sequence[Seen], prompts: Sequence[str]) -> list[str]:
     """The describer's answers."""
     requests = [
         Request(frames=one.frames, prompt=prompt, max_new_tokens=MAX_NEW_TOKENS)
@@ -71,7 +71,7 @@ def ask(describer: HfDescriber, seen: Sequence[Seen], prompts: Sequence[str]) ->
     ]
     replies = []
     for start in range(0, len(requests), 16):
-        replies += describer.describe(requests[start : start + 16])
+        replies += answers(describer, requests[start : start + 16])
     return [reply.text for reply in replies]
 
 
@@ -89,7 +89,7 @@ def phase_precision(answers: Sequence[str], seen: Sequence[Seen]) -> float:
 
 def evaluate(settings: Settings) -> dict[str, float]:
     """All figures, 0 to 1."""
-    describer = HfDescriber(DescriberRecipe(model=str(settings.model), device_map="cpu"))
+    describer = make_describer(DescriberRecipe(model=str(settings.model), device_map="cpu"))
     with tempfile.TemporaryDirectory() as folder:
         clips = look((clip_script(HELD_OUT_CLIPS + k) for k in range(settings.clips)), Path(folder))
         videos = look((video_script(HELD_OUT_VIDEOS + k) for k in range(settings.videos)), Path(folder))
