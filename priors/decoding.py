@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,23 +23,35 @@ class Decoded:
     size: int | None
     """Of the file, in bytes."""
     stamp: str | None
+    seconds: float = 0.0
+    """Time that reading and decoding took."""
 
 
 def decode(path: Path | None, recipe: FramesRecipe) -> Decoded:
     """Sample the frames of a video. Never raises: whatever is wrong with the file is the reason in the result."""
     if path is None:
         return Decoded(None, "no video file: the annotations give no path, and the videos folder has none", None, None)
-    size = stamp = None
+    started = time.monotonic()
+    frames = error = None
+    size, stamp = _identity(path)
     try:
-        if path.is_file():
-            size, stamp = path.stat().st_size, video_stamp(path)
         frames = sample_frames(path, count=recipe.count, max_side=recipe.max_side, reader=recipe.reader)
-    except VideoError as error:
-        return Decoded(None, error.why, size, stamp)
-    except Exception as error:  # a broken file must not stop the others, whatever the libraries make of it
-        _log.warning("%s: %s: %s", path, type(error).__name__, error)
-        return Decoded(None, f"{type(error).__name__}: {error}"[:300], size, stamp)
-    return Decoded(frames, None, size, stamp)
+    except VideoError as problem:
+        error = problem.why
+    except MemoryError:
+        error = "not enough memory to decode it (decode.worker_memory_gib)"
+    except Exception as problem:  # a broken file must not stop the others, whatever the libraries make of it
+        _log.warning("%s: %s: %s", path, type(problem).__name__, problem)
+        error = f"{type(problem).__name__}: {problem}"[:300]
+    return Decoded(frames, error, size, stamp, time.monotonic() - started)
+
+
+def _identity(path: Path) -> tuple[int, str] | tuple[None, None]:
+    try:
+        # Opening a pipe or a device would wait for whatever is at its other end.
+        return (path.stat().st_size, video_stamp(path)) if path.is_file() else (None, None)
+    except (OSError, ValueError):
+        return None, None  # the reader says why
 
 
 def video_stamp(path: Path) -> str:
