@@ -1,4 +1,4 @@
-"""Marks of a description that is of little use, found in its text alone: rough, quick, and made to err on the side of none."""
+"""Marks of a description that is of little use, found in its text alone; in doubt, a text gets none."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ _SPELL, _SPELL_WORDS = 20, 5
 _TRIGRAM_SHARE = 0.5
 """Distinct among all groups of three words; prose has more than 0.85, also where every sentence begins alike."""
 _FOREIGN_LETTERS = 0.3
+"""Of the letters, from which on another script is no mere name."""
+_WIDEST = 50
+"""Words of the longest group that is looked for back to back; what is longer repeats whole sentences."""
 _LONG = 20
 """So many words without a single function word of English are no English, whatever else they are."""
 
@@ -30,58 +33,55 @@ _STUTTER = re.compile(r"([^\W\d_]{1,8}?)\1{9,}")
 _I = r"\b(?:i|we)(?:['’]m| am|['’]re| are)?"
 _NOT = r"(?:can ?not|can['’]t|could ?n['’]t|could not|unable to|not able to|won['’]t|will not)"
 _PICTURES = r"(?:videos?|images?|pictures?|frames?|footage|clips?|visual)"
+_DECLINED = r"(?:assist|help|comply|fulfil|provide|answer|describe|view|watch|access|process|analy[sz]e|open|play)"
 _REFUSALS = tuple(
     re.compile(pattern, re.I)
     for pattern in (
         rf"^\W*(?:{_I} )?(?:(?:very|so|really|truly) )?(?:sorry|apologi[sz]e|apologies)\b",
         rf"^\W*(?:unfortunately|regrettably)\W+(?:{_I}|no {_PICTURES})\b",
         r"\bas an? (?:ai|artificial intelligence|(?:large )?language model|text-based)\b",
-        rf"^.{{0,120}}?{_I} {_NOT} (?:\w+ )?(?:assist|help|comply|fulfil|provide|answer|describe|view|watch|access|process"
-        r"|analy[sz]e|open|play|engage|continue)",
+        rf"^.{{0,120}}?{_I} {_NOT} (?:\w+ )?{_DECLINED}",
         rf"{_I} {_NOT} (?:\w+ )?(?:see|tell|identify|determine|make out)\b[^.!?]{{0,40}}\b{_PICTURES}\b",
-        rf"\b(?:unable|not able) to (?:\w+ )?(?:view|watch|access|process|analy[sz]e|open|play)\b[^.!?]{{0,20}}\b{_PICTURES}\b",
+        rf"\b(?:unable|not able) to (?:\w+ )?{_DECLINED}\b[^.!?]{{0,20}}\b{_PICTURES}\b",
         rf"{_I} (?:do not|don['’]t) have (?:the ability|access|the capability|any {_PICTURES})",
         rf"\bno {_PICTURES} (?:was|were|is|are|has been|have been) (?:provided|attached|uploaded|available|given)\b",
         rf"\bplease (?:provide|upload|share|attach) (?:me )?(?:with )?(?:the|a|an|your|some) (?:\w+ )?{_PICTURES}\b",
     )
 )
 
-_OPEN_ENDS = frozenset(
-    "a an the and or but nor of his their its my our your whose with into onto while because".split()
-)
-"""A text that breaks off after one of these is not over."""
-
-_ENGLISH = frozenset(
-    """a about after again against all also an and another any are around as at away back be been before behind being
-    below between both but by can each first for from front has have he her him himself his how if in into is it its
-    itself left more no not of off on one onto or other out over right she so some that the their them then there these
-    they this those through to toward towards two under until up very was were what when where which while who will with
-    without you your""".split()
-)
-_FOREIGN = tuple(
-    frozenset(words.split())
-    for words in (
-        "el la los las un una unos que con por para del se su y en al es está mientras sobre desde hacia lo como",
-        "le la les un une des et dans avec sur qui est il elle sa du au aux en puis pour par ses sont une vers ce cette",
-        "der das ein eine einen einem einer und mit ist auf dem den im er sie zu zum zur von nicht dann sich wird durch",
-        "il lo gli un una che con per del della di si nel nella sul sulla è sono mentre poi dal alla uno ed dei",
-        "o os um uma que com não em da para ao na no dos das se seu sua ele ela é está enquanto pelo pela",
-        "de het een en van met op zijn naar wordt terwijl dan niet voor door aan uit hij zij deze die",
-        "dan yang di dengan untuk ke dari sebuah seorang itu ini pada adalah sedang dalam kemudian",
-        "ve bir bu ile için çok olarak daha sonra gibi olan da de",
-        "w z na i się jest do oraz nie który po przez od za jego",
-        "och en ett att som på med är för av till det den inte från han hon",
-        "và của một là trong người với được đang cho các này trên",
-    )
-)
+# A text that breaks off after one of these is not over.
+_OPEN_ENDS = "a an the and or but nor of his their its my our your whose with into onto while because"
+_ENGLISH = """
+a about after again against all also an and another any are around as at away back be been before behind being below
+between both but by can each first for from front has have he her him himself his how if in into is it its itself left
+more no not of off on one onto or other out over right she so some that the their them then there these they this those
+through to toward towards two under until up very was were what when where which while who will with without you your
+"""
+# Frequent words of, a line each, Spanish, French, German, Italian, Portuguese, Dutch, Indonesian, Turkish, Polish,
+# Swedish and Vietnamese. What English has as well ("met", "door") is outweighed by the English words around it.
+_FOREIGN = """
+el la los las un una unos que con por para del se su y en al es está mientras sobre desde hacia lo como
+le la les un une des et dans avec sur qui est il elle sa du au aux en puis pour par ses sont une vers ce
+der das ein eine einen einem einer und mit ist auf dem den im er sie zu zum zur von nicht dann sich wird
+il lo gli un una che con per del della di si nel nella sul sulla è sono mentre poi dal alla uno ed dei
+os um uma que com não em da para ao na dos das se seu sua ele ela é está enquanto pelo pela
+de het een en van met op zijn naar wordt terwijl dan niet voor door aan uit hij zij deze
+dan yang di dengan untuk ke dari sebuah seorang itu ini pada adalah sedang dalam kemudian
+ve bir bu ile için çok olarak daha sonra gibi olan da de
+w z na się jest oraz nie który po potem przez od za jego
+och en ett att som på med är för av till det den inte från han hon
+và của một là trong người với được đang cho các này trên
+"""
+_OPEN_WORDS, _ENGLISH_WORDS = frozenset(_OPEN_ENDS.split()), frozenset(_ENGLISH.split())
+_FOREIGN_WORDS = tuple(frozenset(line.split()) for line in _FOREIGN.strip().splitlines())
 
 
 def flags_of(text: str, *, prompt: str, finish_reason: FinishReason) -> tuple[Flag, ...]:
     """What is wrong with `text`, the answer to `prompt`, in the order of FLAGS; () for a good one.
 
     empty: no letter in it. repeats_prompt: nearly all of it is the prompt, or a sentence of it. loops: words, groups of
-    words or sentences again and again. refusal: the model declines, or says that it saw nothing. cut: ended by the limit
-    of new tokens, or in the middle of a sentence. wrong_language: another script, or words of another language.
+    words or sentences again and again. refusal: the model declines, or says that it saw nothing. cut: ended by the
+    limit of new tokens, or in the middle of a sentence. wrong_language: another script, or words of another language.
     """
     plain = unicodedata.normalize("NFKC", text)
     found: set[Flag] = set()
@@ -132,7 +132,7 @@ def _loops(text: str) -> bool:
 
 def _runs_in_circles(words: Sequence[str]) -> bool:
     """A group of words back to back with itself: one or two words four times, three to seven thrice, more twice."""
-    for width in range(1, len(words) // 2 + 1):
+    for width in range(1, min(len(words) // 2, _WIDEST) + 1):
         times = 4 if width <= 2 else 3 if width <= 7 else 2
         run = 0
         for place in range(width, len(words)):
@@ -169,7 +169,7 @@ def _breaks_off(text: str) -> bool:
     if text.endswith((",", ";", "(", "[", "-", "–", "—", "&")):
         return True
     words = _WORD.findall(text)
-    return bool(words) and text.endswith(words[-1]) and words[-1] in _OPEN_ENDS and len(words) > 1
+    return bool(words) and text.endswith(words[-1]) and words[-1] in _OPEN_WORDS and len(words) > 1
 
 
 def _is_foreign(text: str) -> bool:
@@ -177,8 +177,8 @@ def _is_foreign(text: str) -> bool:
     if sum(not _is_latin(sign) for sign in letters) >= _FOREIGN_LETTERS * len(letters):
         return True
     words = [word for word in words_of(text) if not word.isdigit()]
-    english = sum(word in _ENGLISH or word.endswith(("ing", "'s")) for word in words)
-    foreign = max(sum(word in language for word in words) for language in _FOREIGN)
+    english = sum(word in _ENGLISH_WORDS or word.endswith(("ing", "'s")) for word in words)
+    foreign = max(sum(word in language for word in words) for language in _FOREIGN_WORDS)
     if len(words) >= 5 and foreign >= 2 and foreign > 2 * english:
         return True
     return len(words) >= _LONG and english == 0
