@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from cache.annotations import Dataset, VideoEntry
 from cache.embeddings import PriorTexts
-from cache.schema import KINDS, Kind
+from cache.flags import MEANINGS
+from cache.schema import DESCRIPTION_KEY, FLAGS, KINDS, Flag, Kind
 from cache.store import PartStore
 
 Key = tuple[str, str, str]
@@ -33,12 +35,12 @@ class Audit:
     """Keys that have no row yet."""
     failed: tuple[tuple[Key, str], ...]
     """Keys whose last row failed, with the reason."""
-    empty: tuple[Key, ...]
-    """Ok rows without a single letter."""
-    degenerate: tuple[Key, ...]
-    """Ok rows that go round in circles, or only repeat their prompt."""
-    cut: tuple[Key, ...]
-    """Ok rows that were cut at the limit of new tokens."""
+    flagged: Mapping[Flag, tuple[Key, ...]]
+    """Ok rows by each mark that their text was given; every flag is there, most with no key."""
+    partial: tuple[Key, ...]
+    """Ok rows of videos that could be decoded only in part."""
+    stale: tuple[Key, ...]
+    """Ok rows whose video file now has another size than the one that was described."""
     out_of_vocabulary: float | None
     """Share of tokens without a word vector; None where there are no embeddings to look at."""
     errors: tuple[str, ...]
@@ -54,56 +56,96 @@ class Audit:
 def audit(dataset: Dataset, subset: str, descriptions: PartStore, texts: PriorTexts | None) -> Audit:
     """Hold the cache against the keys that `subset` asks for; rows of other videos or classes are left out.
 
-    Raises CacheError if the dataset has no such subset or a part of the cache cannot be read.
+    Reads no texts: what is wrong with them stands in the rows as flags. Raises CacheError if the dataset has no such
+    subset or a part of the cache cannot be read.
     """
     videos = dataset.split(subset)
-    columns = ["video_id", "action_class", "kind", "prompt", "description", "status", "error", "finish_reason"]
-    rows = {(r["video_id"], r["action_class"], r["kind"]): r for r in descriptions.table(columns).to_pylist()}
     keys = expected_keys(videos)
-    said = {key: rows[key]["description"] for key in keys if key in rows and rows[key]["status"] == "ok"}
-    coverage = _coverage(dataset, keys, said)
-    missing = tuple(key for key in keys if key not in rows)
-    failed = tuple((key, rows[key]["error"]) for key in keys if key in rows and rows[key]["status"] == "failed")
-    empty = tuple(key for key, text in said.items() if not any(sign.isalnum() for sign in text))
-    degenerate = tuple(
-        key for key, text in said.items() if key not in empty and is_degenerate(text, prompt=rows[key]["prompt"])
+    rows = _States.of(descriptions, keys)
+    coverage = _coverage(dataset, keys, rows.ok)
+    flagged: dict[Flag, tuple[Key, ...]] = {
+        flag: tuple(key for key in keys if key in rows.flagged[flag]) for flag in FLAGS
+    }
+    found = Audit(
+        coverage=coverage,
+        missing=tuple(key for key in keys if key not in rows.ok and key not in rows.failed),
+        failed=tuple((key, rows.failed[key]) for key in keys if key in rows.failed),
+        flagged=flagged,
+        partial=tuple(key for key in keys if key in rows.partial),
+        stale=_stale(videos, rows),
+        out_of_vocabulary=None if texts is None else _out_of_vocabulary(texts, keys),
+        errors=(),
+        warnings=(),
     )
-    errors, warnings = _verdict(subset, coverage, set(empty))
-    if missing:
-        warnings.append(f"{len(missing)} descriptions of {subset!r} are missing; {_MEND}")
-    if failed:
-        warnings.append(f"{len(failed)} descriptions of {subset!r} failed; {_MEND} to try them again")
-    if degenerate:
-        warnings.append(f"{len(degenerate)} descriptions go round in circles or repeat their prompt")
-    rate = None
-    if texts is not None:
-        rate = _out_of_vocabulary(texts, keys)
-        if unembedded := [key for key in said if key not in texts.rows]:
-            errors.append(f"{len(unembedded)} descriptions have no word vectors yet, first {unembedded[0]}; {_MEND}")
-    cut = tuple(key for key in said if rows[key]["finish_reason"] == "length")
-    return Audit(coverage, missing, failed, empty, degenerate, cut, rate, tuple(errors), tuple(warnings))
+    errors, warnings = _verdict(subset, coverage, set(flagged["empty"]))
+    if texts is not None and (unembedded := [key for key in keys if key in rows.ok and key not in texts.rows]):
+        errors.append(f"{len(unembedded)} descriptions have no word vectors yet, first {unembedded[0]}; {_MEND}")
+    return replace(found, errors=tuple(errors), warnings=(*warnings, *_notes(subset, found)))
 
 
-def expected_keys(videos: list[VideoEntry]) -> list[Key]:
+def coverage_by_subset(dataset: Dataset, descriptions: PartStore) -> dict[str, tuple[Coverage, ...]]:
+    """Coverage of every subset, those included that nobody described, in one pass over the rows."""
+    subsets: dict[str, list[VideoEntry]] = {}
+    for video in dataset.videos:
+        subsets.setdefault(video.subset, []).append(video)
+    keys = {subset: expected_keys(videos) for subset, videos in subsets.items()}
+    rows = _States.of(descriptions, [key for wanted in keys.values() for key in wanted])
+    return {subset: _coverage(dataset, wanted, rows.ok) for subset, wanted in keys.items()}
+
+
+def expected_keys(videos: Iterable[VideoEntry]) -> list[Key]:
     """Every (video_id, action_class, kind) that these videos ask for, in their order."""
     return [(video.video_id, label, kind) for video in videos for label in video.labels for kind in KINDS]
 
 
-def is_degenerate(text: str, *, prompt: str) -> bool:
-    """True if the text repeats its prompt, or has ten words or more of which fewer than three in ten are distinct."""
-    words = text.lower().split()
-    return text.strip() == prompt.strip() or (len(words) >= 10 and len(set(words)) / len(words) < 0.3)
+@dataclass
+class _States:
+    """What the rows say of the keys asked for; no texts, and each key held once."""
+
+    ok: set[Key] = field(default_factory=set)
+    failed: dict[Key, str] = field(default_factory=dict)
+    flagged: dict[Flag, set[Key]] = field(default_factory=lambda: {flag: set() for flag in FLAGS})
+    partial: set[Key] = field(default_factory=set)
+    video_bytes: dict[Key, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, descriptions: PartStore, keys: Sequence[Key]) -> _States:
+        states, wanted, reasons = cls(), {key: key for key in keys}, {}
+        for row in descriptions.rows([*DESCRIPTION_KEY, "status", "error", "flags", "partial", "video_bytes"]):
+            key = wanted.get((row["video_id"], row["action_class"], row["kind"]))
+            if key is None:
+                continue
+            if row["status"] == "failed":
+                states.failed[key] = reasons.setdefault(row["error"], row["error"])
+                continue
+            states.ok.add(key)
+            for flag in row["flags"]:
+                states.flagged[flag].add(key)
+            if row["partial"]:
+                states.partial.add(key)
+            if row["video_bytes"] is not None:
+                states.video_bytes[key] = row["video_bytes"]
+        return states
 
 
-def _coverage(dataset: Dataset, keys: list[Key], said: dict[Key, str]) -> tuple[Coverage, ...]:
+def _coverage(dataset: Dataset, keys: Sequence[Key], ok: set[Key]) -> tuple[Coverage, ...]:
     expected = Counter((label, kind) for _, label, kind in keys)
-    ok = Counter((label, kind) for _, label, kind in said)
+    made = Counter((label, kind) for video, label, kind in keys if (video, label, kind) in ok)
     return tuple(
-        Coverage(label, kind, ok[label, kind], expected[label, kind]) for label in dataset.classes for kind in KINDS
+        Coverage(label, kind, made[label, kind], expected[label, kind]) for label in dataset.classes for kind in KINDS
     )
 
 
-def _verdict(subset: str, coverage: tuple[Coverage, ...], empty: set[Key]) -> tuple[list[str], list[str]]:
+def _stale(videos: Sequence[VideoEntry], rows: _States) -> tuple[Key, ...]:
+    stale = []
+    for video in videos:
+        if video.path is not None and video.path.is_file():
+            size = video.path.stat().st_size
+            stale += [key for key in expected_keys([video]) if rows.video_bytes.get(key, size) != size]
+    return tuple(stale)
+
+
+def _verdict(subset: str, coverage: Sequence[Coverage], empty: set[Key]) -> tuple[list[str], list[str]]:
     empties = Counter((label, kind) for _, label, kind in empty)
     errors, warnings = [], []
     for row in coverage:
@@ -118,13 +160,32 @@ def _verdict(subset: str, coverage: tuple[Coverage, ...], empty: set[Key]) -> tu
             errors.append(f"class {row.action_class!r} has no usable key description in {subset!r}; {_MEND}")
         elif usable == 0:
             warnings.append(f"class {row.action_class!r} has no usable complete description in {subset!r}; {_MEND}")
-    complete = [row for row in coverage if row.kind == "complete"]
-    if sum(row.ok for row in complete) == 0:
-        errors.append(f"{subset!r} has no complete description at all; {_MEND}")
+    complete = sum(row.ok - empties[row.action_class, row.kind] for row in coverage if row.kind == "complete")
+    if complete == 0:
+        errors.append(f"{subset!r} has no usable complete description at all; {_MEND}")
     return errors, warnings
 
 
-def _out_of_vocabulary(texts: PriorTexts, keys: list[Key]) -> float | None:
+def _notes(subset: str, found: Audit) -> list[str]:
+    notes = []
+    if found.missing:
+        notes.append(f"{len(found.missing)} descriptions of {subset!r} are missing; {_MEND}")
+    if found.failed:
+        notes.append(f"{len(found.failed)} descriptions of {subset!r} failed; {_MEND} to try them again")
+    for flag, keys in found.flagged.items():
+        if keys:
+            notes.append(f"{len(keys)} descriptions of {subset!r} {MEANINGS[flag]} ({flag})")
+    if found.partial:
+        notes.append(f"{len(found.partial)} descriptions are of videos that could be decoded only in part")
+    if found.stale:
+        notes.append(
+            f"{len(found.stale)} descriptions are of video files that have another size now, first {found.stale[0]}; "
+            "move the folder of descriptions away to describe the videos anew"
+        )
+    return notes
+
+
+def _out_of_vocabulary(texts: PriorTexts, keys: Sequence[Key]) -> float | None:
     ids = [texts.rows[key].word_ids for key in keys if key in texts.rows]
     total = sum(len(row) for row in ids)
     return sum(int((row < 0).sum()) for row in ids) / total if total else None

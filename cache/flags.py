@@ -9,6 +9,16 @@ from difflib import SequenceMatcher
 
 from cache.schema import FLAGS, FinishReason, Flag
 
+MEANINGS: dict[Flag, str] = {
+    "empty": "hold no letter",
+    "repeats_prompt": "only repeat their prompt",
+    "loops": "go round in circles",
+    "refusal": "decline to answer",
+    "cut": "end in the middle",
+    "wrong_language": "are not in English",
+}
+"""What descriptions with a flag do, as the rest of a sentence."""
+
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s*")
 

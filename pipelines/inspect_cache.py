@@ -88,7 +88,7 @@ def _print_audit(found: Audit, texts: PriorTexts | None) -> None:
     table("Descriptions, made / expected", ["class", "key", "complete"], rows)
     if texts is not None and found.out_of_vocabulary is not None:
         say(f"{len(texts.words)} words, {found.out_of_vocabulary:.1%} of the tokens out of the vocabulary")
-    counts = {"missing": found.missing, "empty": found.empty, "degenerate": found.degenerate, "cut": found.cut}
+    counts = {"missing": found.missing, **found.flagged}
     say(", ".join(f"{len(keys)} {name}" for name, keys in counts.items()))
     if found.failed:
         table("Failures", ["video", "class", "kind", "reason"], [[*key, reason] for key, reason in found.failed])

@@ -7,9 +7,9 @@ import pytest
 from rows import Made, described, failed
 
 from cache.annotations import Dataset, VideoEntry
-from cache.audit import Coverage, audit, is_degenerate
+from cache.audit import Coverage, audit, coverage_by_subset
 from cache.embeddings import PriorText, PriorTexts
-from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS
+from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, FLAGS
 from cache.store import PartStore
 
 
@@ -69,11 +69,13 @@ def test_gaps_are_named_and_do_not_stop_training(store):
 def test_a_class_without_a_key_description_stops_training(store):
     """Failed and empty ones do not count, and the message names class and command."""
     rows = [row for row in _everything() if (row.action_class, row.kind) != ("Swim", "key")]
-    store.append([*rows, failed("b", "Swim"), described("c", "Swim", text=" . ")])
+    store.append(
+        [*rows, failed("b", "Swim"), dataclasses.replace(described("c", "Swim", text=" . "), flags=("empty",))]
+    )
     found = audit(DATASET, "training", store, None)
     assert not found.ok
     assert found.errors == ("class 'Swim' has no usable key description in 'training'; run `make priors`",)
-    assert found.empty == (("c", "Swim", "key"),)
+    assert found.flagged["empty"] == (("c", "Swim", "key"),)
 
 
 def test_no_complete_description_at_all_stops_training(store):
@@ -91,25 +93,55 @@ def test_a_class_without_videos_stops_training(store):
     assert any("'Fly' occurs in no video" in error for error in audit(more, "training", store, None).errors)
 
 
-def test_weak_texts_are_found(store):
-    """Going round in circles, repeating the prompt, cut at the limit."""
-    loop = described("a", "Dive", "key", "he jumps and " * 8)
-    echo = described("b", "Dive", "key", "Describe Dive.")
-    cut = dataclasses.replace(described("c", "Swim", "key"), finish_reason="length")
-    store.append([*(row for row in _everything() if row.kind == "complete"), loop, echo, cut, described("b", "Swim")])
+def test_flags_of_the_rows_are_counted(store):
+    """By flag, the last row of a key alone; they are notes, and stop nothing."""
+    weak = dataclasses.replace(described("a", "Dive"), flags=("loops", "cut"))
+    mended = dataclasses.replace(described("b", "Dive"), flags=("refusal",))
+    store.append([*(row for row in _everything() if row.kind == "complete"), weak, mended])
+    store.append([described("b", "Dive"), described("b", "Swim"), described("c", "Swim")])
     found = audit(DATASET, "training", store, None)
-    assert set(found.degenerate) == {("a", "Dive", "key"), ("b", "Dive", "key")}
-    assert found.cut == (("c", "Swim", "key"),)
     assert found.ok
+    assert list(found.flagged) == list(FLAGS)
+    assert {flag: keys for flag, keys in found.flagged.items() if keys} == {
+        "loops": (("a", "Dive", "key"),),
+        "cut": (("a", "Dive", "key"),),
+    }
+    assert sorted(warning.split()[0] for warning in found.warnings) == ["1", "1"]
 
 
-def test_a_natural_sentence_is_not_degenerate():
-    """Function words repeat in every long text."""
-    text = (
-        "The person runs to the edge of the pool, jumps into the air, turns once and enters the water with the hands."
-    )
-    assert not is_degenerate(text, prompt="Describe.")
-    assert is_degenerate("no no no no no no no no no no", prompt="Describe.")
+def test_videos_that_were_read_in_part_or_changed_since_are_noted(tmp_path, store):
+    """A file of another size is another video; one that is not there any more says nothing."""
+    (tmp_path / "b.mp4").write_bytes(bytes(1000))
+    (tmp_path / "c.mp4").write_bytes(bytes(1001))
+    paths = {"a": tmp_path / "a.mp4", "b": tmp_path / "b.mp4", "c": tmp_path / "c.mp4"}
+    videos = tuple(dataclasses.replace(video, path=paths.get(video.video_id)) for video in DATASET.videos)
+    rows = [dataclasses.replace(row, partial=row.video_id == "a") for row in _everything()]
+    store.append(rows)
+    found = audit(dataclasses.replace(DATASET, videos=videos), "training", store, None)
+    assert found.stale == (("c", "Swim", "key"), ("c", "Swim", "complete"))
+    assert found.partial == (("a", "Dive", "key"), ("a", "Dive", "complete"))
+    assert found.ok
+    assert len(found.warnings) == 2
+
+
+def test_coverage_of_every_subset(store):
+    """Also of one that nobody described."""
+    store.append([*_everything(), described("t", "Swim", "key")])
+    found = coverage_by_subset(DATASET, store)
+    assert sum(row.ok for row in found["training"]) == sum(row.expected for row in found["training"]) == 8
+    assert [(row.ok, row.expected) for row in found["testing"]] == [(0, 0), (0, 0), (1, 1), (0, 1)]
+
+
+def test_the_audit_reads_no_texts(store, monkeypatch):
+    """Its memory does not grow with them."""
+    store.append(_everything())
+    asked = []
+    rows = PartStore.rows
+    monkeypatch.setattr(PartStore, "rows", lambda self, columns: asked.extend(columns) or rows(self, columns))
+    monkeypatch.delattr(PartStore, "table")
+    assert audit(DATASET, "training", store, None).ok
+    assert asked
+    assert not {"description", "prompt", "frame_seconds"} & set(asked)
 
 
 def test_the_share_of_unknown_words_is_counted_over_the_subset(store):
