@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NoReturn, TypeVar
+from typing import NoReturn, Protocol, TypeVar
 
 import tyro
 from rich.box import SIMPLE_HEAD
@@ -74,9 +74,17 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> N
     console.print(grid)
 
 
+class Report(Protocol):
+    """Shows how far something is."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """`note` is shown behind the rate."""
+        ...
+
+
 @contextmanager
-def progress(label: str, *, unit: str = "videos") -> Iterator[Callable[[int, int], None]]:
-    """Yield `report(done, total)`. A bar with rate and time left on a terminal; a line every few seconds elsewhere."""
+def progress(label: str, *, unit: str = "videos") -> Iterator[Report]:
+    """Yield a Report. A bar with rate and time left on a terminal; a line every few seconds elsewhere."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -88,13 +96,14 @@ def progress(label: str, *, unit: str = "videos") -> Iterator[Callable[[int, int
         task = bar.add_task(label, total=None, pace="")
         last = time.monotonic()
 
-        def report(done: int, total: int) -> None:
+        def report(done: int, total: int, note: str = "") -> None:
             nonlocal last
             bar.update(task, completed=done, total=total)
-            bar.update(task, pace=_pace(bar, task, unit))
+            pace = ", ".join(filter(None, [_pace(bar, task, unit), note]))
+            bar.update(task, pace=pace)
             now = time.monotonic()
             if not console.is_terminal and (done >= total or now - last >= _LINE_EVERY):
-                say(f"{label} {done}/{total} {_pace(bar, task, unit)}".rstrip())
+                say(f"{label} {done}/{total} {pace}".rstrip())
                 last = now
 
         yield report

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import PositiveFloat, PositiveInt
-
-from cache.recipe import Recipe
 from pipelines.console import duration, launch, progress, say, table
 from priors.describer import DescriberRecipe
 from priors.frames import FramesRecipe
 from priors.glove import GloveRecipe
-from priors.recipe import DataRecipe, PriorsRecipe
-from priors.stage import PriorsSummary, make_priors
+from priors.recipe import DataRecipe, PriorsRecipe, PromptsRecipe, RunRecipe
+from priors.run_log import Progress
+from priors.stage import Preview, PriorsSummary, make_priors, preview
 
 _FAILURES_SHOWN = 50
+_VIDEOS_SHOWN = 10
 
 
-class PriorsRun(Recipe):
+class PriorsRun(RunRecipe):
     """What is described, by which model, with which word vectors."""
 
     dataset: Path
@@ -30,44 +29,86 @@ class PriorsRun(Recipe):
     """The model."""
     frames: FramesRecipe = FramesRecipe()
     """What it sees."""
+    prompts: PromptsRecipe = PromptsRecipe()
+    """What it is asked."""
     glove: GloveRecipe
     """Word vectors."""
-    decode_threads: PositiveInt = 2
-    """Videos decoded at once, ahead of the model."""
-    write_seconds: PositiveFloat = 2.0
-    """Finished rows are written this often; a kill loses no more than that."""
+    dry_run: bool = False
+    """Say what would be done and how long it would take, and do nothing."""
 
 
 def main(recipe: PriorsRun) -> int:
     """Describe and embed what is missing; 1 while failed rows remain."""
     whole = PriorsRecipe(
         data=DataRecipe(folder=recipe.dataset, videos=recipe.videos, subset=recipe.subset),
-        **{name: getattr(recipe, name) for name in ("describer", "frames", "glove", "decode_threads", "write_seconds")},
+        run=RunRecipe(**{name: getattr(recipe, name) for name in RunRecipe.model_fields}),
+        **{name: getattr(recipe, name) for name in ("describer", "frames", "prompts", "glove")},
     )
-    with progress("priors", unit="descriptions") as report:
-        done = make_priors(whole, on_progress=lambda state: report(state.done, state.total))
+    if recipe.dry_run:
+        _print_preview(preview(whole))
+        return 0
+    with progress("priors", unit="descriptions") as report, progress("word vectors", unit="%") as converting:
+        done = make_priors(
+            whole,
+            on_progress=lambda state: report(state.done, state.total, _rates(state)),
+            on_words=lambda share: converting(round(100 * share), 100),
+        )
     _print_summary(done)
     _print_failures(done)
     return 1 if done.audit.failed else 0
 
 
+def _rates(state: Progress) -> str:
+    return (
+        f"{state.videos_per_second:.3g} videos/s, {state.tokens_per_second:.3g} tokens/s, "
+        f"{state.waiting:.0%} of the time waiting for frames"
+    )
+
+
+def _print_preview(would: Preview) -> None:
+    took = "unknown: no run of these settings yet"
+    if would.seconds is not None:
+        took = f"{duration(would.seconds)} at the rate of the run of {would.measured_by}"
+    rows = [
+        ("descriptions to make", str(would.plan.total)),
+        ("of videos", str(len(would.plan.work))),
+        ("of these without a file", str(would.missing_videos)),
+        ("there already", str(would.plan.skipped)),
+        ("asked again", str(would.plan.again)),
+        ("videos replaced since", str(len(would.plan.replaced))),
+        ("model", f"{would.texts.model} ({would.texts.model_revision})"),
+        ("room needed, at most", f"{would.bytes / 2**20:.1f} MiB"),
+        ("time", took),
+    ]
+    table("A dry run: nothing was done", ["", ""], rows)
+    say(f"descriptions would go to {would.folder}")
+
+
 def _print_summary(done: PriorsSummary) -> None:
-    described, embedded = done.described, done.embedded
-    known = f"{embedded.unknown / embedded.tokens:.1%} unknown" if embedded.tokens else "none"
+    described, embedded, state = done.described, done.embedded, done.described.progress
     rows = [
         ("descriptions made", str(described.described)),
-        ("there before", str(described.skipped)),
+        ("there before", str(described.plan.skipped)),
+        ("asked again", str(described.plan.again)),
         ("failed", str(len(done.audit.failed))),
-        ("new tokens", str(described.new_tokens)),
-        ("took", duration(described.seconds)),
-        ("of that waiting for frames", duration(described.decode_wait_seconds)),
-        ("words embedded", f"{embedded.tokens}, {known}"),
     ]
+    if state.done:
+        rows += [
+            ("took, the model's loading left out", duration(state.seconds)),
+            ("videos/s", f"{state.videos_per_second:.3g}"),
+            ("new tokens/s", f"{state.tokens_per_second:.3g}"),
+            ("model waited for frames", f"{state.waiting:.1%} of the time"),
+        ]
+    if embedded is not None:
+        known = f"{embedded.unknown / embedded.tokens:.1%} unknown" if embedded.tokens else "none"
+        rows.append(("words embedded", f"{embedded.tokens}, {known}"))
     table("Priors", ["", ""], rows)
-    if embedded.most_unknown:
+    if described.plan.replaced:
+        say(f"described anew, for their files were replaced: {', '.join(described.plan.replaced[:_VIDEOS_SHOWN])}")
+    if embedded is not None and embedded.most_unknown:
         say("most frequent unknown words: " + ", ".join(f"{word} ({count})" for word, count in embedded.most_unknown))
     say(f"descriptions: {done.descriptions.folder}")
-    say(f"embeddings: {embedded.folder}")
+    say(f"embeddings: {embedded.folder}" if embedded is not None else "embeddings: made by the last shard")
     for line in (*done.audit.errors, *done.audit.warnings):
         say(f"note: {line}")
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import JsonValue, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
 from cache.annotations import Dataset
+from cache.lock import Shard
 from cache.recipe import Recipe
-from cache.schema import Kind
-from priors.describer import DescriberRecipe, resolve_dtype
+from cache.schema import Flag, Kind
+from priors.decode_pool import DecodeRecipe
+from priors.describer import DescriberRecipe, text_settings
 from priors.frames import SAMPLER_VERSION, FramesRecipe
 from priors.glove import GloveRecipe
-from priors.model_files import model_id, resolve_revision
+from priors.plan import CheckVideos
 from priors.prompts import template
 
 TEXT_VERSION = 1
@@ -37,17 +39,76 @@ class DataRecipe(Recipe):
         return Dataset.load(self.annotations or self.folder / "annotations.json", videos=self.videos)
 
 
+class PromptsRecipe(Recipe):
+    """What is asked; `{cls}` stands for the action class."""
+
+    key: str = template("key")
+    """Asks for one sentence: the key description."""
+    complete: str = template("complete")
+    """Asks for the detail: the complete description."""
+
+    @field_validator("key", "complete")
+    @classmethod
+    def _names_the_class(cls, text: str) -> str:
+        if "{cls}" not in text:
+            raise ValueError("a prompt must hold {cls}, which stands for the action class")
+        return text
+
+
+class RayRecipe(Recipe):
+    """How the work is spread over a Ray cluster."""
+
+    address: str | None = None
+    """Of a running cluster (auto, or host:port); None starts Ray on this machine alone."""
+    replicas: PositiveInt | None = None
+    """Copies of the model; None is as many as there are GPUs for, or one where there is none."""
+    gpus_per_replica: NonNegativeFloat | None = None
+    """GPUs of one copy; more than 1 spreads the model over them. None is 1 where the cluster has GPUs, else 0."""
+    cpus_per_replica: PositiveInt = 1
+    """Processor cores that one copy is counted with."""
+    videos_per_unit: PositiveInt = 16
+    """Videos that a copy takes at once, and writes as one part; a kill loses no more than that."""
+
+
+class RunRecipe(Recipe):
+    """How the stage runs. Nothing here changes a text."""
+
+    decode: DecodeRecipe = DecodeRecipe()
+    """Decoding ahead of the model."""
+    write_seconds: PositiveFloat = 10.0
+    """Finished rows are written this often; a kill loses no more than that."""
+    engine: Literal["local", "ray"] = "local"
+    """local: this process. ray: a Ray cluster, or all of this machine through Ray (`pip install ray[data]`)."""
+    ray: RayRecipe = RayRecipe()
+    """Only for engine ray."""
+    num_shards: PositiveInt = 1
+    """Processes that share the work without Ray, each started by itself with its own shard_index."""
+    shard_index: NonNegativeInt = 0
+    """Which of them this one is, from 0."""
+    again: tuple[Flag, ...] = ()
+    """Ask again for descriptions with these flags, with the describer's settings for that."""
+    check_videos: CheckVideos = "size"
+    """How videos that were replaced since they were described are noticed: by their size, their stamp (reads 128 KiB of
+    each), or not at all. Replaced ones are described anew."""
+    stop_after: NonNegativeInt = 50
+    """Stop when so many requests in a row fail in the model; 0 never stops."""
+
+    @property
+    def shard(self) -> Shard | None:
+        """The shard that this process is; None where there is but one. Raises CacheError if the index is none."""
+        shard = Shard(self.shard_index, self.num_shards)
+        return shard if shard.count > 1 else None
+
+
 class PriorsRecipe(Recipe):
     """The whole priors stage: what to describe, with which model, and which word vectors."""
 
     data: DataRecipe
     describer: DescriberRecipe = DescriberRecipe()
     frames: FramesRecipe = FramesRecipe()
+    prompts: PromptsRecipe = PromptsRecipe()
     glove: GloveRecipe
-    decode_threads: PositiveInt = 2
-    """Videos decoded at once, ahead of the model."""
-    write_seconds: PositiveFloat = 2.0
-    """Finished rows are written after the first batch that ends this long after the last write."""
+    run: RunRecipe = RunRecipe()
 
 
 class DescriptionRecipe(Recipe):
@@ -57,41 +118,38 @@ class DescriptionRecipe(Recipe):
     """Hub id, or name of the folder."""
     model_revision: str
     """Commit, or hash over the folder's configuration and weights."""
-    dtype: str
-    """Precision of weights and arithmetic."""
-    max_pixels: int | None
-    """Pixels of a frame that the processor may keep; None is the model's own."""
+    describer: dict[str, JsonValue]
+    """The settings of the describer that change a text (`describer.text_settings`)."""
     frames: FramesRecipe
     sampler_version: int = SAMPLER_VERSION
     key_prompt: str
     complete_prompt: str
-    key_tokens: PositiveInt
-    """Most new tokens of a key description."""
-    complete_tokens: PositiveInt
-    """Most new tokens of a complete description."""
-    decoding: Literal["greedy"] = "greedy"
     text_version: int = TEXT_VERSION
 
     @classmethod
-    def of(cls, describer: DescriberRecipe, frames: FramesRecipe) -> DescriptionRecipe:
+    def of(cls, describer: DescriberRecipe, frames: FramesRecipe, prompts: PromptsRecipe) -> DescriptionRecipe:
         """The recipe of what these would write, without loading the model. Raises ModelError if there is none."""
+        settings = text_settings(describer)
+        settings.pop("retry")  # concerns single rows, which say so themselves
         return cls(
-            model=model_id(describer.model),
-            model_revision=resolve_revision(describer.model, describer.revision),
-            dtype=resolve_dtype(describer.dtype),
-            max_pixels=describer.max_pixels,
+            model=str(settings.pop("model")),
+            model_revision=str(settings.pop("model_revision")),
+            describer=settings,
             frames=frames,
-            key_prompt=template("key"),
-            complete_prompt=template("complete"),
-            key_tokens=describer.key_tokens,
-            complete_tokens=describer.complete_tokens,
+            key_prompt=prompts.key,
+            complete_prompt=prompts.complete,
         )
 
     def prompt(self, kind: Kind, action_class: str) -> str:
-        """The prompt of one key."""
+        """The prompt of one key, with the name of the class as it is."""
         text = self.key_prompt if kind == "key" else self.complete_prompt
         return text.replace("{cls}", action_class)
 
     def max_new_tokens(self, kind: Kind) -> int:
         """Most new tokens of one kind."""
-        return self.key_tokens if kind == "key" else self.complete_tokens
+        return int(self.describer["key_tokens" if kind == "key" else "complete_tokens"])  # pyright: ignore[reportArgumentType]
+
+
+def again_settings(describer: DescriberRecipe) -> dict[str, JsonValue]:
+    """What differs from the usual settings of a text that is asked for again."""
+    return {"generation": describer.retry.model_dump(mode="json")}

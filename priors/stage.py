@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from cache.annotations import Dataset
 from cache.audit import Audit, audit
 from cache.embeddings import load_prior_texts
-from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, KINDS
-from cache.store import PartStore
+from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, CacheError
+from cache.store import RECIPE_FILE, PartStore
 from priors.describer import make_describer
 from priors.embed import EmbedSummary, embed
 from priors.frames import require_reader
-from priors.generate import OnProgress, Summary, generate, plan
+from priors.generate import Engine, LocalEngine, OnProgress, Summary, generate
 from priors.glove import WordVectors
+from priors.mapped_copy import OnShare
+from priors.plan import Plan, keys_of, plan
+from priors.preflight import ROW_BYTES, check_target
 from priors.recipe import DescriptionRecipe, PriorsRecipe
+from priors.run_log import last_rate
 
 
 @dataclass(frozen=True)
@@ -22,37 +28,83 @@ class PriorsSummary:
 
     descriptions: PartStore
     described: Summary
-    embedded: EmbedSummary
+    embedded: EmbedSummary | None
+    """None where other shards have descriptions to make yet: the last one embeds."""
     audit: Audit
 
 
-def make_priors(recipe: PriorsRecipe, *, on_progress: OnProgress | None = None) -> PriorsSummary:
+@dataclass(frozen=True)
+class Preview:
+    """What the stage would do."""
+
+    plan: Plan
+    texts: DescriptionRecipe
+    folder: Path
+    """Where the descriptions would go."""
+    missing_videos: int
+    """Videos to be described that have no file."""
+    bytes: int
+    """Room that the rows need, generously."""
+    seconds: float | None
+    """At the rate of the last run `measured_by`; None where there was none."""
+    measured_by: str
+
+
+def make_priors(
+    recipe: PriorsRecipe, *, on_progress: OnProgress | None = None, on_words: OnShare | None = None
+) -> PriorsSummary:
     """Fill `<folder>/descriptions/<fingerprint>` and `<folder>/embeddings/<fingerprint>`.
 
-    The model is only loaded if something is missing; whatever else is needed is checked before. Raises CacheError for
-    annotations, word vectors or parts that cannot be read, ModelError for a model that cannot be used.
+    The model is only loaded if something is missing; whatever else is needed is checked before. `on_words` is told how
+    far word vectors are converted, which big files are once. Raises CacheError for
+    annotations, word vectors or parts that cannot be read and folders that cannot be written, ModelError for a model
+    that cannot be used.
     """
+    dataset, subset, shard = recipe.data.dataset(), recipe.data.subset, recipe.run.shard
+    dataset.split(subset)
+    vectors = WordVectors.load(recipe.glove, on_share=on_words)
+    require_reader(recipe.frames)
+    texts = DescriptionRecipe.of(recipe.describer, recipe.frames, recipe.prompts)
+    check_target(recipe.data.folder / "descriptions", 0)
+    check_target(recipe.data.folder / "embeddings", 0)
+    store = PartStore.create(recipe.data.folder / "descriptions", texts, DESCRIPTIONS, key=DESCRIPTION_KEY)
+    described = generate(dataset, subset, store, _engine(recipe, texts), recipe.run, on_progress=on_progress)
+    if shard is not None and _others_at_work(dataset, subset, store):
+        return PriorsSummary(store, described, None, audit(dataset, subset, store, None))
+    embedded = embed(store, vectors, recipe.data.folder / "embeddings")
+    state = audit(dataset, subset, store, load_prior_texts(embedded.folder) if embedded.tokens else None)
+    return PriorsSummary(store, described, embedded, state)
+
+
+def preview(recipe: PriorsRecipe) -> Preview:
+    """What `make_priors` would do, without loading the model or writing anything. Raises as `make_priors` does."""
     dataset = recipe.data.dataset()
     videos = dataset.split(recipe.data.subset)
-    vectors = WordVectors.load(recipe.glove.path, converted=recipe.glove.converted)
-    require_reader(recipe.frames)
-    texts = DescriptionRecipe.of(recipe.describer, recipe.frames)
-    store = PartStore.create(recipe.data.folder / "descriptions", texts, DESCRIPTIONS, key=DESCRIPTION_KEY)
-    if plan(videos, store.done()):
-        described = generate(
-            dataset,
-            recipe.data.subset,
-            make_describer(recipe.describer),
-            store,
-            recipe=texts,
-            batch_size=recipe.describer.batch_size,
-            decode_threads=recipe.decode_threads,
-            write_seconds=recipe.write_seconds,
-            on_progress=on_progress,
-        )
-    else:
-        keys = sum(len(video.labels) * len(KINDS) for video in videos)
-        described = Summary(0, keys, 0, (), 0.0, 0.0, 0)
-    embedded = embed(store, vectors, recipe.data.folder / "embeddings")
-    state = audit(dataset, recipe.data.subset, store, load_prior_texts(embedded.folder) if embedded.tokens else None)
-    return PriorsSummary(store, described, embedded, state)
+    texts = DescriptionRecipe.of(recipe.describer, recipe.frames, recipe.prompts)
+    folder = recipe.data.folder / "descriptions" / texts.fingerprint()
+    store = None
+    if (folder / RECIPE_FILE).exists():
+        store = PartStore.open(folder, DESCRIPTIONS, key=DESCRIPTION_KEY)
+    todo = plan(videos, store, again=recipe.run.again, check_videos=recipe.run.check_videos, shard=recipe.run.shard)
+    missing = sum(item.entry.path is None or not item.entry.path.exists() for item in todo.work)
+    rate = last_rate(folder) or (None, "")
+    seconds = None if rate[0] is None else todo.total / rate[0]
+    return Preview(todo, texts, folder, missing, todo.total * ROW_BYTES, seconds, rate[1])
+
+
+def _engine(recipe: PriorsRecipe, texts: DescriptionRecipe) -> Engine:
+    if recipe.run.engine == "ray":
+        try:
+            from priors.ray_engine import RayEngine
+        except ModuleNotFoundError as error:
+            raise CacheError(
+                "engine: ray is not installed; run `pip install 'ray[data]'`, or use --engine local"
+            ) from error
+        return RayEngine(recipe.describer, texts, recipe.run)
+    return LocalEngine(lambda: make_describer(recipe.describer), texts, recipe.describer, recipe.run)
+
+
+def _others_at_work(dataset: Dataset, subset: str, store: PartStore) -> bool:
+    """Whether some key of the subset has no row yet, neither an ok nor a failed one."""
+    known = {(row["video_id"], row["action_class"], row["kind"]) for row in store.rows(DESCRIPTION_KEY)}
+    return any(key not in known for video in dataset.split(subset) for key in keys_of(video))

@@ -3,25 +3,24 @@
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from cache.annotations import Dataset
 from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS
 from cache.store import PartStore
-from priors.describer import CannedDescriber, Request
+from priors.decode_pool import DecodeRecipe
+from priors.describer import CannedDescriber, Describer, DescriberRecipe, Request
 from priors.frames import FramesRecipe
-from priors.generate import Summary, generate
-from priors.recipe import DescriptionRecipe
+from priors.generate import LocalEngine, OnProgress, Summary, generate
+from priors.recipe import DescriptionRecipe, RunRecipe
 
 RECIPE = DescriptionRecipe(
     model="canned",
     model_revision="1",
-    dtype="float32",
-    max_pixels=None,
+    describer={"dtype": "float32", "key_tokens": 8, "complete_tokens": 20},
     frames=FramesRecipe(count=3),
     key_prompt="{cls}?",
     complete_prompt="{cls}, in detail?",
-    key_tokens=8,
-    complete_tokens=20,
 )
 
 
@@ -35,6 +34,24 @@ def open_store(folder: Path) -> PartStore:
     return PartStore.create(folder / "descriptions", RECIPE, DESCRIPTIONS, key=DESCRIPTION_KEY)
 
 
+def describe(
+    dataset: Dataset,
+    store: PartStore,
+    describer: Describer,
+    *,
+    batch_size: int = 8,
+    recipe: DescriptionRecipe = RECIPE,
+    on_progress: OnProgress | None = None,
+    subset: str = "training",
+    **options: Any,
+) -> Summary:
+    """`generate` in this process: options are those of RunRecipe; videos are decoded here unless they say otherwise."""
+    run = RunRecipe(**{"decode": DecodeRecipe(workers=0), **options})
+    settings = DescriberRecipe(model="canned", batch_size=batch_size)
+    engine = LocalEngine(lambda: describer, recipe, settings, run)
+    return generate(dataset, subset, store, engine, run, on_progress=on_progress)
+
+
 def run(folder: Path, *, pause: float) -> Summary:
     """Describe what is missing; each batch takes `pause` seconds and is written at once."""
 
@@ -44,8 +61,7 @@ def run(folder: Path, *, pause: float) -> Summary:
 
     describer = CannedDescriber(slow, model_id="canned", model_revision="1")
     dataset = Dataset.load(folder / "annotations.json")
-    store = open_store(folder)
-    return generate(dataset, "training", describer, store, recipe=RECIPE, batch_size=3, write_seconds=1e-3)
+    return describe(dataset, open_store(folder), describer, batch_size=3, write_seconds=1e-3)
 
 
 if __name__ == "__main__":

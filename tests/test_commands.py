@@ -12,10 +12,11 @@ from cache.annotations import Dataset, VideoEntry
 from cache.schema import CacheError
 from pipelines import console, generate, inspect_cache, run_all
 from priors import stage
+from priors.decode_pool import DecodeRecipe
 from priors.describer import CannedDescriber, DescriberRecipe
 from priors.frames import FramesRecipe
 from priors.glove import GloveRecipe
-from priors.recipe import DescriptionRecipe
+from priors.recipe import DescriptionRecipe, PromptsRecipe
 
 ROOT = Path(__file__).parents[1]
 
@@ -134,10 +135,11 @@ def priors_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> generate.Prio
     (tmp_path / "model").mkdir()
     (tmp_path / "model/model.safetensors").write_bytes(b"")
     describer = DescriberRecipe(model=str(tmp_path / "model"))
-    made = DescriptionRecipe.of(describer, FramesRecipe())
+    made = DescriptionRecipe.of(describer, FramesRecipe(), PromptsRecipe())
     canned = CannedDescriber(lambda _: "He kicks high.", model_id=made.model, model_revision=made.model_revision)
-    monkeypatch.setattr(stage, "HfDescriber", lambda _: canned)
-    return generate.PriorsRun(dataset=tmp_path, describer=describer, glove=GloveRecipe(path=tmp_path / "words.txt"))
+    monkeypatch.setattr(stage, "make_describer", lambda _: canned)
+    glove = GloveRecipe(path=tmp_path / "words.txt")
+    return generate.PriorsRun(dataset=tmp_path, describer=describer, glove=glove, decode=DecodeRecipe(workers=0))
 
 
 def test_priors_end_with_1_while_failures_remain(priors_run, capsys):

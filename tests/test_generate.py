@@ -17,17 +17,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import slow_generate
-from slow_generate import RECIPE, answer, open_store
+from rows import described
+from slow_generate import RECIPE, answer, describe, open_store
 from videos import cut, write_sound, write_video
 
 import priors.decoding
 from cache.annotations import Dataset, VideoEntry
-from cache.schema import CacheError
+from cache.schema import CacheError, Kind
 from cache.store import PartStore
 from priors.decoding import video_stamp
 from priors.describer import CannedDescriber, Failure, Prepared, Reply, Request
-from priors.generate import Progress, Summary, generate, plan
+from priors.generate import Summary
 from priors.model_files import ModelError
+from priors.plan import plan
+from priors.run_log import Progress
 
 
 def _pool(folder: Path, videos: int) -> Dataset:
@@ -62,11 +65,24 @@ class Watched(CannedDescriber):
 
 
 def _run(dataset: Dataset, store: PartStore, describer: CannedDescriber | None = None, **options) -> Summary:
-    return generate(dataset, "training", describer or Watched(), store, recipe=RECIPE, **options)
+    return describe(dataset, store, describer or Watched(), **options)
 
 
 def _final(store: PartStore) -> pa.Table:
     return store.table([name for name in store.schema.names if name != "created_at"])
+
+
+def _counts(summary: Summary) -> tuple[int, int, int, int]:
+    """Planned, skipped, described, failed."""
+    return summary.plan.total, summary.plan.skipped, summary.described, summary.failed
+
+
+def _failures(store: PartStore) -> dict[tuple, str]:
+    return {
+        (row["video_id"], row["action_class"], row["kind"]): row["error"]
+        for row in store.rows()
+        if row["status"] == "failed"
+    }
 
 
 def test_every_key_is_described_with_its_provenance(tmp_path):
@@ -74,7 +90,7 @@ def test_every_key_is_described_with_its_provenance(tmp_path):
     dataset = _pool(tmp_path, 3)
     store = open_store(tmp_path)
     summary = _run(dataset, store)
-    assert (summary.planned, summary.skipped, summary.described, summary.failed) == (8, 0, 8, ())
+    assert _counts(summary) == (8, 0, 8, 0)
     assert store.done() == _keys(dataset)
     row = store.table().to_pylist()[4]
     path = tmp_path / "videos" / "v1.mp4"
@@ -85,8 +101,10 @@ def test_every_key_is_described_with_its_provenance(tmp_path):
     assert (row["duration"], row["finish_reason"], row["error"]) == (pytest.approx(1.3), "eos", None)
     assert (row["video_bytes"], row["video_stamp"]) == (path.stat().st_size, video_stamp(path))
     assert (row["model_id"], row["model_revision"]) == ("canned", "1")
-    assert json.loads(row["generation"]) == {"decoding": "greedy", "dtype": "float32", "max_new_tokens": 20}
-    assert summary.new_tokens == sum(row["new_tokens"] for row in store.table().to_pylist())
+    assert json.loads(row["generation"]) == {**RECIPE.describer, "max_new_tokens": 20}
+    assert (row["attempt"], row["partial"], row["flags"]) == (1, False, [])
+    assert {"av", "torch", "transformers", "host"} <= set(json.loads(row["made_by"]))
+    assert summary.progress.new_tokens == sum(row["new_tokens"] for row in store.table().to_pylist())
 
 
 def test_white_space_in_a_text_is_collapsed(tmp_path):
@@ -108,7 +126,7 @@ def test_a_second_run_finds_nothing_to_do(tmp_path):
     parts = sorted(store.folder.iterdir())
     describer = Watched()
     summary = _run(dataset, store, describer)
-    assert (summary.planned, summary.skipped, summary.described) == (0, 6, 0)
+    assert _counts(summary) == (0, 6, 0, 0)
     assert describer.batches == []
     assert sorted(store.folder.iterdir()) == parts
 
@@ -120,12 +138,23 @@ def test_only_the_missing_keys_are_planned(tmp_path):
         VideoEntry("b", "training", None, (), (), None),
         VideoEntry("c", "training", None, ("Dive",), (), None),
     ]
-    done = {("a", "Dive", "key"), ("a", "Swim", "complete"), ("c", "Dive", "key"), ("c", "Dive", "complete")}
-    assert [work.keys for work in plan(videos, done)] == [(("a", "Dive", "complete"), ("a", "Swim", "key"))]
+    done: tuple[tuple[str, str, Kind], ...] = (
+        ("a", "Dive", "key"),
+        ("a", "Swim", "complete"),
+        ("c", "Dive", "key"),
+        ("c", "Dive", "complete"),
+    )
+    store = open_store(tmp_path)
+    store.append([described(*key) for key in done])
+    found = plan(videos, store)
+    assert [[question.key for question in item.questions] for item in found.work] == [
+        [("a", "Dive", "complete"), ("a", "Swim", "key")]
+    ]
+    assert (found.skipped, found.again, found.replaced) == (4, 0, ())
 
 
 def test_a_video_is_decoded_once_and_not_far_ahead(tmp_path, monkeypatch):
-    """For all of its classes and both kinds; never more than two videos a thread wait."""
+    """For all of its classes and both kinds; only as many as fill the batches that are made ready wait."""
     dataset, decoded, ahead = _pool(tmp_path, 9), [], []
     sample = priors.decoding.sample_frames
 
@@ -141,7 +170,7 @@ def test_a_video_is_decoded_once_and_not_far_ahead(tmp_path, monkeypatch):
         seen.update(id(request.frames.rgb) for request in requests)
         ahead.append(len(decoded) - len(seen))
 
-    _run(dataset, open_store(tmp_path), Watched(before), batch_size=1, decode_threads=2)
+    _run(dataset, open_store(tmp_path), Watched(before), batch_size=1)
     assert Counter(decoded) == {video.path: 1 for video in dataset.videos}
     assert 1 <= max(ahead) <= 4
 
@@ -178,11 +207,8 @@ def test_bad_videos_become_failed_rows_and_the_rest_is_complete(tmp_path):
     """Each with its reason, for each of its keys; the next run tries just these again, and a mended one is done."""
     dataset, reasons = _with_bad_videos(tmp_path)
     store = open_store(tmp_path)
-    summary = _run(dataset, store)
-    assert (summary.planned, summary.described) == (18, 6)
-    assert {key for key, _ in summary.failed} == {
-        (name, "Dive", kind) for name in reasons for kind in ("key", "complete")
-    }
+    assert _counts(_run(dataset, store)) == (18, 0, 6, 12)
+    assert set(_failures(store)) == {(name, "Dive", kind) for name in reasons for kind in ("key", "complete")}
     rows = {(row["video_id"], row["kind"]): row for row in store.table().to_pylist() if row["status"] == "failed"}
     assert len(rows) == 12
     for (name, _), row in rows.items():
@@ -193,7 +219,7 @@ def test_bad_videos_become_failed_rows_and_the_rest_is_complete(tmp_path):
 
     write_video(tmp_path / "videos" / "empty.mp4", 20)
     again = _run(dataset, store)
-    assert (again.planned, again.skipped, again.described, len(again.failed)) == (12, 6, 2, 10)
+    assert _counts(again) == (12, 6, 2, 10)
     assert {("empty", "Dive", "key"), ("empty", "Dive", "complete")} <= store.done()
     assert store.table().num_rows == 18
 
@@ -207,10 +233,11 @@ def test_one_bad_request_does_not_fail_its_neighbours(tmp_path):
 
     dataset, store = _pool(tmp_path, 4), open_store(tmp_path)
     summary = _run(dataset, store, Watched(before), batch_size=4)
-    assert {label for (_, label, _), _ in summary.failed} == {"Swim"}
-    assert {reason for _, reason in summary.failed} == {"ValueError: the prompt holds '<|im_end|>'"}
+    failures = _failures(store)
+    assert {label for _, label, _ in failures} == {"Swim"}
+    assert set(failures.values()) == {"ValueError: the prompt holds '<|im_end|>'"}
     assert store.done() == {key for key in _keys(dataset) if key[1] == "Dive"}
-    assert summary.described + len(summary.failed) == summary.planned
+    assert summary.described + summary.failed == summary.plan.total
     failed = [row for row in store.table().to_pylist() if row["status"] == "failed"]
     assert all(len(row["frame_seconds"]) == 3 for row in failed)
 
@@ -227,8 +254,8 @@ def test_out_of_memory_halves_the_batch(tmp_path):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     dataset, store, describer = _pool(tmp_path, 6), open_store(tmp_path), Watched(before)
-    summary = _run(dataset, store, describer, batch_size=5)
-    assert {key[2] for key, _ in summary.failed} == {"complete"}
+    _run(dataset, store, describer, batch_size=5)
+    assert {kind for _, _, kind in _failures(store)} == {"complete"}
     assert {key for key in _keys(dataset) if key[2] == "key"} == store.done()
     assert max(len(batch) for batch in describer.batches) <= 2
     assert [size for size in sizes if size > 2] == [5], "it is not tried again and again"
@@ -260,9 +287,9 @@ def test_ctrl_c_keeps_what_is_finished_and_goes_on(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         _run(dataset, store, Watched(before), batch_size=2, write_seconds=1000)
     assert len(store.done()) == 6
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
-    summary = _run(dataset, store)
-    assert (summary.planned, summary.skipped) == (len(_keys(dataset)) - 6, 6)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("decode", "feed"))]
+    missing = len(_keys(dataset)) - 6
+    assert _counts(_run(dataset, store)) == (missing, 6, missing, 0)
     assert store.done() == _keys(dataset)
 
 
@@ -273,21 +300,22 @@ def test_progress_goes_up_to_the_total(tmp_path):
     _run(dataset, open_store(tmp_path), batch_size=1, on_progress=seen.append)
     assert [progress.done for progress in seen] == sorted(progress.done for progress in seen)
     assert (seen[-1].done, seen[-1].total, seen[-1].failed, seen[-1].seconds_left) == (18, 18, 12, 0)
-    assert all(progress.per_second > 0 for progress in seen)
+    assert (seen[-1].videos, seen[-1].new_tokens > 0) == (8, True)
+    assert all(0 <= progress.waiting <= 1 for progress in seen)
 
 
 def test_another_recipe_describer_or_run_is_refused(tmp_path):
     """A store never mixes texts of different makers, and has one writer."""
     dataset, store = _pool(tmp_path, 1), open_store(tmp_path)
-    other = RECIPE.model_copy(update={"key_tokens": 9})
+    other = RECIPE.model_copy(update={"key_prompt": "{cls}!"})
     with pytest.raises(CacheError, match="another recipe"):
-        generate(dataset, "training", Watched(), store, recipe=other)
+        _run(dataset, store, recipe=other)
     with pytest.raises(CacheError, match="the describer is canned canned, expected canned 1"):
-        generate(dataset, "training", CannedDescriber(answer), store, recipe=RECIPE)
+        _run(dataset, store, CannedDescriber(answer))
     with open_store(tmp_path).lock(), pytest.raises(CacheError, match=f"pid {os.getpid()}"):
         _run(dataset, store)
     with pytest.raises(CacheError, match="no video has subset 'test'"):
-        generate(dataset, "test", Watched(), store, recipe=RECIPE)
+        _run(dataset, store, subset="test")
 
 
 def _killed_in_between(folder: Path, rng: random.Random) -> None:

@@ -11,10 +11,11 @@ import priors.stage
 from cache.annotations import Dataset, VideoEntry
 from cache.embeddings import load_prior_texts
 from cache.schema import CacheError
+from priors.decode_pool import DecodeRecipe
 from priors.describer import DescriberRecipe
 from priors.frames import FramesRecipe
 from priors.glove import GloveRecipe
-from priors.recipe import DataRecipe, DescriptionRecipe, PriorsRecipe
+from priors.recipe import DataRecipe, DescriptionRecipe, PriorsRecipe, PromptsRecipe, RunRecipe
 from priors.stage import make_priors
 
 
@@ -39,6 +40,7 @@ def recipe(tmp_path, tiny_model) -> PriorsRecipe:
         ),
         frames=FramesRecipe(count=4),
         glove=GloveRecipe(path=tmp_path / "glove.txt"),
+        run=RunRecipe(decode=DecodeRecipe(workers=0)),
     )
 
 
@@ -46,7 +48,7 @@ def test_the_stage_fills_both_caches_and_has_nothing_to_do_then(recipe, monkeypa
     """Videos in, words and vectors out; the second run loads no model."""
     progress = []
     made = make_priors(recipe, on_progress=progress.append)
-    assert (made.described.planned, made.described.described, made.described.failed) == (10, 10, ())
+    assert (made.described.plan.total, made.described.described, made.described.failed) == (10, 10, 0)
     assert progress[-1].done == 10
     assert made.audit.ok
     assert made.audit.missing == made.audit.failed == ()
@@ -55,9 +57,9 @@ def test_the_stage_fills_both_caches_and_has_nothing_to_do_then(recipe, monkeypa
     said = made.descriptions.table(["description"])["description"].to_pylist()
     assert len(set(said)) == 10, "a text follows its video, its class and its kind"
 
-    monkeypatch.setattr(priors.stage, "HfDescriber", lambda recipe: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(priors.stage, "make_describer", lambda recipe: pytest.fail("a model was loaded"))
     again = make_priors(recipe)
-    assert (again.described.planned, again.described.skipped) == (0, 10)
+    assert (again.described.plan.total, again.described.plan.skipped) == (0, 10)
     assert (again.embedded.embedded, again.embedded.skipped) == (0, 10)
 
 
@@ -79,7 +81,7 @@ def test_texts_do_not_depend_on_the_batch_size(recipe, tmp_path):
 
 def test_wrong_input_stops_before_the_model_is_loaded(recipe, monkeypatch):
     """Word vectors that are not there would only be missed hours later."""
-    monkeypatch.setattr(priors.stage, "HfDescriber", lambda recipe: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(priors.stage, "make_describer", lambda recipe: pytest.fail("a model was loaded"))
     with pytest.raises(CacheError, match=r"glove\.path"):
         make_priors(recipe.model_copy(update={"glove": GloveRecipe(path=Path("nowhere.txt"))}))
     with pytest.raises(CacheError, match="no such annotation file"):
@@ -90,11 +92,11 @@ def test_the_fingerprint_covers_what_changes_the_text_and_nothing_else(tiny_mode
     """Model content, precision, pixels, frames, limits and prompts; not batches, devices, kernels or places."""
     folder = tiny_model("video_llama_3")
     describer, frames = DescriberRecipe(model=str(folder)), FramesRecipe()
-    base = DescriptionRecipe.of(describer, frames)
+    base = DescriptionRecipe.of(describer, frames, PromptsRecipe())
     moved = shutil.copytree(folder, tmp_path / "elsewhere" / folder.name)
     same = {"model": str(moved), "batch_size": 99, "device_map": "cpu", "attention": "eager", "revision": "main"}
     for name, value in same.items():
-        other = DescriptionRecipe.of(describer.model_copy(update={name: value}), frames)
+        other = DescriptionRecipe.of(describer.model_copy(update={name: value}), frames, PromptsRecipe())
         assert other.fingerprint() == base.fingerprint(), name
     assert str(folder) not in base.model_dump_json()
 
@@ -102,9 +104,11 @@ def test_the_fingerprint_covers_what_changes_the_text_and_nothing_else(tiny_mode
     different = {"model": str(moved), "dtype": "bfloat16", "max_pixels": 10, "key_tokens": 1, "complete_tokens": 1}
     prints = {base.fingerprint()}
     for name, value in different.items():
-        prints.add(DescriptionRecipe.of(describer.model_copy(update={name: value}), frames).fingerprint())
+        changed = describer.model_copy(update={name: value})
+        prints.add(DescriptionRecipe.of(changed, frames, PromptsRecipe()).fingerprint())
     for name, value in {"count": 3, "max_side": None}.items():
-        prints.add(DescriptionRecipe.of(describer, frames.model_copy(update={name: value})).fingerprint())
+        changed = frames.model_copy(update={name: value})
+        prints.add(DescriptionRecipe.of(describer, changed, PromptsRecipe()).fingerprint())
     for name, value in {"key_prompt": "?", "complete_prompt": "?", "sampler_version": 9, "text_version": 9}.items():
         prints.add(base.model_copy(update={name: value}).fingerprint())
     assert len(prints) == 12
