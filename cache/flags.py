@@ -82,7 +82,9 @@ w z na się jest oraz nie który po potem przez od za jego
 och en ett att som på med är för av till det den inte från han hon
 và của một là trong người với được đang cho các này trên
 """
-_OPEN_WORDS, _ENGLISH_WORDS = frozenset(_OPEN_ENDS.split()), frozenset(_ENGLISH.split())
+_OPEN_WORDS = frozenset(_OPEN_ENDS.split())
+FUNCTION_WORDS = frozenset(_ENGLISH.split())
+"""Words of English that every text holds, and that say little about what happens."""
 _FOREIGN_WORDS = tuple(frozenset(line.split()) for line in _FOREIGN.strip().splitlines())
 
 
@@ -187,7 +189,7 @@ def _is_foreign(text: str) -> bool:
     if sum(not _is_latin(sign) for sign in letters) >= _FOREIGN_LETTERS * len(letters):
         return True
     words = [word for word in words_of(text) if not word.isdigit()]
-    english = sum(word in _ENGLISH_WORDS or word.endswith(("ing", "'s")) for word in words)
+    english = sum(word in FUNCTION_WORDS or word.endswith(("ing", "'s")) for word in words)
     foreign = max(sum(word in language for word in words) for language in _FOREIGN_WORDS)
     if len(words) >= 5 and foreign >= 2 and foreign > 2 * english:
         return True
