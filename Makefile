@@ -9,6 +9,7 @@ VENV ?= .venv
 PRESET ?= demo
 ARGS ?=
 SEEDS ?= 3
+ENGINE ?=
 
 export PYTHONPATH := $(CURDIR)
 PY := $(VENV)/bin/python
@@ -23,12 +24,12 @@ export HF_HUB_OFFLINE := 1
 export HF_HUB_DISABLE_PROGRESS_BARS := 1
 endif
 
-.PHONY: help setup demo demo-smoke videos priors features train eval report table3 inspect \
+.PHONY: help setup demo demo-smoke videos priors features train eval report table3 inspect export \
         test pytest lint format types contracts clean clean-demo clean-venv
 
 help:  ## list the targets
 	@echo 'usage: make TARGET [PRESET=demo] [ARGS="--option value ..."]     options of a target: make train ARGS=--help'
-	@sed -n 's/^\([a-z0-9-]*\):.*  ## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z0-9%-]*\):.*  ## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
 
 setup: $(STAMP)  ## make .venv with the versions of constraints.txt (every target does this by itself)
 
@@ -52,8 +53,8 @@ demo-smoke: $(STAMP)  ## the same road, shorter: fewer videos and steps, for con
 videos: $(STAMP)  ## render the demo's videos and annotations (done once)
 	@$(PY) -m pipelines.demo.render $(PRESET)
 
-priors: $(STAMP) $(VIDEOS)  ## describe the training videos with the MLLM and look up the word vectors
-	@$(PY) -m pipelines.generate $(PRESET) $(ARGS)
+priors: $(STAMP) $(VIDEOS)  ## describe the training videos with the MLLM and look up the word vectors (ENGINE=ray: through Ray)
+	@$(PY) -m pipelines.generate $(PRESET) $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
 features: $(STAMP) $(VIDEOS)  ## encode every video as two-stream snippet features
 	@$(PY) -m pipelines.encode $(PRESET) $(ARGS)
@@ -70,8 +71,14 @@ report: $(STAMP)  ## write runs/<name>/report.html
 table3: $(STAMP)  ## host alone, + head, + KSM, + CSR, + both over SEEDS=3 seeds: the paper's Table 3
 	@$(PY) -m pipelines.ablate $(PRESET) --seeds $(SEEDS) $(ARGS)
 
-inspect: $(STAMP)  ## what the caches hold: counts, failures, samples
+inspect: $(STAMP)  ## what the caches hold: counts, failures, samples; ARGS="--html gallery.html" for a page
 	@$(PY) -m pipelines.inspect_cache $(PRESET) $(ARGS)
+
+export: $(STAMP)  ## the descriptions as JSONL or a Hugging Face dataset: ARGS="--to descriptions.jsonl"
+	@$(PY) -m pipelines.export $(PRESET) $(ARGS)
+
+bench-%: $(STAMP)  ## one benchmark by its name in benchmarks/: make bench-idle, bench-kill, bench-families ...
+	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m benchmarks.$* $(ARGS)
 
 test: lint types contracts pytest  ## every check: lint, format, types, import contracts, tests
 

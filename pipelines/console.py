@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,15 +25,19 @@ _ROOMS = ("cache", "priors", "training", "pipelines")
 _LINE_EVERY = 10.0
 """Seconds between two lines of progress where there is no terminal to draw a bar on."""
 
-BAD_INPUT, INTERRUPTED = 2, 130
+BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
 """Exit codes beside 0 (done) and 1 (done, but something failed)."""
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, by which schedulers end a job: what Ctrl-C saves is saved then, too."""
 
 
 def launch(command: str, presets: Presets[R], main: Callable[[R], int | None], *, go_on: str = "") -> NoReturn:
     """Read the recipe from the command line, run `main` on it and exit.
 
     Errors that the rooms raise on purpose, and those of the operating system, end as one message and exit code 2;
-    Ctrl-C says how to go on (`go_on`) and ends with 130. Any other error is a defect and keeps its traceback.
+    Ctrl-C and SIGTERM say how to go on (`go_on`) and end with 130 and 143. Any other error is a defect and keeps its traceback.
     """
     recipe = tyro.extras.overridable_config_cli(dict(presets), prog=f"python -m pipelines.{command}")
     sys.exit(guarded(lambda: main(recipe), go_on=go_on))
@@ -40,16 +45,21 @@ def launch(command: str, presets: Presets[R], main: Callable[[R], int | None], *
 
 def guarded(work: Callable[[], int | None], *, go_on: str = "") -> int:
     """Exit code of `work`; see `launch`."""
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         return work() or 0
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         fail(f"Stopped. {go_on or 'What was finished is kept; the same command goes on from there.'}")
-        return INTERRUPTED
+        return TERMINATED if isinstance(stop, _Terminated) else INTERRUPTED
     except Exception as error:
         if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _ROOMS:
             raise
         fail(str(error))
         return BAD_INPUT
+
+
+def _terminate(signum: int, frame: object) -> None:
+    raise _Terminated
 
 
 def fail(message: str) -> None:

@@ -1,6 +1,7 @@
 """How commands begin and end: exit codes, messages, progress, and stages that run side by side."""
 
 import re
+import signal
 import time
 from pathlib import Path
 
@@ -54,6 +55,16 @@ def test_ctrl_c_says_how_to_go_on(capsys):
     """Exit code 130, as shells have it."""
     assert console.guarded(lambda: (_ for _ in ()).throw(KeyboardInterrupt), go_on="Again: make train") == 130
     assert capsys.readouterr().err == "Stopped. Again: make train\n"
+
+
+def test_sigterm_ends_a_command_as_ctrl_c_does(capsys):
+    """As a scheduler ends a job; exit code 143, as shells have it."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert console.guarded(lambda: signal.raise_signal(signal.SIGTERM)) == 143
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert capsys.readouterr().err.startswith("Stopped. What was finished is kept")
 
 
 @pytest.mark.parametrize(("result", "code"), [(None, 0), (0, 0), (1, 1)])

@@ -1,8 +1,10 @@
 """The loop: every key once, whatever fails, whenever it is stopped."""
 
+import errno
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,15 +25,17 @@ from slow_generate import RECIPE, answer, describe, open_store
 from videos import cut, write_sound, write_video
 
 import priors.decoding
+import priors.preflight
 from cache.annotations import Dataset, VideoEntry
-from cache.schema import CacheError, Kind
+from cache.lock import Shard
+from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, CacheError, Description, Flag, Kind
 from cache.store import PartStore
 from priors.decoding import video_stamp
 from priors.describer import CannedDescriber, Failure, Prepared, Reply, Request
 from priors.generate import Summary
 from priors.model_files import ModelError
 from priors.plan import plan
-from priors.run_log import Progress
+from priors.run_log import Progress, last_rate
 
 
 def _pool(folder: Path, videos: int) -> Dataset:
@@ -360,3 +365,178 @@ def test_killed_at_random_moments_no_key_is_lost_or_made_twice(tmp_path):
     )
     assert set(ok.values()) == {1}
     assert [path.name for path in store.folder.iterdir() if path.name.startswith(".unfinished")] == []
+
+
+def _flagged(name: str, flags: tuple[Flag, ...], **changes: Any) -> Description:
+    return replace(described(name), flags=flags, video_bytes=None, **changes)
+
+
+def test_texts_of_little_use_are_asked_again_on_request(tmp_path):
+    """With the settings for that, once; a cut one gets twice the tokens, and may be cut and asked again."""
+    dataset = _pool(tmp_path, 1)
+    store = open_store(tmp_path)
+    asked: list[tuple[bool, int]] = []
+
+    def rambling(request: Request) -> str:
+        asked.append((request.again, request.max_new_tokens))
+        return "run " * 12 if request.prompt.endswith("?") and not request.again else "a person dives into the water"
+
+    describer = CannedDescriber(rambling, model_id="canned", model_revision="1")
+    describe(dataset, store, describer)
+    flags = {row["kind"]: set(row["flags"]) for row in store.rows()}
+    assert flags == {"key": {"loops", "cut"}, "complete": {"loops"}}
+    assert _counts(describe(dataset, store, describer)) == (0, 2, 0, 0), "not unless it is requested"
+
+    asked.clear()
+    assert _counts(describe(dataset, store, describer, again=("loops",))) == (2, 0, 2, 0)
+    assert sorted(asked) == [(True, 8), (True, 20)]
+    rows = {row["kind"]: row for row in store.rows()}
+    assert rows["complete"]["attempt"] == 2
+    assert rows["complete"]["description"] == "a person dives into the water"
+    assert json.loads(rows["complete"]["generation"])["generation"]["repetition_penalty"] > 1
+    assert _counts(describe(dataset, store, describer, again=("loops",))) == (0, 2, 0, 0)
+
+    store.append([_flagged("v0", ("cut",), attempt=2)])
+    asked.clear()
+    describe(dataset, store, describer, again=("cut",))
+    assert asked == [(True, 32)]
+
+
+def test_a_second_question_that_fails_keeps_the_first_text(tmp_path):
+    """Whatever it was, it is better than nothing."""
+
+    def fails(requests: Sequence[Request]) -> None:
+        raise ValueError("no")
+
+    dataset, store = _pool(tmp_path, 1), open_store(tmp_path)
+    _run(dataset, store)
+    store.append([_flagged("v0", ("refusal",))])
+    before = store.table()
+    assert _counts(_run(dataset, store, Watched(fails), again=("refusal",))) == (1, 1, 0, 1)
+    assert store.table() == before
+
+
+def test_a_replaced_video_is_described_anew(tmp_path):
+    """Noticed by its size, or by its stamp where the size is the same; not where nobody looks, nor where it is gone."""
+    dataset, store = _pool(tmp_path, 2), open_store(tmp_path)
+    _run(dataset, store)
+    path = tmp_path / "videos" / "v0.mp4"
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    videos = dataset.split("training")
+    assert plan(videos, store).replaced == ()
+    assert plan(videos, store, check_videos="stamp").replaced == ("v0",)
+    write_video(path, 50)
+    assert plan(videos, store, check_videos="no").total == 0
+    assert _counts(_run(dataset, store)) == (2, 4, 2, 0)
+    assert {row["duration"] for row in store.rows() if row["video_id"] == "v0"} == {2.0}
+    path.unlink()
+    assert plan(videos, store).total == 0
+
+
+def test_shards_divide_the_videos_and_fill_one_table(tmp_path):
+    """Each video belongs to one shard whatever is done already, and the table is that of one run."""
+    dataset = _pool(tmp_path, 5)
+    store, whole = open_store(tmp_path), PartStore.create(tmp_path / "whole", RECIPE, DESCRIPTIONS, key=DESCRIPTION_KEY)
+    parts = [plan(dataset.videos, store, shard=Shard(index, 3)) for index in range(3)]
+    ids = [{item.entry.video_id for item in part.work} for part in parts]
+    assert set.union(*ids) == {f"v{number}" for number in range(5)}
+    assert sum(len(part) for part in ids) == 5
+    for index in range(3):
+        _run(dataset, store, num_shards=3, shard_index=index)
+        assert plan(dataset.videos, store, shard=Shard(index, 3)).total == 0
+    _run(dataset, whole)
+    assert _final(store).equals(_final(whole))
+    with pytest.raises(CacheError, match="shard_index: found 3"):
+        _run(dataset, store, num_shards=3, shard_index=3)
+
+
+def test_a_model_that_only_fails_is_stopped(tmp_path):
+    """Before hours are lost; its failures are rows, and bad videos in between do not count as its own."""
+
+    def fails(requests: Sequence[Request]) -> None:
+        raise ValueError("CUDA error: an illegal memory access")
+
+    dataset, store = _pool(tmp_path, 6), open_store(tmp_path)
+    with pytest.raises(ModelError, match=r"6 requests in a row failed.+illegal memory access"):
+        _run(dataset, store, Watched(fails), batch_size=2, stop_after=5)
+    assert len(_failures(store)) == 6
+    assert _counts(_run(dataset, store, Watched(fails), batch_size=2, stop_after=0)) == (18, 0, 0, 18)
+
+
+def test_a_target_that_cannot_be_written_is_told_before_the_model_loads(tmp_path, monkeypatch):
+    """No room, or no right to write."""
+    dataset, store = _pool(tmp_path, 1), open_store(tmp_path)
+    full = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(priors.preflight.shutil, "disk_usage", lambda path: full)
+    describer = Watched()
+    with pytest.raises(CacheError, match=r"0 MiB are free, expected 64 MiB for 2 descriptions"):
+        _run(dataset, store, describer)
+    monkeypatch.undo()
+    monkeypatch.setattr(priors.preflight, "atomic_path", _read_only)
+    with pytest.raises(CacheError, match=r"cannot be written .Read-only file system"):
+        _run(dataset, store, describer)
+    assert describer.batches == []
+
+
+def _read_only(path: Path) -> Path:
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+def test_a_disk_that_fills_up_is_told_with_what_is_lost(tmp_path, monkeypatch):
+    """What was written before is kept, and the next run makes the rest."""
+    dataset, store = _pool(tmp_path, 4), open_store(tmp_path)
+    write, count = store.append, iter(range(100))
+
+    def full_after_two(rows):
+        if next(count) >= 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(rows)
+
+    monkeypatch.setattr(store, "append", full_after_two)
+    with pytest.raises(CacheError, match=r"3 finished descriptions could not be written .No space left"):
+        _run(dataset, store, batch_size=3, write_seconds=1e-9)
+    monkeypatch.undo()
+    assert len(store.done()) == 6
+    assert _counts(_run(dataset, store)) == (6, 6, 6, 0)
+
+
+def test_videos_that_are_all_missing_are_a_wrong_folder(tmp_path):
+    """One message instead of a failed row for each; a single missing one is a failed row."""
+    dataset, store = _pool(tmp_path, 2), open_store(tmp_path)
+    (tmp_path / "videos").rename(tmp_path / "elsewhere")
+    with pytest.raises(CacheError, match=r"none of the 2 videos to be described is there: v0 should be at .+--videos"):
+        _run(dataset, store)
+    assert store.table().num_rows == 0
+
+
+def test_a_run_leaves_its_rate_for_the_next(tmp_path):
+    """The last run that answered something."""
+    dataset, store = _pool(tmp_path, 3), open_store(tmp_path)
+    assert last_rate(store.home) is None
+    summary = _run(dataset, store)
+    rate = last_rate(store.home)
+    assert rate is not None
+    assert rate[0] == pytest.approx(8 / summary.progress.seconds, rel=0.2)
+    with (store.home / "runs.jsonl").open("a") as file:
+        file.write('{"run": "cut off')
+    assert last_rate(store.home) == rate
+
+
+def test_the_model_is_fed_while_it_works(tmp_path):
+    """Decoding and preparing go on beside it: it hardly ever waits."""
+    prepared, overlaps = [], []
+
+    class Slow(Watched):
+        def prepare(self, requests: Sequence[Request]) -> Prepared:
+            prepared.append(len(requests))
+            return super().prepare(requests)
+
+        def describe(self, prepared_batch: Prepared) -> list[Reply | Failure]:
+            before = len(prepared)
+            time.sleep(0.1)
+            overlaps.append(len(prepared) - before)
+            return super().describe(prepared_batch)
+
+    _run(_pool(tmp_path, 8), open_store(tmp_path), Slow(), batch_size=2)
+    assert sum(overlaps) >= len(prepared) // 3, "batches are prepared while another is described"
