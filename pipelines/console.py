@@ -37,7 +37,8 @@ def launch(command: str, presets: Presets[R], main: Callable[[R], int | None], *
     """Read the recipe from the command line, run `main` on it and exit.
 
     Errors that the rooms raise on purpose, and those of the operating system, end as one message and exit code 2;
-    Ctrl-C and SIGTERM say how to go on (`go_on`) and end with 130 and 143. Any other error is a defect and keeps its traceback.
+    Ctrl-C and SIGTERM say how to go on (`go_on`) and end with 130 and 143. Any other error is a defect and keeps its
+    traceback.
     """
     recipe = tyro.extras.overridable_config_cli(dict(presets), prog=f"python -m pipelines.{command}")
     sys.exit(guarded(lambda: main(recipe), go_on=go_on))

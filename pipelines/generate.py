@@ -47,11 +47,11 @@ def main(recipe: PriorsRun) -> int:
     if recipe.dry_run:
         _print_preview(preview(whole))
         return 0
-    with progress("priors", unit="descriptions") as report, progress("word vectors", unit="%") as converting:
+    with progress("priors", unit="descriptions") as report:
         done = make_priors(
             whole,
             on_progress=lambda state: report(state.done, state.total, _rates(state)),
-            on_words=lambda share: converting(round(100 * share), 100),
+            on_words=lambda share: say(f"word vectors: {share:.0%} converted, once"),
         )
     _print_summary(done)
     _print_failures(done)
