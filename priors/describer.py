@@ -10,8 +10,9 @@ from pydantic import JsonValue, PositiveInt
 
 from cache.recipe import Recipe
 from cache.schema import FinishReason
+from priors.describer_options import GenerationRecipe, ServerRecipe
 from priors.frames import Frames
-from priors.model_files import model_id, resolve_revision
+from priors.model_files import ModelError, model_id, resolve_revision
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,23 +80,32 @@ class DescriberRecipe(Recipe):
     """Which model describes, and how it runs."""
 
     model: str = "lkhl/VideoLLaMA3-2B-Image-HF"
-    """Hub id or folder of a video chat model in transformers' format."""
+    """Hub id or folder of a video chat model in transformers' format; with a server, the name that it serves."""
     revision: str | None = None
-    """Branch, tag or commit of a hub model; None is its main branch."""
+    """Branch, tag or commit of a hub model; None is its main branch. With a server, what to record as its revision."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Precision of weights and arithmetic; auto is bfloat16 on a GPU and float32 without one."""
-    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    """Precision of weights and arithmetic; auto is bfloat16 (float16 on a GPU without it), float32 without a GPU."""
+    attention: Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"] = "sdpa"
     """Attention kernel."""
     device_map: str = "auto"
-    """Where the weights go: auto (accelerate spreads them over what there is), cpu, cuda:1 ..."""
+    """Where the weights go: auto (accelerate spreads them over what there is), balanced, cpu, cuda:1 ..."""
+    quantization: str | None = None
+    """Smaller weights: int8 or int4 (bitsandbytes, needs a GPU), or a quantization_config of transformers as JSON."""
     batch_size: PositiveInt = 8
     """Requests answered at once."""
     max_pixels: PositiveInt | None = None
-    """Pixels of a frame that the processor may keep; None is the model's own. Only where the model lets sizes vary."""
+    """Most pixels of a frame, however many frames there are; None is the model's own limit, which for VideoLLaMA3 and
+    Qwen3-VL is one of the whole video: more frames are then smaller ones. Only where the model lets sizes vary."""
     key_tokens: PositiveInt = 64
     """Most new tokens of a key description."""
     complete_tokens: PositiveInt = 256
     """Most new tokens of a complete description."""
+    generation: GenerationRecipe = GenerationRecipe()
+    """How texts are written: greedy."""
+    retry: GenerationRecipe = GenerationRecipe(temperature=0.7, top_p=0.9, repetition_penalty=1.15)
+    """How a text is written that is asked for again, as the first was of little use: drawn, and less repetitive."""
+    server: ServerRecipe = ServerRecipe()
+    """An OpenAI-compatible server to ask instead."""
 
 
 class CannedDescriber:
@@ -125,13 +135,23 @@ class CannedDescriber:
 
 def make_describer(recipe: DescriberRecipe) -> Describer:
     """Load the describer that the recipe means. Raises ModelError if it cannot be used."""
+    if recipe.server.url is not None:
+        from priors.openai_describer import OpenAIDescriber
+
+        return OpenAIDescriber(recipe)
     from priors.hf_describer import HfDescriber
 
     return HfDescriber(recipe)
 
 
 def describer_identity(recipe: DescriberRecipe) -> tuple[str, str]:
-    """(model_id, model_revision) of that describer, without loading it. Raises ModelError if there is no such model."""
+    """(model_id, model_revision) of that describer, without loading it or asking a server.
+
+    A server does not tell which weights it has: their revision is the one that the recipe states, or "unstated".
+    Raises ModelError if there is no such model.
+    """
+    if recipe.server.url is not None:
+        return recipe.model, recipe.revision or "unstated"
     return model_id(recipe.model), resolve_revision(recipe.model, recipe.revision)
 
 
@@ -148,17 +168,40 @@ def answers(describer: Describer, requests: Sequence[Request]) -> list[Reply]:
 def text_settings(recipe: DescriberRecipe) -> dict[str, JsonValue]:
     """All choices of the recipe that change a text, and none that only change how fast it comes.
 
-    Raises ModelError if there is no such model.
+    Raises ModelError if there is no such model, or two choices exclude each other.
     """
+    refuse_conflicts(recipe)
     name, revision = describer_identity(recipe)
-    return {
+    settings: dict[str, JsonValue] = {
         "model": name,
         "model_revision": revision,
-        "dtype": resolve_dtype(recipe.dtype),
-        "max_pixels": recipe.max_pixels,
         "key_tokens": recipe.key_tokens,
         "complete_tokens": recipe.complete_tokens,
+        "generation": recipe.generation.model_dump(mode="json"),
+        "retry": recipe.retry.model_dump(mode="json"),
     }
+    if recipe.server.url is not None:
+        pictures = {"jpeg_quality": recipe.server.jpeg_quality, "say_times": recipe.server.say_times}
+        return {**settings, "server": pictures}
+    return {
+        **settings,
+        "dtype": resolve_dtype(recipe.dtype),
+        "quantization": recipe.quantization,
+        "max_pixels": recipe.max_pixels,
+    }
+
+
+def refuse_conflicts(recipe: DescriberRecipe) -> None:
+    """Raise ModelError for choices that exclude each other."""
+    for name, settings in (("generation", recipe.generation), ("retry", recipe.retry)):
+        if settings.beams > 1 and settings.temperature > 0:
+            raise ModelError(f"describer.{name}: beams above 1 and a temperature above 0 exclude each other")
+        if recipe.server.url is not None and (settings.beams > 1 or settings.no_repeat_ngram):
+            raise ModelError(f"describer.{name}: servers know neither beams nor no_repeat_ngram; leave them out")
+    if recipe.server.url is not None:
+        for name in ("quantization", "max_pixels"):
+            if getattr(recipe, name) is not None:
+                raise ModelError(f"describer.{name}: is the server's affair; leave it out with describer.server.url")
 
 
 def resolve_dtype(dtype: Literal["auto", "float32", "bfloat16", "float16"]) -> str:
@@ -167,4 +210,6 @@ def resolve_dtype(dtype: Literal["auto", "float32", "bfloat16", "float16"]) -> s
         return dtype
     import torch
 
-    return "bfloat16" if torch.cuda.is_available() else "float32"
+    if not torch.cuda.is_available():
+        return "float32"
+    return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"

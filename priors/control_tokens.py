@@ -1,0 +1,42 @@
+"""Control tokens of a chat, in texts of which nobody knows who wrote them: class names come from annotation files."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+_FRAMED = ("<", "[", "{", "|")
+_FORMS = ("NFC", "NFD", "NFKC", "NFKD")
+
+
+class ControlTokens:
+    """What in a prompt a processor would read as a part of the chat, and not as words.
+
+    These are the special tokens, all other added tokens that look like marks, and what stands for pictures and videos;
+    each as it is, and as what the tokenizer's normalization makes it.
+    """
+
+    def __init__(self, processor: Any, model_id: str) -> None:
+        self._tokenizer = processor.tokenizer
+        self._model_id = model_id
+        added = self._tokenizer.added_tokens_decoder
+        marks = {index: token for index, token in added.items() if token.special or token.content.startswith(_FRAMED)}
+        self._ids = {*marks, *self._tokenizer.all_special_ids}
+        named = [getattr(processor, f"{name}_token", None) for name in ("image", "video", "audio")]
+        texts = {*(token.content for token in marks.values()), *self._tokenizer.all_special_tokens, *named}
+        self._texts = sorted(text for text in texts if isinstance(text, str) and text.strip())
+
+    def found_in(self, prompt: str) -> str | None:
+        """Why this prompt cannot be shown, or None."""
+        for sign in prompt:
+            if unicodedata.category(sign) in ("Cc", "Cs"):
+                return f"the prompt holds the control character {sign!r}; rename the class"
+        forms = [prompt, *(unicodedata.normalize(form, prompt) for form in _FORMS)]
+        for text in self._texts:
+            if any(text in form for form in forms):
+                return f"the prompt holds {text!r}, a control token of {self._model_id}; rename the class"
+        for index in self._tokenizer(prompt, add_special_tokens=False)["input_ids"]:
+            if index in self._ids:
+                text = self._tokenizer.convert_ids_to_tokens(index)
+                return f"the prompt holds {text!r}, a control token of {self._model_id}; rename the class"
+        return None

@@ -1,0 +1,47 @@
+"""How a describer writes its texts, and where a describer behind a server is found."""
+
+from __future__ import annotations
+
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from cache.recipe import Recipe
+
+
+class GenerationRecipe(Recipe):
+    """How the next token is chosen. What a checkpoint's own generation_config says of it does not count."""
+
+    temperature: NonNegativeFloat = 0.0
+    """0 is greedy; above, tokens are drawn. Either way a second run writes the same texts, whatever the batches."""
+    top_p: PositiveFloat = 1.0
+    """Draw from the most likely tokens that together have this probability; 1 is all of them."""
+    seed: NonNegativeInt = 0
+    """Of what is drawn."""
+    beams: PositiveInt = 1
+    """Width of the beam search; 1 is none. More than 1 cannot be drawn from."""
+    repetition_penalty: PositiveFloat = 1.0
+    """Above 1, tokens that the answer holds already become less likely; 1 is off. The prompt does not count."""
+    no_repeat_ngram: NonNegativeInt = 0
+    """No run of this many tokens comes twice in an answer; 0 is off."""
+
+
+class ServerRecipe(Recipe):
+    """An OpenAI-compatible server (vLLM, SGLang, hosted) that answers in place of a model in this process."""
+
+    url: str | None = None
+    """Base address, such as http://127.0.0.1:8000/v1; None runs the model here. Needs `pip install openai`."""
+    key_variable: str = "OPENAI_API_KEY"
+    """Environment variable that holds the key. The key itself is written nowhere; without one, none is sent."""
+    per_minute: PositiveInt | None = None
+    """Most requests a minute; None does not hold back."""
+    parallel: PositiveInt = 8
+    """Requests under way at once; describer.batch_size should be a multiple of it."""
+    attempts: PositiveInt = 5
+    """How often a request is sent to a server that is busy (429), at fault (5xx) or too slow, until it has failed."""
+    backoff_seconds: PositiveFloat = 1.0
+    """Wait before the second attempt; doubled for each further one, unless the server says how long."""
+    timeout_seconds: PositiveFloat = 120.0
+    """Longest wait for one answer."""
+    jpeg_quality: PositiveInt = 90
+    """Quality of the frames that are sent, up to 95."""
+    say_times: bool = True
+    """Write the time of each frame before it, since a server is shown pictures and not a video."""
