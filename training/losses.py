@@ -34,6 +34,14 @@ def topk_mean(scores: Float[Tensor, "b t k"], mask: Bool[Tensor, "b t"], *, rati
     return top.masked_fill(~kept.unsqueeze(-1), 0).sum(1) / count.unsqueeze(1)
 
 
+def top_weights(keys: Float[Tensor, "b t"], mask: Bool[Tensor, "b t"], *, ratio: int) -> Float[Tensor, "b t"]:
+    """Weights that average the max(1, t // ratio) snippets of highest key, t the video's own length; 0 elsewhere."""
+    count = (mask.sum(1) // ratio).clamp(min=1)
+    places = keys.detach().masked_fill(~mask, -torch.inf).topk(max(1, mask.shape[1] // ratio), dim=1).indices
+    kept = torch.arange(places.shape[1], device=places.device) < count.unsqueeze(1)
+    return torch.zeros_like(keys).scatter(1, places, (kept / count.unsqueeze(1)).to(keys.dtype))
+
+
 def classification_loss(
     logits: Float[Tensor, "b k"], labels: Float[Tensor, "b c"], *, background: float
 ) -> Float[Tensor, ""]:

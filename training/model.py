@@ -6,7 +6,7 @@ Axes: b videos, t snippets, d features, c action classes, k = c + 1 (last = back
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -20,14 +20,20 @@ from training.data import Batch, QueryPool
 from training.distillation import DpidRecipe, Phase
 from training.errors import TrainingError
 from training.hosts.co2net import Co2Net, Co2NetRecipe
+from training.hosts.ddgnet import DdgNet, DdgNetRecipe
+from training.hosts.delu import Delu, DeluRecipe
+from training.hosts.gaufuse import GauFuse, GauFuseRecipe
 from training.hosts.host import Host, HostOutput
 from training.hosts.plain import PlainHost, PlainRecipe
+from training.hosts.um import Um, UmRecipe
 from training.ksm import KeySemanticMatching, KsmRecipe
 from training.localization_head import HeadOutput, HeadRecipe, LocalizationHead, PseudoSegments, head_loss
 from training.losses import attention_mse, topk_mean
 from training.pseudo_labels import PseudoLabelRecipe
 
-HostRecipe = Annotated[PlainRecipe | Co2NetRecipe, Field(discriminator="kind")]
+HostRecipe = Annotated[
+    PlainRecipe | Co2NetRecipe | DeluRecipe | DdgNetRecipe | UmRecipe | GauFuseRecipe, Field(discriminator="kind")
+]
 
 
 class ModelRecipe(Recipe):
@@ -204,12 +210,11 @@ class Mllm4Wtal(nn.Module):
     ) -> tuple[Float[Tensor, "b t c"], Float[Tensor, "b c"]]:
         """Fused T-CAM and video scores: the host's probabilities and KSM's, weighted, background left out.
 
-        A T-CAM is the softmax of the raw scores of a snippet; a video score that of the top-k mean of the
-        suppressed ones. KSM matches the stored class queries.
+        A T-CAM is the softmax of the raw scores of a snippet; the host has its own video scores, and KSM's are the
+        softmax of the top-k mean of its suppressed scores. KSM matches the stored class queries.
         """
-        scores = self.host.suppressed(output)
         cas = output.cas.softmax(dim=-1)
-        video = topk_mean(scores, mask, ratio=self.recipe.host.mil_ratio).softmax(dim=-1)
+        video = self.host.video_scores(output, mask)
         if self.ksm is not None:
             matching = self.ksm.match(output.embedding, self.ksm.class_queries)
             suppressed = output.attention.unsqueeze(-1) * matching
@@ -230,10 +235,18 @@ class Mllm4Wtal(nn.Module):
         return F.embedding(ids, self.word_vectors)
 
 
-def build_host(recipe: PlainRecipe | Co2NetRecipe, *, streams: Mapping[str, int], num_classes: int) -> Host:
+def build_host(recipe: HostRecipe, *, streams: Mapping[str, int], num_classes: int) -> Host[Any]:
     """The host that `recipe` describes, for features of these streams."""
     match recipe:
         case PlainRecipe():
             return PlainHost(recipe, width=sum(streams.values()), num_classes=num_classes)
         case Co2NetRecipe():
             return Co2Net(recipe, streams=streams, num_classes=num_classes)
+        case DeluRecipe():
+            return Delu(recipe, streams=streams, num_classes=num_classes)
+        case DdgNetRecipe():
+            return DdgNet(recipe, streams=streams, num_classes=num_classes)
+        case UmRecipe():
+            return Um(recipe, width=sum(streams.values()), num_classes=num_classes)
+        case GauFuseRecipe():
+            return GauFuse(recipe, width=sum(streams.values()), num_classes=num_classes)

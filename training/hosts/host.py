@@ -1,19 +1,21 @@
 """What every host method gives: an embedding, a T-CAM and an attention, and the losses that train them."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any, Generic, Self, TypeVar
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from training.data import Targets
+from training.losses import suppress, topk_mean
 
 
 @dataclass(frozen=True)
 class HostOutput:
     """One forward pass of a host over a padded batch; values at padding are zero (cas, attention) or unspecified.
 
-    Axes: b videos, t snippets, e embedding, k = classes + 1.
+    A host whose losses need more than this subclasses it. Axes: b videos, t snippets, e embedding, k = classes + 1.
     """
 
     embedding: Float[Tensor, "b t e"]
@@ -21,30 +23,57 @@ class HostOutput:
     cas: Float[Tensor, "b t k"]
     """T-CAM S: raw logits of each class and, last, of the background."""
     attention: Float[Tensor, "b t"]
-    """Foreground attention A in (0, 1) (eq 3). It is A_KSM when KSM is on."""
-    streams: tuple[Float[Tensor, "b t"], ...] = ()
-    """Attention of each stream by itself, for hosts that have one."""
+    """Foreground attention A in [0, 1] (eq 3). It is A_KSM when KSM is on."""
 
-    def float(self) -> "HostOutput":
+    def float(self) -> Self:
         """The same in float32, where the losses are computed whatever the precision of the forward pass."""
-        streams = tuple(stream.float() for stream in self.streams)
-        return HostOutput(self.embedding.float(), self.cas.float(), self.attention.float(), streams)
+        return _float(self)
 
 
-class Host(nn.Module, ABC):
-    """A host method. `width` is the width of its embedding."""
+@dataclass(frozen=True)
+class StreamsOutput(HostOutput):
+    """Of a host that has an attention for each stream, too."""
+
+    streams: tuple[Float[Tensor, "b t"], Float[Tensor, "b t"]]
+    """Attention of the first and of the second stream by itself."""
+
+
+OutputT = TypeVar("OutputT", bound=HostOutput)
+
+
+class Host(nn.Module, ABC, Generic[OutputT]):
+    """A host method. Its constructor sets `width` and `mil_ratio`."""
 
     width: int
+    """Width of the embedding."""
+    mil_ratio: int
+    """The top t / mil_ratio snippets speak for a video."""
 
     @abstractmethod
-    def forward(self, features: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> HostOutput:
+    def forward(self, features: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> OutputT:
         """Run on snippet features; `mask` is True at real snippets. Padding never changes the figures of real
         snippets."""
 
     @abstractmethod
-    def loss(self, output: HostOutput, targets: Targets, *, step: int, total_steps: int) -> dict[str, Tensor]:
+    def loss(self, output: OutputT, targets: Targets, *, step: int, total_steps: int) -> dict[str, Tensor]:
         """Scalar terms by name, each already multiplied by its weight."""
 
-    @abstractmethod
-    def suppressed(self, output: HostOutput) -> Float[Tensor, "b t k"]:
-        """The T-CAM with the background suppressed by the attention, as localization reads it."""
+    def suppressed(self, output: OutputT) -> Float[Tensor, "b t k"]:
+        """The T-CAM that video scores are read off: with the background suppressed by the attention, unless the host
+        says otherwise."""
+        return suppress(output.cas, output.attention)
+
+    def video_scores(self, output: OutputT, mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b k"]:
+        """Probability of each class, and last of the background, in each video."""
+        return topk_mean(self.suppressed(output), mask, ratio=self.mil_ratio).softmax(dim=-1)
+
+
+def _float(value: Any) -> Any:
+    """Tensors in float32, inside tuples and dataclasses, too."""
+    match value:
+        case Tensor():
+            return value.float()
+        case tuple():
+            return tuple(map(_float, value))
+        case _:
+            return replace(value, **{field.name: _float(getattr(value, field.name)) for field in fields(value)})

@@ -14,7 +14,7 @@ from cache.recipe import Recipe
 from training.data import Targets
 from training.hosts.host import Host, HostOutput
 from training.layers import Dropout, SnippetConv
-from training.losses import guide_loss, mil_loss, norm_loss, suppress
+from training.losses import guide_loss, mil_loss, norm_loss
 
 
 class PlainRecipe(Recipe):
@@ -34,12 +34,13 @@ class PlainRecipe(Recipe):
     """Weight of the agreement of attention and background probability (alpha 2 of CO2-Net)."""
 
 
-class PlainHost(Host):
+class PlainHost(Host[HostOutput]):
     """Two convolutions embed; an attention head and a classifier read the embedding."""
 
     def __init__(self, recipe: PlainRecipe, *, width: int, num_classes: int) -> None:
         super().__init__()
         self.recipe = recipe
+        self.mil_ratio = recipe.mil_ratio
         self.width = recipe.width or width
         self.embed = nn.ModuleList([SnippetConv(width, self.width), SnippetConv(self.width, self.width)])
         self.attention_hidden = SnippetConv(self.width, max(1, self.width // 4))
@@ -66,7 +67,3 @@ class PlainHost(Host):
             "norm": recipe.norm * norm_loss([output.attention], mask),
             "guide": recipe.guide * guide_loss(output.cas, [output.attention], mask),
         }
-
-    def suppressed(self, output: HostOutput) -> Float[Tensor, "b t k"]:
-        """See `Host`."""
-        return suppress(output.cas, output.attention)
