@@ -58,12 +58,12 @@ def embeddings_of(root: Path, fingerprint: str) -> list[CacheFolder]:
     return [one for one in folders if one.recipe.get("descriptions") == fingerprint and one.parts and not one.problem]
 
 
-def newest_folder(root: Path, *, made_by: str = "make priors") -> CacheFolder:
-    """The newest folder under `root` that can be used.
+def newest_folder(root: Path, *, made_by: str = "make priors", but: Path | None = None) -> CacheFolder:
+    """The newest folder under `root` that can be used, and that is not `but`.
 
     Raises CacheError if there is none, naming the command `made_by` that makes one and what is wrong with the others.
     """
-    folders = cache_folders(root)
+    folders = [folder for folder in cache_folders(root) if but is None or folder.path.resolve() != but.resolve()]
     usable = [folder for folder in folders if not folder.problem and folder.parts]
     if usable:
         return usable[0]

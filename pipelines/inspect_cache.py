@@ -1,20 +1,31 @@
-"""What the caches of a dataset hold: counts, coverage by class, failures with their reasons, samples."""
+"""What the caches of a dataset hold: coverage, failures, flags, lengths, words, samples; also as JSON or a page."""
 
 from __future__ import annotations
 
+import difflib
+import json
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import NonNegativeInt
+import tyro
+from pydantic import NonNegativeInt, PositiveInt
 
-from cache.annotations import Dataset
-from cache.audit import Audit, audit
-from cache.embeddings import PriorTexts, load_prior_texts
+from cache.annotations import Dataset, VideoEntry
+from cache.audit import Audit, Coverage, Key, audit, coverage_by_subset
+from cache.differences import differences
+from cache.embeddings import TOKENS_TABLE, load_prior_texts
 from cache.features import GRID_FILE, FeatureStore
+from cache.folders import CacheFolder, cache_folders, embeddings_of, newest_folder
 from cache.recipe import Recipe
-from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS
-from cache.store import PartStore, only_fingerprint
-from pipelines.console import launch, say, table
+from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, TOKENS, CacheError, Flag
+from cache.statistics import COLUMNS, TextStatistics, describe, out_of_vocabulary
+from cache.store import PartStore
+from pipelines.console import launch, say
+from pipelines.gallery import write_gallery
+from pipelines.inspect_print import print_differences, print_inspection
 
 
 class InspectRun(Recipe):
@@ -25,92 +36,217 @@ class InspectRun(Recipe):
     subset: str = "training"
     """Subset whose priors are looked at."""
     descriptions: Path | None = None
-    """Folder descriptions/<fingerprint>; needed only where there are several."""
+    """Folder descriptions/<fingerprint>; the newest when not given."""
     embeddings: Path | None = None
-    """Folder embeddings/<fingerprint>; needed only where there are several."""
+    """Folder embeddings/<fingerprint>; the newest of those descriptions when not given."""
     action_class: str | None = None
-    """Show samples of this class alone."""
+    """Look at this class alone in samples, statistics and page."""
+    video: str | None = None
+    """Look at this video alone in samples, statistics and page."""
     samples: NonNegativeInt = 4
-    """How many videos' descriptions are shown."""
+    """How many videos' descriptions are shown, and how many examples of each flag."""
+    diff: Path | None = None
+    """Another folder descriptions/<fingerprint>: show how its texts differ from these, and nothing else. Without
+    `descriptions`, "these" are the newest beside it."""
+    html: Path | None = None
+    """Write a page of frames, prompts and descriptions to this file."""
+    limit: PositiveInt = 100
+    """Most videos on the page."""
+    as_json: Annotated[bool, tyro.conf.arg(name="json")] = False
+    """Print one JSON document instead of tables."""
+
+
+@dataclass(frozen=True)
+class SubsetCounts:
+    """What there is of the videos of a subset."""
+
+    subset: str
+    videos: int
+    with_file: int
+    with_features: int
+    video_labels: int
+    segments: int
+
+
+@dataclass(frozen=True)
+class Said:
+    """One row, as it is shown."""
+
+    video_id: str
+    action_class: str
+    kind: str
+    text: str
+    """The description, or why there is none."""
+    status: str
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Everything that is shown."""
+
+    dataset: str
+    classes: int
+    subset: str
+    subsets: tuple[SubsetCounts, ...]
+    descriptions: tuple[CacheFolder, ...]
+    embeddings: tuple[CacheFolder, ...]
+    looked_at: Path
+    """The folder of descriptions that the rest is about."""
+    words_of: Path | None
+    """The folder of its embeddings."""
+    coverage: Mapping[str, tuple[Coverage, ...]]
+    """By subset."""
+    audit: Audit
+    reasons: Mapping[str, int]
+    """Of the failures, with how many keys failed for each."""
+    statistics: TextStatistics
+    tokens: int
+    unknown_words: Mapping[str, int]
+    """Words without a vector, the most frequent first."""
+    samples: tuple[Said, ...]
+    examples: Mapping[Flag, tuple[Said, ...]]
 
 
 def main(recipe: InspectRun) -> int:
     """Print what is there; 1 if something in it stops training."""
     dataset = Dataset.load(recipe.dataset / "annotations.json")
+    _check_choice(recipe, dataset)
+    home = recipe.descriptions or newest_folder(recipe.dataset / "descriptions", but=recipe.diff).path
+    store = PartStore.open(home, DESCRIPTIONS, key=DESCRIPTION_KEY)
+    if recipe.diff is not None:
+        if recipe.html is not None:
+            raise CacheError("html: the page shows one folder of descriptions; leave out --diff or --html")
+        other = PartStore.open(recipe.diff, DESCRIPTIONS, key=DESCRIPTION_KEY)
+        found = differences(store, other, shown=max(recipe.samples, 1))
+        if recipe.as_json:
+            say(_json(found))
+        else:
+            print_differences(found, home, recipe.diff)
+        return 0
+    shown = inspect(recipe, dataset, store)
+    if recipe.as_json:
+        say(_json(shown))
+    else:
+        print_inspection(shown)
+    if recipe.html is not None:
+        summary = write_gallery(
+            recipe.html,
+            dataset,
+            chosen_videos(recipe, dataset),
+            store,
+            shown.words_of,
+            recipe.action_class,
+            recipe.limit,
+        )
+        if not recipe.as_json:
+            say(f"\npage: {recipe.html} ({summary})")
+    return 0 if shown.audit.ok else 1
+
+
+def inspect(recipe: InspectRun, dataset: Dataset, store: PartStore) -> Inspection:
+    """Gather what is shown. Raises CacheError if a part of the caches cannot be read."""
+    words = recipe.embeddings
+    if words is None:
+        fitting = embeddings_of(recipe.dataset / "embeddings", store.home.name)
+        words = fitting[0].path if fitting else None
+    found = audit(dataset, recipe.subset, store, None if words is None else load_prior_texts(words))
+    videos = chosen_videos(recipe, dataset)
+    ids = {video.video_id for video in videos}
+
+    def chosen(row: Mapping[str, Any]) -> bool:
+        return row["video_id"] in ids and recipe.action_class in (None, row["action_class"])
+
+    tokens, unknown = 0, Counter()
+    if words is not None:
+        table = PartStore.open(words, TOKENS, key=DESCRIPTION_KEY, table=TOKENS_TABLE)
+        tokens, unknown = out_of_vocabulary(filter(chosen, table.rows([*DESCRIPTION_KEY, "tokens", "known"])))
+    samples, examples = _samples(recipe, videos, found, store)
+    return Inspection(
+        dataset=dataset.name,
+        classes=len(dataset.classes),
+        subset=recipe.subset,
+        subsets=_subsets(dataset, recipe.dataset),
+        descriptions=tuple(cache_folders(recipe.dataset / "descriptions")),
+        embeddings=tuple(cache_folders(recipe.dataset / "embeddings")),
+        looked_at=store.home,
+        words_of=words,
+        coverage=coverage_by_subset(dataset, store),
+        audit=found,
+        reasons=dict(Counter(reason for _, reason in found.failed).most_common()),
+        statistics=describe(filter(chosen, store.rows(["video_id", *COLUMNS]))),
+        tokens=tokens,
+        unknown_words=dict(unknown.most_common()),
+        samples=samples,
+        examples=examples,
+    )
+
+
+def chosen_videos(recipe: InspectRun, dataset: Dataset) -> list[VideoEntry]:
+    """The videos of the subset that have the chosen class, or the one chosen video."""
+    videos = dataset.split(recipe.subset)
+    if recipe.action_class is not None:
+        videos = [video for video in videos if recipe.action_class in video.labels]
+    return [video for video in videos if recipe.video in (None, video.video_id)]
+
+
+def _check_choice(recipe: InspectRun, dataset: Dataset) -> None:
     if recipe.action_class is not None:
         dataset.class_index(recipe.action_class)
-    _print_dataset(dataset, recipe.dataset)
-    made_by = "make priors"
-    home = recipe.descriptions or only_fingerprint(
-        recipe.dataset / "descriptions", made_by=made_by, chosen_by="--descriptions"
-    )
-    store = PartStore.open(home, DESCRIPTIONS, key=DESCRIPTION_KEY)
-    texts = _texts(recipe)
-    found = audit(dataset, recipe.subset, store, texts)
-    say(f"\n{home}")
-    _print_audit(found, texts)
-    _print_samples(store, recipe, {video.video_id for video in dataset.split(recipe.subset)})
-    return 0 if found.ok else 1
+    ids = [video.video_id for video in dataset.split(recipe.subset)]
+    if recipe.video is not None and recipe.video not in ids:
+        near = difflib.get_close_matches(recipe.video, ids, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise CacheError(f"video: {recipe.subset!r} of dataset {dataset.name} has no video {recipe.video!r}{hint}")
 
 
-def _texts(recipe: InspectRun) -> PriorTexts | None:
-    folder = recipe.embeddings
-    if folder is None:
-        root = recipe.dataset / "embeddings"
-        if not root.is_dir():
-            return None
-        folder = only_fingerprint(root, made_by="make priors", chosen_by="--embeddings")
-    return load_prior_texts(folder)
-
-
-def _print_dataset(dataset: Dataset, data: Path) -> None:
+def _subsets(dataset: Dataset, data: Path) -> tuple[SubsetCounts, ...]:
     features = FeatureStore.open(data / "features") if (data / "features" / GRID_FILE).exists() else None
-    rows = []
+    counts = []
     for subset in sorted({video.subset for video in dataset.videos}):
         videos = dataset.split(subset)
-        counts = [
-            len(videos),
-            sum(video.path is not None and video.path.exists() for video in videos),
-            sum(features is not None and features.has(video.video_id) for video in videos),
-            sum(len(video.labels) for video in videos),
-            sum(len(video.segments) for video in videos),
+        found = SubsetCounts(
+            subset=subset,
+            videos=len(videos),
+            with_file=sum(video.path is not None and video.path.exists() for video in videos),
+            with_features=sum(features is not None and features.has(video.video_id) for video in videos),
+            video_labels=sum(len(video.labels) for video in videos),
+            segments=sum(len(video.segments) for video in videos),
+        )
+        counts.append(found)
+    return tuple(counts)
+
+
+def _samples(
+    recipe: InspectRun, videos: list[VideoEntry], found: Audit, store: PartStore
+) -> tuple[tuple[Said, ...], dict[Flag, tuple[Said, ...]]]:
+    """The rows of the first videos that have any, and the first rows with each flag."""
+    missing = set(found.missing)
+    labels = (recipe.action_class,) if recipe.action_class is not None else None
+    keys = {
+        video.video_id: [
+            (video.video_id, label, kind) for label in labels or video.labels for kind in ("key", "complete")
         ]
-        rows.append([subset, *map(str, counts)])
-    title = f"{dataset.name}: {len(dataset.classes)} classes"
-    table(title, ["subset", "videos", "with file", "with features", "video labels", "segments"], rows)
+        for video in videos
+    }
+    shown = [rows for rows in keys.values() if not missing.issuperset(rows)][: recipe.samples]
+    chosen = set(keys)
+    flagged: dict[Flag, list[Key]] = {
+        flag: [key for key in marked if key[0] in chosen][: recipe.samples] for flag, marked in found.flagged.items()
+    }
+    wanted = {key for rows in (*shown, *flagged.values()) for key in rows}
+    rows: dict[Key, Said] = {}
+    for row in store.rows([*DESCRIPTION_KEY, "description", "status", "error", "flags"]):
+        key = (row["video_id"], row["action_class"], row["kind"])
+        if key in wanted:
+            text = row["description"] if row["status"] == "ok" else row["error"]
+            rows[key] = Said(*key, text=text, status=row["status"], flags=tuple(row["flags"]))
+    samples = tuple(rows[key] for video in shown for key in video if key in rows)
+    return samples, {flag: tuple(rows[key] for key in marked) for flag, marked in flagged.items() if marked}
 
 
-def _print_audit(found: Audit, texts: PriorTexts | None) -> None:
-    by_class: dict[str, dict[str, str]] = {}
-    for row in found.coverage:
-        by_class.setdefault(row.action_class, {})[row.kind] = f"{row.ok}/{row.expected}"
-    rows = [[name, kinds["key"], kinds["complete"]] for name, kinds in by_class.items()]
-    table("Descriptions, made / expected", ["class", "key", "complete"], rows)
-    if texts is not None and found.out_of_vocabulary is not None:
-        say(f"{len(texts.words)} words, {found.out_of_vocabulary:.1%} of the tokens out of the vocabulary")
-    counts = {"missing": found.missing, **found.flagged}
-    say(", ".join(f"{len(keys)} {name}" for name, keys in counts.items()))
-    if found.failed:
-        table("Failures", ["video", "class", "kind", "reason"], [[*key, reason] for key, reason in found.failed])
-        table("Reasons", ["reason", "rows"], [[why, str(n)] for why, n in Counter(r for _, r in found.failed).items()])
-    for line in found.errors:
-        say(f"stops training: {line}")
-    for line in found.warnings:
-        say(f"note: {line}")
-
-
-def _print_samples(store: PartStore, recipe: InspectRun, video_ids: set[str]) -> None:
-    rows = store.table([*DESCRIPTION_KEY, "description", "status"]).to_pylist()
-    shown: dict[tuple[str, str], list[str]] = {}
-    for row in rows:
-        wanted = recipe.action_class in (None, row["action_class"]) and row["video_id"] in video_ids
-        if wanted and row["status"] == "ok":
-            lines = shown.setdefault((row["video_id"], row["action_class"]), [])
-            lines.append(f"  {row['kind']}: {row['description']}")
-    for (video_id, action_class), lines in list(shown.items())[: recipe.samples]:
-        say(f"\n{video_id}, {action_class}")
-        for line in lines:
-            say(line)
+def _json(found: Any) -> str:
+    return json.dumps(asdict(found), default=str, ensure_ascii=False, indent=2)
 
 
 if __name__ == "__main__":

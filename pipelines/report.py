@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from pydantic import PositiveInt
 
 from cache.annotations import Dataset, VideoEntry
@@ -21,10 +18,12 @@ from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, CacheError
 from cache.store import PartStore, only_fingerprint
 from pipelines.console import launch, say
 from pipelines.evaluate import CURVES_FILE, DETECTIONS_FILE, METRICS_FILE, Metrics
+from pipelines.page import picture_uri
 from pipelines.report_page import ReportContent, RunResult, Said, VideoView, report
 from pipelines.report_videos import Judged, cutoffs, judge, quality, spread
 from pipelines.train import RECIPE_FILE, TrainRun
-from priors.frames import VideoError, sample_frames
+from priors.frames import VideoError
+from priors.thumbnails import thumbnails
 from training.logs import FILE as HISTORY_FILE
 
 REPORT_FILE = "report.html"
@@ -125,16 +124,10 @@ def _pictures(entry: VideoEntry, count: int) -> tuple[tuple[str, ...], str, floa
     if entry.path is None:
         return (), "the annotations know no file of this video", 0.0
     try:
-        frames = sample_frames(entry.path, count=count, max_side=176)
+        found = thumbnails(entry.path, count=count)
     except VideoError as error:
         return (), str(error), 0.0
-    return tuple(_jpeg(rgb) for rgb in frames.rgb), "", frames.duration
-
-
-def _jpeg(rgb: np.ndarray) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return tuple(map(picture_uri, found.jpegs)), "", found.duration
 
 
 def _said(folder: Path | None, data: Path, dataset: Dataset) -> dict[str, Said]:

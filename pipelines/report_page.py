@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 
 import numpy as np
 
 from cache.annotations import VideoEntry
 from cache.features import FeatureGrid
 from pipelines.evaluate import Metrics
+from pipelines.page import BASE_STYLE, page
 from pipelines.report_charts import Bar, ClassLanes, Curve, class_bars, timeline, training_curve
 from pipelines.report_videos import RIGHT, Judged
 from pipelines.train import TrainRun
 
-STYLE = Path(__file__).with_name("report.css")
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _CLASSES_SHOWN = 3
 
 
@@ -77,13 +75,7 @@ def report(content: ReportContent) -> str:
     """The page. Every text that comes from data is escaped; styles, drawings and pictures are inside."""
     sections = [_header(content), _scores(content), _classes(content), _videos(content), _training(content)]
     title = f"{content.run.name} · {content.dataset}"
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{escape(_POLICY)}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE.read_text(encoding='utf-8')}</style></head>"
-        f"<body><main>{''.join(sections)}</main></body></html>\n"
-    )
+    return page(title=title, style=BASE_STYLE.read_text(encoding="utf-8"), body="".join(sections))
 
 
 def _header(content: ReportContent) -> str:

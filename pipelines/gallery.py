@@ -1,0 +1,156 @@
+"""Write the gallery of a cache of descriptions: `make inspect ARGS="--html gallery.html"`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cache.annotations import Dataset, VideoEntry
+from cache.atomic import atomic_path
+from cache.embeddings import TOKENS_TABLE
+from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, KINDS, TOKENS
+from cache.spans import action_spans
+from cache.store import PartStore
+from pipelines.gallery_page import Frame, GalleryContent, Said, VideoCard, gallery
+from pipelines.page import picture_uri
+from priors.frames import VideoError
+from priors.thumbnails import thumbnails
+
+_LATER = 0.05
+"""Seconds by which a frame may be off before the file counts as another one."""
+
+
+def write_gallery(
+    path: Path,
+    dataset: Dataset,
+    videos: Sequence[VideoEntry],
+    store: PartStore,
+    embeddings: Path | None,
+    action_class: str | None,
+    limit: int,
+) -> str:
+    """Write the page of the first `limit` of `videos` that have rows; returns in words what is on it.
+
+    Only rows of `action_class` are shown, where it is given. Raises CacheError if a part of the caches cannot be read.
+    """
+    content = gather(dataset, videos, store, embeddings, action_class, limit)
+    with atomic_path(path) as unfinished:
+        unfinished.write_text(gallery(content), encoding="utf-8")
+    return content.left_out or f"{len(content.videos)} videos"
+
+
+def gather(
+    dataset: Dataset,
+    videos: Sequence[VideoEntry],
+    store: PartStore,
+    embeddings: Path | None,
+    action_class: str | None,
+    limit: int,
+) -> GalleryContent:
+    """Read what the page shows: the rows of the chosen videos, and their frames."""
+    wanted = {video.video_id for video in videos}
+
+    def chosen(row: Mapping[str, Any]) -> bool:
+        return row["video_id"] in wanted and action_class in (None, row["action_class"])
+
+    columns = [*DESCRIPTION_KEY, "status", "flags"]
+    counts = {"descriptions": 0, "failed": 0, "with a flag": 0}
+    described = set()
+    for row in filter(chosen, store.rows(columns)):
+        described.add(row["video_id"])
+        counts["descriptions"] += row["status"] == "ok"
+        counts["failed"] += row["status"] == "failed"
+        counts["with a flag"] += bool(row["flags"])
+    with_rows = [video for video in videos if video.video_id in described]
+    shown = with_rows[:limit]
+    wanted = {video.video_id for video in shown}
+    rows: dict[str, list[Mapping[str, Any]]] = {}
+    for row in filter(chosen, store.rows(DESCRIPTIONS.names)):
+        rows.setdefault(row["video_id"], []).append(row)
+    marks = _tokens(embeddings, wanted)
+    subsets = dict.fromkeys(video.subset for video in videos)
+    return GalleryContent(
+        dataset=dataset.name,
+        subset=", ".join(subsets),
+        folder=store.home.name,
+        model=str(store.recipe.get("model", "unknown")),
+        recipe=json.dumps(store.recipe, indent=2, ensure_ascii=False),
+        counts={"videos with rows": len(with_rows), **counts},
+        videos=tuple(_card(video, rows[video.video_id], marks) for video in shown),
+        left_out=_left_out(len(videos), len(with_rows), len(shown)),
+    )
+
+
+def _left_out(asked: int, with_rows: int, shown: int) -> str:
+    parts = []
+    if shown < with_rows:
+        parts.append(
+            f"The first {shown} of {with_rows} videos; the others are left out: choose with --limit, --action-class, "
+            "--video or --subset."
+        )
+    if with_rows < asked:
+        parts.append(f"{asked - with_rows} of {asked} videos have no row yet; run `make priors`.")
+    return " ".join(parts)
+
+
+def _tokens(embeddings: Path | None, videos: set[str]) -> dict[tuple[str, str, str], Mapping[str, Any]]:
+    if embeddings is None:
+        return {}
+    table = PartStore.open(embeddings, TOKENS, key=DESCRIPTION_KEY, table=TOKENS_TABLE)
+    rows = table.rows([*DESCRIPTION_KEY, "tokens", "is_action_word"])
+    return {_key(row): row for row in rows if row["video_id"] in videos}
+
+
+def _key(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    return row["video_id"], row["action_class"], row["kind"]
+
+
+def _card(
+    video: VideoEntry, rows: Sequence[Mapping[str, Any]], tokens: Mapping[tuple[str, str, str], Mapping[str, Any]]
+) -> VideoCard:
+    ordered = sorted(rows, key=lambda row: (row["action_class"], KINDS.index(row["kind"])))
+    seen = next((row["frame_seconds"] for row in ordered if row["frame_seconds"]), [])
+    frames, problem = _frames(video, seen)
+    durations = [row["duration"] for row in ordered if row["duration"] is not None]
+    said = tuple(_said(row, tokens.get(_key(row))) for row in ordered)
+    return VideoCard(video.video_id, next(iter(durations), video.duration), frames, problem, said)
+
+
+def _frames(video: VideoEntry, seen: Sequence[float]) -> tuple[tuple[Frame, ...], str]:
+    """The frames that the describer saw, read again, or why there are none."""
+    if not seen:
+        return (), "none could be decoded when the video was to be described"
+    if video.path is None:
+        return (), "the annotations know no file of this video"
+    try:
+        found = thumbnails(video.path, count=len(seen))
+    except VideoError as error:
+        return (), str(error)
+    if any(abs(now - then) > _LATER for now, then in zip(found.seconds, seen, strict=True)):
+        return (), f"{video.path.name} is another file now than the one that was described"
+    return tuple(Frame(picture_uri(jpeg), time) for jpeg, time in zip(found.jpegs, seen, strict=True)), ""
+
+
+def _said(row: Mapping[str, Any], tokens: Mapping[str, Any] | None) -> Said:
+    ok = row["status"] == "ok"
+    facts = [f"{row['model_id']} {row['model_revision'][:12]}", f"{row['created_at']:%Y-%m-%d %H:%M} UTC"]
+    if ok:
+        facts.append(f"{row['prompt_tokens']} + {row['new_tokens']} tokens, ended by {row['finish_reason']}")
+    if row["attempt"] > 1:
+        facts.append(f"attempt {row['attempt']}")
+    if row["partial"]:
+        facts.append("some of the video could not be decoded")
+    text = row["description"] if ok else row["error"]
+    spans = action_spans(text, tokens["tokens"], tokens["is_action_word"]) if ok and tokens else []
+    return Said(
+        action_class=row["action_class"],
+        kind=row["kind"],
+        status=row["status"],
+        prompt=row["prompt"],
+        text=text,
+        marks=tuple(spans),
+        flags=tuple(row["flags"]),
+        facts=tuple(facts),
+    )
