@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 from cache.schema import CacheError
+from cache.workers import dismiss
 
 _LOCK = ".lock"
 
@@ -39,7 +40,7 @@ def hold(folder: Path, *, shard: Shard | None = None, wait: bool = False) -> Ite
     """Hold `folder` for one run, or for one shard beside the others of the same count.
 
     Raises CacheError naming the owner (host, pid, start) if another run, the same shard, or a shard of another count
-    has it; with `wait`, waits for a run to end instead.
+    has it; with `wait`, waits for a run to end instead. Workers that outlived their run are waited for in any case.
     """
     with ExitStack() as stack:
         whole = stack.enter_context(open(folder / _LOCK, "a+", encoding="utf-8"))
@@ -54,6 +55,7 @@ def hold(folder: Path, *, shard: Shard | None = None, wait: bool = False) -> Ite
             if others := _shards(folder, but=shard.count):
                 raise _taken(folder, others)
         _sign(mine, "" if shard is None else f", shard {shard}")
+        dismiss(folder)
         yield
         mine.truncate(0)
 

@@ -80,9 +80,27 @@ class PartStore:
         """Hold this folder for one run, or one shard of a run. Raises CacheError naming the owner if another has it."""
         return hold(self.folder, shard=shard, wait=wait)
 
-    def append(self, rows: Sequence[Any]) -> Path:
+    def part_names(self, count: int) -> list[str]:
+        """Names for parts that will be newer than all there are, in this order.
+
+        Parts with a name given beforehand can be written by a process that takes over from one that died: it can see
+        whether the other had written (`part`), and can only ever replace what it wrote, not add to it.
+        """
+        # The order of names is the order of time, even if the clock was set back since the last part.
+        newest = max((int(path.name.split("-")[1]) for path in self._parts()), default=0)
+        first = max(time.time_ns(), newest + 1)
+        writer = f"{os.getpid():x}{secrets.token_hex(3)}"
+        return [f"part-{first + number:020d}-{writer}.parquet" for number in range(count)]
+
+    def part(self, name: str, columns: Sequence[str]) -> list[dict[str, Any]] | None:
+        """All rows of the part of that name; None if it has not been written."""
+        path = self.folder / name
+        return self._read(path, columns).select(list(columns)).to_pylist() if path.exists() else None
+
+    def append(self, rows: Sequence[Any], *, name: str | None = None) -> Path:
         """Write one part from dataclass rows: sorted by key, zstd, 256-row groups; fsynced, then renamed into place.
 
+        `name` is one of `part_names`, where the part has one beforehand; it takes the place of a part of that name.
         Raises CacheError, before anything is written, if there is no row, a key stands there twice, or a row does not
         fit the schema (unknown or missing column, null or value of the wrong type).
         """
@@ -91,7 +109,7 @@ class PartStore:
         table = _to_table(rows, self.schema)
         if table.group_by(list(self.key)).aggregate([]).num_rows != table.num_rows:
             raise CacheError(f"{self.folder}: the same {self.key} stands twice in one part")
-        part = self.folder / self._part_name()
+        part = self.folder / (name or self.part_names(1)[0])
         self._write(table, part)
         return part
 
@@ -196,11 +214,6 @@ class PartStore:
 
     def _parts(self) -> list[Path]:
         return sorted(self.folder.glob("part-*.parquet"))
-
-    def _part_name(self) -> str:
-        # The order of names is the order of time, even if the clock was set back since the last part.
-        newest = max((int(path.name.split("-")[1]) for path in self._parts()), default=0)
-        return f"part-{max(time.time_ns(), newest + 1):020d}-{os.getpid():x}{secrets.token_hex(3)}.parquet"
 
     def _open_part(self, path: Path) -> pq.ParquetFile:
         try:

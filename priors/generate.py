@@ -76,7 +76,8 @@ def generate(
                     _follow(outcomes, log, on_progress)
             finally:
                 log.replicas = engine.replicas
-                log.write()
+                if log.done:
+                    log.write()
         if shard is None:
             store.compact()
     return Summary(todo, log.done - log.failed, log.failed, log.progress())
@@ -153,10 +154,10 @@ class _Writer:
         self._written = time.monotonic()
 
 
-def append(store: PartStore, rows: list[Description]) -> None:
-    """Write rows, or raise a CacheError that says what is lost."""
+def append(store: PartStore, rows: list[Description], *, name: str | None = None) -> None:
+    """Write rows (as the part of that name), or raise a CacheError that says what is lost."""
     try:
-        store.append(rows)
+        store.append(rows, name=name)
     except OSError as error:
         raise CacheError(
             f"{store.folder}: {len(rows)} finished descriptions could not be written ({error.strerror}); all before "

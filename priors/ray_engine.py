@@ -1,0 +1,229 @@
+"""The same session on a Ray cluster: a Ray Data job over units of videos, one copy of the model in each worker."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.data
+from ray.exceptions import RayError
+
+from cache.atomic import remove_unfinished
+from cache.schema import CacheError
+from cache.store import PartStore
+from cache.workers import dismiss, engage
+from priors.describer import Describer, DescriberRecipe, make_describer
+from priors.plan import VideoWork
+from priors.ray_worker import Job, RayWorker, Report, Unit, units
+from priors.recipe import DescriptionRecipe, RayRecipe, RunRecipe
+from priors.session import Outcome
+
+_HOPELESS = 5  # units in a row that fail for a reason of their own
+_OBJECTS = 128 << 20  # bytes; only counts travel
+_PASSED_ON = ("OMP_NUM_THREADS", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_HUB_DISABLE_PROGRESS_BARS")
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+}
+_log = logging.getLogger(__name__)
+
+
+class RayEngine:
+    """Answers with one copy of the model per GPU (or group of GPUs) of a Ray cluster, or of this machine."""
+
+    name = "ray"
+
+    def __init__(
+        self,
+        describer: DescriberRecipe,
+        texts: DescriptionRecipe,
+        run: RunRecipe,
+        *,
+        load: Callable[[DescriberRecipe], Describer] = make_describer,
+    ) -> None:
+        if run.num_shards > 1:
+            raise CacheError("num_shards: Ray divides the work by itself; leave it out with engine ray")
+        self.replicas = 0
+        self._describer, self._texts, self._run, self._load = describer, texts, run, load
+
+    def run(self, work: tuple[VideoWork, ...], store: PartStore) -> Iterator[Outcome]:
+        """Answer in units of videos, each written by its worker as one part; one outcome a unit, without rows.
+
+        Raises CacheError if the cluster cannot be reached or lacks what one copy needs, a worker does not see the
+        store or the videos, or units were left out for reasons of their own (all others are finished then), and
+        ModelError if a worker cannot go on with the model.
+        """
+        with _cluster(self._run.ray):
+            self.replicas, gpus = share(self._run.ray, _nodes())
+            try:
+                job = self._job(work, store, engage(store.folder))
+                todo = units(work, store, self._run.ray.videos_per_unit)
+                yield from follow(_reports(todo, job, self.replicas, self._run.ray.cpus_per_replica, gpus), len(todo))
+            finally:
+                dismiss(store.folder)
+                remove_unfinished(store.folder)
+
+    def _job(self, work: Sequence[VideoWork], store: PartStore, signature: str) -> Job:
+        paths = (item.entry.path for item in work)
+        sample = next((path.absolute() for path in paths if path is not None and path.exists()), None)
+        home = store.home.absolute()
+        return Job(self._load, self._describer, self._texts, self._run, home, signature, sample)
+
+
+def share(recipe: RayRecipe, nodes: Sequence[Mapping[str, float]]) -> tuple[int, float]:
+    """Number of copies of the model, and the GPUs of each, on machines with these resources.
+
+    Raises CacheError if they are more than fit: Ray would wait for them without end.
+    """
+    gpus = recipe.gpus_per_replica
+    if gpus is None:
+        gpus = 1.0 if any(node.get("GPU", 0) for node in nodes) else 0.0
+    cpus = recipe.cpus_per_replica
+    room = sum(_room(node, cpus, gpus) for node in nodes)
+    wanted = recipe.replicas or (room if gpus else 1)
+    if wanted > room or not room:
+        there = "; ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs" for node in nodes) or "none"
+        raise CacheError(
+            f"ray: {max(wanted, 1)} x {cpus} CPUs and {gpus:g} GPUs asked for, which have to be on one machine each; "
+            f"room for {room} (machines: {there}). Lower ray.replicas, ray.gpus_per_replica or ray.cpus_per_replica"
+        )
+    return wanted, gpus
+
+
+def _room(node: Mapping[str, float], cpus: float, gpus: float) -> int:
+    """Copies that fit on one machine."""
+    by_cpu = int(node.get("CPU", 0) // cpus)
+    if not gpus:
+        return by_cpu
+    count = node.get("GPU", 0)
+    # Ray does not put parts of two GPUs together: of a fraction, only as many fit as on each GPU alone.
+    return min(by_cpu, int(count // gpus) if gpus >= 1 else int(count) * int(1 / gpus))
+
+
+def follow(reports: Iterator[Report], total: int) -> Iterator[Outcome]:
+    """The outcomes that workers report.
+
+    Raises what ends the run; CacheError, at the end or after several in a row, if units could not be finished.
+    """
+    unfinished = in_a_row = 0
+    cause = ""
+    for report in reports:
+        for note in report.notes:
+            _log.warning("%s", note)
+        if report.error is not None:
+            raise report.error
+        if report.cause is None:
+            in_a_row = 0
+            yield report.outcome
+            continue
+        unfinished += 1
+        in_a_row += 1
+        cause = report.cause
+        _log.warning("unit %d of %d could not be finished: %s", report.unit + 1, total, cause)
+        if in_a_row >= _HOPELESS:
+            break
+    if unfinished:
+        raise CacheError(
+            f"ray: {unfinished} of {total} units of videos could not be finished, the last one because of {cause!r}; "
+            "what was finished is kept, the same command makes the rest"
+        )
+
+
+def _reports(todo: Sequence[Unit], job: Job, replicas: int, cpus: float, gpus: float) -> Iterator[Report]:
+    """Run the Ray Data job. One block a unit: a unit that is done is reported at once, one whose worker died redone."""
+    rows = [{"unit": pickle.dumps(unit)} for unit in todo]
+    described = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+        RayWorker,  # pyright: ignore[reportArgumentType]  # its annotations know no actors
+        fn_constructor_args=(job,),
+        compute=ray.data.ActorPoolStrategy(size=replicas, max_tasks_in_flight_per_actor=1),
+        num_cpus=cpus,
+        num_gpus=gpus,
+    )
+    reports: Iterable[Any] = described.iter_batches(batch_size=1, prefetch_batches=0, batch_format="numpy")
+    try:
+        for row in reports:
+            yield pickle.loads(row["report"][0])
+    except RayError as error:
+        raise CacheError(
+            f"ray: the workers cannot be started, or the cluster is gone: {_last_line(error)}; what was finished is "
+            "kept. Ray's own account is in /tmp/ray/session_latest/logs"
+        ) from error
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:300] if lines else type(error).__name__
+
+
+@contextmanager
+def _cluster(recipe: RayRecipe) -> Iterator[None]:
+    """A connection to the cluster, or Ray on this machine alone; one that this process has already is used as it is."""
+    _be_quiet()
+    if ray.is_initialized():
+        yield
+        return
+    if recipe.address is None:
+        os.environ.update(_environment())  # what is started now inherits it, sooner than through a runtime_env
+        options: dict[str, Any] = {"include_dashboard": False, "object_store_memory": _OBJECTS}
+    else:
+        options = {"runtime_env": {"env_vars": _environment()}}
+    try:
+        with _no_stderr():
+            ray.init(
+                address=recipe.address or "local",
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **options,
+            )
+    except (ConnectionError, RayError, RuntimeError, ValueError) as error:
+        raise CacheError(f"ray.address: no Ray at {recipe.address or 'this machine'!r}: {_last_line(error)}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _be_quiet() -> None:
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.execution_no_progress_timeout_s = -1  # loading a big model, or a unit of long videos, may take an hour
+    context.target_max_block_size = 1 << 20  # of what a task puts out, by which Ray Data judges how many may run
+
+
+@contextmanager
+def _no_stderr() -> Iterator[None]:
+    """What Ray's native code says while it starts, that it is to say nothing above all; errors come as exceptions."""
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _environment() -> dict[str, str]:
+    """What a worker needs to import the rooms, and to behave as this process does."""
+    root = str(Path(__file__).parents[1])
+    known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    paths = dict.fromkeys([root, *(os.path.abspath(path) for path in known if path)])
+    passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    return {"PYTHONPATH": os.pathsep.join(paths), **passed}
+
+
+def _nodes() -> list[dict[str, Any]]:
+    """The resources of every machine that is up."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
