@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import av
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from priors.reader import Reader, VideoError, fit
+from priors.container import VideoError
+from priors.reader import Reader, shrink
 
 
 def sample(
@@ -30,8 +30,4 @@ def sample(
     except (decord.DECORDError, RuntimeError, IndexError) as error:
         raise VideoError(video.path, f"decord: {str(error).strip().splitlines()[-1]}") from error
     size = pictures[0].shape[:2]
-    height, width = fit(size, max_side)
-    scaled = [
-        av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(width, height).to_ndarray() for picture in pictures
-    ]
-    return np.stack(scaled), stamps[chosen, 0], size, partial
+    return shrink(pictures, max_side), stamps[chosen, 0], size, partial

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64, UInt8
-from pydantic import PositiveInt
+from pydantic import PositiveInt, field_validator
 
 from cache.recipe import Recipe
 from cache.schema import CacheError
+from priors.container import VideoError as VideoError
 from priors.reader import Reader
-from priors.reader import VideoError as VideoError
 
+ReaderName = Literal["pyav", "decord", "torchcodec"]
+AUTO: ReaderName = "pyav"
+"""What `auto` stands for: the only reader that was right on every file, and about the fastest (benchmarks.readers)."""
+
+_MEND = {
+    "decord": "pip install decord",
+    "torchcodec": "apt-get install ffmpeg && pip install torchcodec==0.13.0 --no-deps",
+}
 SAMPLER_VERSION = 1
 """Part of the fingerprint of descriptions; raised when the same video would give other frames."""
 
@@ -28,15 +37,31 @@ class FramesRecipe(Recipe):
     """Frames a video: the midpoints of that many equal slices of its duration."""
     max_side: PositiveInt | None = 448
     """Longer side in pixels that frames are scaled down to; None leaves them as they are. Never scaled up."""
-    reader: Literal["pyav", "decord"] = "pyav"
-    """Library that decodes. decord (an extra, Linux on x86-64 only) is no faster, may hang on damaged files, and misses
-    frames of transport streams; it is for those who want the very frames that other projects took with it."""
+    reader: ReaderName | Literal["auto"] = "pyav"
+    """Library that decodes; docs/videos.md compares them. auto becomes the name of the one chosen at once, so that what
+    is recorded is what was used: the pixels of different libraries are not the same to the bit. decord may hang on
+    damaged files and misses frames of transport streams; it is for the very frames that other projects took with it."""
+
+    @field_validator("reader")
+    @classmethod
+    def _choose(cls, reader: str) -> str:
+        return AUTO if reader == "auto" else reader
 
 
 def require_reader(recipe: FramesRecipe) -> None:
-    """Raise CacheError, with the command that mends it, if the library that is to decode is not installed."""
-    if recipe.reader == "decord" and find_spec("decord") is None:
-        raise CacheError("frames.reader: decord is not installed; run `pip install decord` (Linux on x86-64 only)")
+    """Raise CacheError, with what mends it, if the library that is to decode is missing or does not load."""
+    for name, mend in _MEND.items():
+        if recipe.reader == name and find_spec(name) is None:
+            raise CacheError(f"frames.reader: {name} is not installed; run `{mend}`")
+        try:
+            if recipe.reader == name:
+                import_module(name)
+        except (ImportError, OSError, RuntimeError) as error:
+            raise CacheError(f"frames.reader: {name} does not load; run `{mend}`\n{_short(error)}") from error
+
+
+def _short(error: Exception) -> str:
+    return "\n".join(str(error).strip().splitlines()[:3])
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +84,7 @@ class Frames:
 
 
 def sample_frames(
-    path: Path, *, count: int, max_side: int | None = None, reader: Literal["pyav", "decord"] = "pyav"
+    path: Path, *, count: int, max_side: int | None = None, reader: ReaderName | Literal["auto"] = "pyav"
 ) -> Frames:
     """`count` frames at the midpoints of equal slices of the duration: each the last frame shown at or before its time.
 
@@ -69,9 +94,11 @@ def sample_frames(
     """
     with Reader(path, size=None, max_side=max_side) as video:
         times = (np.arange(count) + 0.5) / count * video.duration
-        if reader == "decord":
-            from priors.decord_reader import sample
-
+        if (AUTO if reader == "auto" else reader) != "pyav":
+            if reader == "decord":
+                from priors.decord_reader import sample
+            else:
+                from priors.torchcodec_reader import sample
             pictures, seconds, size, partial = sample(video, times, max_side)
         else:
             shown = [(video.picture(found.frame), found.seconds) for found in map(video.at, times.tolist())]

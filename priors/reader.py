@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import av
 import av.error
 import numpy as np
 from av.video.reformatter import VideoReformatter
+from jaxtyping import UInt8
 
-if TYPE_CHECKING:
-    from av.container import InputContainer
-    from av.video.stream import VideoStream
+from priors.container import VideoError, check_size, clock, declared_end, open_pictures, scanned_end
 
 _SEEK_GAP = 2.0  # seconds; below this, decoding on is cheaper than seeking
+_BACKS = (0.0, 1.0, 12.0, 60.0)  # seconds by which seeks aim earlier when they come down too late
+_FULL_SECONDS = 0.5  # before the time asked for, every frame is decoded; further back, only those that others need
+_SPARING_CODECS = ("h264",)  # in which a frame says whether others need it: in HEVC frames of higher layers still may
 _BAD_PACKETS = 8
 _TRUNCATED = 0.9  # a file is truncated if less than this part of its declared duration decodes ...
 _TRUNCATED_SECONDS = 0.5  # ... and more than this is missing
-
-
-class VideoError(Exception):
-    """A video that cannot be used: `path`, and `why`."""
-
-    def __init__(self, path: Path, why: str) -> None:
-        super().__init__(f"{path}: {why}")
-        self.path = path
-        self.why = why
 
 
 class Shown(NamedTuple):
@@ -45,11 +38,11 @@ class Reader:
 
     def __init__(self, path: Path, *, size: tuple[int, int] | None, max_side: int | None) -> None:
         self.path = path
-        self.container, self.stream = _open_pictures(path)
+        self.container, self.stream = open_pictures(path)
         try:
-            self.tick, self.origin = _clock(self.container, self.stream)
-            declared = _declared(self.container, self.stream, self.tick, self.origin)
-            self.duration = declared if declared is not None else _scan(path) - float(self.origin)
+            self.tick, self.origin = clock(self.container, self.stream)
+            declared = declared_end(self.container, self.stream, self.tick, self.origin)
+            self.duration = declared if declared is not None else scanned_end(path) - float(self.origin)
         except BaseException:
             self.container.close()
             raise
@@ -60,6 +53,12 @@ class Reader:
         self._bad = 0
         self._ended = False
         self._seekable = True
+        self._gap = _SEEK_GAP  # beyond which a seek is tried where no index tells of keyframes
+        self._back = _BACKS[0]
+        self._at_start = True  # decoding began at the start of the file, not at a seek
+        self._sparing = self.stream.codec_context.name in _SPARING_CODECS
+        self._full_from = -math.inf  # frames before this time may be dropped if no other frame needs them ...
+        self._dropped = -math.inf  # ... and this is the time of the last that may have been
         self._queue = self._decode()
         self._current: Shown | None = None
         self._next: Shown | None = None
@@ -79,16 +78,18 @@ class Reader:
     def at(self, seconds: float) -> Shown:
         """The last frame shown at or before `seconds`, or the first one if the video starts later."""
         limit = seconds + self.tolerance
-        position = self._current.seconds if self._current is not None else 0.0
-        sought = False
-        if not self._ended:
-            if self._seekable and seconds - position > _SEEK_GAP and self._keyframe_between(position, seconds):
-                sought = self._seek(seconds)
-            self._advance(limit)
-        if sought and (self._current is None or self._current.seconds > limit):
-            # The seek came down too late, or the file ends before that keyframe. Only its start is sure to be found.
-            self._restart()
-            self._advance(limit)
+        if self._sparing:
+            self._full_from = limit - _FULL_SECONDS
+        if self._worth_a_seek(seconds):
+            self._seek(seconds)
+        self._arrive(limit)
+        if self._dropped > self._seconds:
+            # What was dropped may be what is asked for: frames lie far apart, or the file ends early.
+            self._sparing = False
+            self._full_from = -math.inf
+            if not self._seek(seconds):
+                self._restart()
+            self._arrive(limit)
         if self._current is None:
             raise VideoError(self.path, "no frame could be decoded")
         return self._current
@@ -105,6 +106,7 @@ class Reader:
 
     def picture(self, frame: av.VideoFrame) -> np.ndarray:
         """The frame upright, as (h, w, 3) uint8; all pictures of a video get the size of its first."""
+        check_size(self.path, frame.width, frame.height)
         turns = frame.rotation // 90 % 4  # counter-clockwise
         if self._size is None or self.shown_size == (0, 0):
             self.shown_size = (frame.width, frame.height) if turns % 2 else (frame.height, frame.width)
@@ -124,33 +126,70 @@ class Reader:
             raise VideoError(self.path, f"truncated: decoded {end:.1f} s of {self.duration:.1f} s")
         return missing > _TRUNCATED_SECONDS
 
-    def _keyframe_between(self, start: float, end: float) -> bool:
+    @property
+    def _seconds(self) -> float:
+        return self._current.seconds if self._current is not None else -math.inf
+
+    def _worth_a_seek(self, seconds: float) -> bool:
+        """Whether a keyframe lies, or may lie, between the current frame and `seconds`, and not just ahead."""
+        here = max(self._seconds, 0.0)
+        if self._ended or not self._seekable or seconds - here <= _SEEK_GAP:
+            return False
         entries = self.stream.index_entries
-        found = entries.search_timestamp(self._stamp(end)) if len(entries) else -1
-        if found < 0 or entries[len(entries) - 1].timestamp < self._stamp(end):
-            return True  # the index does not reach that far (yet): only a seek can tell
-        return entries[found].timestamp > self._stamp(start)
+        found = entries.search_timestamp(self._stamp(seconds)) if len(entries) else -1
+        if found >= 0 and entries[found].timestamp > self._stamp(here):
+            return True
+        if found >= 0 and entries[len(entries) - 1].timestamp >= self._stamp(seconds - _SEEK_GAP):
+            return False
+        return seconds - here > self._gap  # the index does not reach that far (yet): only a seek can tell
 
     def _stamp(self, seconds: float) -> int:
         return math.floor((Fraction(seconds) + self.origin) / self.tick)
 
     def _seek(self, seconds: float) -> bool:
-        try:
-            self.container.seek(self._stamp(seconds), stream=self.stream)
-        except av.error.FFmpegError:
-            self._seekable = False  # decoding on gets there, too
-            return False
-        self._queue = self._decode()
-        self._current = self._next = None
-        return True
+        """Go on from a keyframe at or before `seconds`; False, and nothing is changed, if the file cannot be sought in.
+
+        Seeks go by decoding times or by rough guesses, and may come down too late: then they aim earlier.
+        """
+        here, sought = max(self._seconds, 0.0), False
+        for back in _BACKS[_BACKS.index(self._back) :]:
+            try:
+                if self._seekable:
+                    self.container.seek(self._stamp(seconds - back), stream=self.stream)
+            except av.error.FFmpegError:
+                self._seekable = False  # decoding on gets there, too
+            if not self._seekable:
+                return sought
+            sought = True
+            self._begin(at_start=False)
+            self._next = next(self._queue, None)
+            if self._next is not None and self._next.seconds <= seconds + self.tolerance:
+                self._back = back
+                break
+        if self._next is not None and self._next.seconds <= here:  # in vain: keyframes are as far apart as that
+            self._gap = max(self._gap, 2 * (seconds - self._next.seconds))
+        return sought
+
+    def _arrive(self, limit: float) -> None:
+        self._advance(limit)
+        if not self._at_start and (self._current is None or self._current.seconds > limit):
+            # The seek came down too late, or the file ends before that keyframe. Only its start is sure to be found.
+            self._restart()
+            self._advance(limit)
 
     def _restart(self) -> None:
         self._queue.close()
         self.container.close()
-        self.container, self.stream = _open_pictures(self.path)
+        self.container, self.stream = open_pictures(self.path)
+        self._begin(at_start=True)
+        self._seekable = False
+
+    def _begin(self, *, at_start: bool) -> None:
         self._queue = self._decode()
         self._current = self._next = None
-        self._ended = self._seekable = False
+        self._ended = False
+        self._at_start = at_start
+        self._dropped = -math.inf
 
     def _advance(self, limit: float) -> None:
         while True:
@@ -183,16 +222,23 @@ class Reader:
 
     def _frames(self) -> Iterator[av.VideoFrame]:
         packets = self.container.demux(self.stream)
+        self.stream.codec_context.skip_frame = "DEFAULT"
         while True:
             try:
                 packet = next(packets, None)
+            except MemoryError:
+                raise
             except av.error.FFmpegError:
                 self._bad += 1  # the readable part of the file ends here
                 packet = None
+            if packet is not None and self._sparing:
+                self._spare(packet)
             try:
                 yield from packet.decode() if packet is not None else self.stream.codec_context.decode(None)
             except av.error.EOFError:
                 return
+            except MemoryError:
+                raise
             except av.error.FFmpegError as error:
                 self._bad += 1
                 if self._bad > _BAD_PACKETS:
@@ -200,68 +246,13 @@ class Reader:
             if packet is None:
                 return
 
-
-def _open(path: Path) -> InputContainer:
-    if not path.is_file():
-        raise VideoError(path, "no such file")
-    if path.stat().st_size == 0:
-        raise VideoError(path, "empty file (0 bytes)")
-    try:
-        # A playlist in disguise may name other files, but never fetches from the network.
-        return av.open(str(path.absolute()), container_options={"protocol_whitelist": "file"})
-    except (av.error.FFmpegError, OSError) as error:
-        raise VideoError(path, f"not a readable video: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _open_pictures(path: Path) -> tuple[InputContainer, VideoStream]:
-    container = _open(path)
-    if not container.streams.video:
-        why = "no video stream (audio only)" if container.streams.audio else "no video stream"
-        container.close()
-        raise VideoError(path, why)
-    stream = container.streams.video[0]
-    stream.codec_context.thread_count = 1  # callers decode several files at once
-    return container, stream
-
-
-def _clock(container: InputContainer, stream: VideoStream) -> tuple[Fraction, Fraction]:
-    """Seconds a tick, and the time stamp in seconds that a player calls 0."""
-    tick = stream.time_base or Fraction(1, av.time_base)
-    begin = (stream.start_time or 0) * tick
-    if container.start_time is None:
-        return tick, begin
-    origin = Fraction(container.start_time, av.time_base)
-    # The container's start is rounded to microseconds: where it means the stream's own start, take that.
-    return tick, begin if abs(begin - origin) < Fraction(1, 100_000) else origin
-
-
-def _declared(container: InputContainer, stream: VideoStream, tick: Fraction, origin: Fraction) -> float | None:
-    """Where the video ends by its header, in seconds; None if the header is silent."""
-    ends = []
-    if stream.duration:
-        ends.append(float(((stream.start_time or 0) + stream.duration) * tick - origin))
-    elif tag := stream.metadata.get("DURATION"):  # Matroska
-        hours, minutes, rest = tag.split(":")
-        ends.append(int(hours) * 3600 + int(minutes) * 60 + float(rest) - float(origin))
-    if container.duration:  # less than the stream's where an edit list cuts it, more where the sound is longer
-        ends.append(container.duration / av.time_base)
-    positive = [end for end in ends if end > 0]
-    return min(positive) if positive else None
-
-
-def _scan(path: Path) -> float:
-    """Where the last packet ends, in seconds, without decoding."""
-    end = Fraction(0)
-    with _open(path) as container:
-        try:
-            for packet in container.demux(container.streams.video[0]):
-                if packet.pts is not None and packet.time_base is not None:
-                    end = max(end, (packet.pts + (packet.duration or 1)) * packet.time_base)
-        except av.error.FFmpegError:
-            pass  # the readable part ends here
-    if end <= 0:
-        raise VideoError(path, "no frame could be decoded")
-    return float(end)
+    def _spare(self, packet: av.Packet) -> None:
+        """Have the decoder drop this frame if it lies well before what is asked for and no other frame needs it."""
+        seconds = float(packet.pts * self.tick - self.origin) if packet.pts is not None else math.inf
+        spare = seconds < self._full_from
+        self.stream.codec_context.skip_frame = "NONREF" if spare else "DEFAULT"
+        if spare:
+            self._dropped = max(self._dropped, seconds)
 
 
 def fit(size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
@@ -269,3 +260,10 @@ def fit(size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
     scale = min(1.0, max_side / max(size)) if max_side else 1.0
     height, width = (max(1, round(side * scale)) for side in size)
     return height, width
+
+
+def shrink(pictures: Sequence[UInt8[np.ndarray, "h w 3"]], max_side: int | None) -> UInt8[np.ndarray, "n h2 w2 3"]:
+    """The pictures scaled down to what fits the first, as one array."""
+    height, width = fit((pictures[0].shape[0], pictures[0].shape[1]), max_side)
+    frames = (av.VideoFrame.from_ndarray(picture, format="rgb24") for picture in pictures)
+    return np.stack([frame.reformat(width, height).to_ndarray() for frame in frames])
