@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Any
 
 _FRAMED = ("<", "[", "{", "|")
 _FORMS = ("NFC", "NFD", "NFKC", "NFKD")
+
+
+_LOOKS = re.compile(
+    r"<\|[^<>]*\|>"  # ChatML and its like
+    r"|</?(s|unk|pad|bos|eos|img|image|video|audio|think|tool_call|IMG_CONTEXT|start_of_turn|end_of_turn)>"
+    r"|<(start|end)_of_\w+>|<fake_token_around_image>|<global-img>"
+    r"|\[/?(INST|SYS|IMG|VIDEO)\]|<</?SYS>>",
+    re.IGNORECASE,
+)
+
+
+def looks_like_control(prompt: str) -> str | None:
+    """Why a prompt should not be shown to a model whose tokenizer is not at hand, or None."""
+    if odd := _odd_sign(prompt):
+        return odd
+    for form in ("NFC", "NFKC"):
+        if found := _LOOKS.search(unicodedata.normalize(form, prompt)):
+            return f"the prompt holds {found[0]!r}, which looks like a control token of a chat; rename the class"
+    return None
 
 
 class ControlTokens:
@@ -28,9 +48,8 @@ class ControlTokens:
 
     def found_in(self, prompt: str) -> str | None:
         """Why this prompt cannot be shown, or None."""
-        for sign in prompt:
-            if unicodedata.category(sign) in ("Cc", "Cs"):
-                return f"the prompt holds the control character {sign!r}; rename the class"
+        if odd := _odd_sign(prompt):
+            return odd
         forms = [prompt, *(unicodedata.normalize(form, prompt) for form in _FORMS)]
         for text in self._texts:
             if any(text in form for form in forms):
@@ -40,3 +59,10 @@ class ControlTokens:
                 text = self._tokenizer.convert_ids_to_tokens(index)
                 return f"the prompt holds {text!r}, a control token of {self._model_id}; rename the class"
         return None
+
+
+def _odd_sign(prompt: str) -> str | None:
+    for sign in prompt:
+        if unicodedata.category(sign) in ("Cc", "Cs"):
+            return f"the prompt holds the control character {sign!r}; rename the class"
+    return None

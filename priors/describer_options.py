@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from cache.recipe import Recipe
@@ -29,8 +31,8 @@ class ServerRecipe(Recipe):
 
     url: str | None = None
     """Base address, such as http://127.0.0.1:8000/v1; None runs the model here. Needs `pip install openai`."""
-    key_variable: str = "OPENAI_API_KEY"
-    """Environment variable that holds the key. The key itself is written nowhere; without one, none is sent."""
+    key_variable: str | None = None
+    """Environment variable that holds the key, such as OPENAI_API_KEY. The key itself is written nowhere."""
     per_minute: PositiveInt | None = None
     """Most requests a minute; None does not hold back."""
     parallel: PositiveInt = 8
@@ -43,5 +45,7 @@ class ServerRecipe(Recipe):
     """Longest wait for one answer."""
     jpeg_quality: PositiveInt = 90
     """Quality of the frames that are sent, up to 95."""
+    limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """What the server calls the most new tokens; hosted reasoning models want the longer name."""
     say_times: bool = True
     """Write the time of each frame before it, since a server is shown pictures and not a video."""
