@@ -14,10 +14,10 @@ from training.hosts.ddgnet import DdgNet, DdgNetOutput
 from training.hosts.gaufuse import GauFuse
 from training.hosts.host import Host, StreamsOutput
 from training.hosts.official_names import load_official, official_name
+from training.hosts.recipes import HostRecipe
 from training.hosts.two_stream import TwoStreamHost
 from training.hosts.um import Um
 from training.layers import SnippetConv
-from training.model import HostRecipe, build_host
 
 TERMS = {
     "mil": "loss_mil_orig",
@@ -55,7 +55,7 @@ class Case:
 def official_host(case: Case, golden: Mapping[str, np.ndarray]) -> Host[Any]:
     """The host with the weights that the figures were made with, dropout off."""
     with torch.device("meta"):  # no initial weights
-        host = build_host(case.recipe, streams={"rgb": 1024, "flow": 1024}, num_classes=case.classes)
+        host = case.recipe.build(streams={"rgb": 1024, "flow": 1024}, num_classes=case.classes)
     host = host.to_empty(device="cpu")
     weights: dict[str, Tensor] = {}
     for ours, parameter in host.named_parameters():

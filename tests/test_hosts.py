@@ -17,10 +17,10 @@ from training.hosts.evidential import curriculum, likelihood_loss, snippet_uncer
 from training.hosts.gaufuse import GauFuse, GauFuseRecipe
 from training.hosts.host import Host, StreamsOutput
 from training.hosts.plain import PlainRecipe
+from training.hosts.recipes import HostRecipe
 from training.hosts.um import NO_BACKGROUND, Um, UmRecipe
 from training.layers import Dropout
 from training.losses import guide_loss, mil_loss, norm_loss, suppress
-from training.model import HostRecipe, build_host
 
 STREAMS = {"rgb": 6, "flow": 4}
 CLASSES = 3
@@ -43,7 +43,7 @@ def build(name: str, **changes: object) -> Host[Any]:
     """A small host on features 10 wide, three classes."""
     torch.manual_seed(0)
     recipe = type(RECIPES[name]).model_validate(RECIPES[name].model_dump() | changes)
-    return build_host(recipe, streams=STREAMS, num_classes=CLASSES)
+    return recipe.build(streams=STREAMS, num_classes=CLASSES)
 
 
 def without_dropout(host: Host[Any]) -> Host[Any]:
@@ -215,7 +215,7 @@ def test_suppression_is_the_same_in_training_and_inference(name: str):
 def test_two_streams_are_needed(name: str):
     """The message names the file, what it holds, and what else to do."""
     with pytest.raises(TrainingError, match=rf"features.json, streams: found .*rgb.*expected two.*{name}.*host plain"):
-        build_host(RECIPES[name], streams={"rgb": 10}, num_classes=3)
+        RECIPES[name].build(streams={"rgb": 10}, num_classes=3)
 
 
 @pytest.mark.parametrize("name", KINDS)

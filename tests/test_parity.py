@@ -10,7 +10,6 @@ from benchmarks.parity_figures import Case
 from training.errors import TrainingError
 from training.hosts.host import Host
 from training.hosts.official_names import OFFICIAL_NAMES, load_official, official_name
-from training.model import build_host
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.file)
@@ -38,7 +37,7 @@ def test_every_gradient_is_compared():
 def tiny(case: Case) -> Host:
     """A narrow host of the case's kind."""
     recipe = type(case.recipe).model_validate({"width": 4})
-    return build_host(recipe, streams={"rgb": 3, "flow": 2}, num_classes=3)
+    return recipe.build(streams={"rgb": 3, "flow": 2}, num_classes=3)
 
 
 def test_differences():

@@ -6,7 +6,7 @@ Axes: b videos, t snippets, d features, c action classes, k = c + 1 (last = back
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,21 +19,13 @@ from training.csr import CompleteSemanticReconstruction, CsrRecipe
 from training.data import Batch, QueryPool
 from training.distillation import DpidRecipe, Phase
 from training.errors import TrainingError
-from training.hosts.co2net import Co2Net, Co2NetRecipe
-from training.hosts.ddgnet import DdgNet, DdgNetRecipe
-from training.hosts.delu import Delu, DeluRecipe
-from training.hosts.gaufuse import GauFuse, GauFuseRecipe
+from training.hosts.co2net import Co2NetRecipe
 from training.hosts.host import Host, HostOutput
-from training.hosts.plain import PlainHost, PlainRecipe
-from training.hosts.um import Um, UmRecipe
+from training.hosts.recipes import HostRecipe
 from training.ksm import KeySemanticMatching, KsmRecipe
 from training.localization_head import HeadOutput, HeadRecipe, LocalizationHead, PseudoSegments, head_loss
 from training.losses import attention_mse, topk_mean
 from training.pseudo_labels import PseudoLabelRecipe
-
-HostRecipe = Annotated[
-    PlainRecipe | Co2NetRecipe | DeluRecipe | DdgNetRecipe | UmRecipe | GauFuseRecipe, Field(discriminator="kind")
-]
 
 
 class ModelRecipe(Recipe):
@@ -100,7 +92,7 @@ class Mllm4Wtal(nn.Module):
         super().__init__()
         self.recipe = recipe
         # the host comes first, so that equal seeds give equal hosts whatever is plugged on
-        self.host = build_host(recipe.host, streams=streams, num_classes=num_classes)
+        self.host: Host[Any] = recipe.host.build(streams=streams, num_classes=num_classes)
         if recipe.needs_texts and word_vectors is None:
             raise TrainingError(
                 "word vectors: found none, expected those of the priors, for KSM and CSR; run `make priors`"
@@ -233,20 +225,3 @@ class Mllm4Wtal(nn.Module):
         if self.word_vectors is None:
             raise TrainingError("word vectors: found none, expected those of the priors; run `make priors`")
         return F.embedding(ids, self.word_vectors)
-
-
-def build_host(recipe: HostRecipe, *, streams: Mapping[str, int], num_classes: int) -> Host[Any]:
-    """The host that `recipe` describes, for features of these streams."""
-    match recipe:
-        case PlainRecipe():
-            return PlainHost(recipe, width=sum(streams.values()), num_classes=num_classes)
-        case Co2NetRecipe():
-            return Co2Net(recipe, streams=streams, num_classes=num_classes)
-        case DeluRecipe():
-            return Delu(recipe, streams=streams, num_classes=num_classes)
-        case DdgNetRecipe():
-            return DdgNet(recipe, streams=streams, num_classes=num_classes)
-        case UmRecipe():
-            return Um(recipe, width=sum(streams.values()), num_classes=num_classes)
-        case GauFuseRecipe():
-            return GauFuse(recipe, width=sum(streams.values()), num_classes=num_classes)

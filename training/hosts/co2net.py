@@ -4,6 +4,7 @@ from the public code.
 The channel descriptor has only the tap that an input of length 1 can reach.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch.nn.functional as F
@@ -20,6 +21,10 @@ class Co2NetRecipe(TwoStreamRecipe):
 
     kind: Literal["co2net"] = "co2net"
     """Which host this is."""
+
+    def build(self, *, streams: Mapping[str, int], num_classes: int) -> "Co2Net":
+        """See `BaseHostRecipe`."""
+        return Co2Net(self, streams=streams, num_classes=num_classes)
 
 
 ACTIVITYNET = Co2NetRecipe(smoothing=13, mil_ratio=5)

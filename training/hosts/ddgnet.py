@@ -50,6 +50,10 @@ class DdgNetRecipe(TwoStreamRecipe):
     temperature: PositiveFloat = 0.5
     """Of the consistency's weights: lower leaves more of it to snippets of which the attention is sure."""
 
+    def build(self, *, streams: Mapping[str, int], num_classes: int) -> "DdgNet":
+        """See `BaseHostRecipe`."""
+        return DdgNet(self, streams=streams, num_classes=num_classes)
+
 
 ACTIVITYNET = DdgNetRecipe(
     smoothing=13, mil_ratio=5, guide=0.8, evidential=evidential.ACTIVITYNET, consistency=1.7, complementary=0.5

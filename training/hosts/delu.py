@@ -27,6 +27,10 @@ class DeluRecipe(TwoStreamRecipe):
     evidential: EvidentialRecipe = EvidentialRecipe()
     """The two terms that DELU adds to CO2-Net's."""
 
+    def build(self, *, streams: Mapping[str, int], num_classes: int) -> "Delu":
+        """See `BaseHostRecipe`."""
+        return Delu(self, streams=streams, num_classes=num_classes)
+
 
 ACTIVITYNET = DeluRecipe(smoothing=13, mil_ratio=5, guide=0.8, evidential=evidential.ACTIVITYNET)
 """The public code's ActivityNet variant."""

@@ -6,6 +6,7 @@ the first stage of the public code's training. Its later stages, a memory of tok
 linear programmes, are not here: in MLLM4WTAL the localization head learns from pseudo segments instead.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,14 +16,13 @@ from jaxtyping import Bool, Float
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from cache.recipe import Recipe
 from training.data import Targets
-from training.hosts.host import Host, HostOutput
+from training.hosts.host import BaseHostRecipe, Host, HostOutput
 from training.layers import Dropout, masked_mean
 from training.losses import topk_mean
 
 
-class GauFuseRecipe(Recipe):
+class GauFuseRecipe(BaseHostRecipe):
     """Zhou et al. The defaults are those of the public code on THUMOS14."""
 
     kind: Literal["gaufuse"] = "gaufuse"
@@ -55,6 +55,10 @@ class GauFuseRecipe(Recipe):
     """Share of the moved snippets' probabilities in the T-CAM."""
     moved_video: float = Field(default=0.4, ge=0, le=1)
     """Share of the moved snippets' probabilities in the video scores."""
+
+    def build(self, *, streams: Mapping[str, int], num_classes: int) -> "GauFuse":
+        """See `BaseHostRecipe`."""
+        return GauFuse(self, width=sum(streams.values()), num_classes=num_classes)
 
 
 @dataclass(frozen=True)

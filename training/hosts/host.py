@@ -1,12 +1,14 @@
 """What every host method gives: an embedding, a T-CAM and an attention, and the losses that train them."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Generic, Self, TypeVar
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from cache.recipe import Recipe
 from training.data import Targets
 from training.losses import suppress, topk_mean
 
@@ -36,6 +38,14 @@ class StreamsOutput(HostOutput):
 
     streams: tuple[Float[Tensor, "b t"], Float[Tensor, "b t"]]
     """Attention of the first and of the second stream by itself."""
+
+
+class BaseHostRecipe(Recipe, ABC):
+    """Settings of a host. Its field `kind` names the host in recipe.json; `recipes` lists those that there are."""
+
+    @abstractmethod
+    def build(self, *, streams: Mapping[str, int], num_classes: int) -> "Host[Any]":
+        """The host, freshly initialized, for features of these streams (widths by name, in their order)."""
 
 
 OutputT = TypeVar("OutputT", bound=HostOutput)

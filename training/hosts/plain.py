@@ -4,20 +4,20 @@ It has what every attention-based method shares (BaS-Net, HAM-Net and their desc
 easy to see, and it runs fast on a CPU.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 from jaxtyping import Bool, Float
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
-from cache.recipe import Recipe
 from training.data import Targets
-from training.hosts.host import Host, HostOutput
+from training.hosts.host import BaseHostRecipe, Host, HostOutput
 from training.layers import Dropout, SnippetConv
 from training.losses import guide_loss, mil_loss, norm_loss
 
 
-class PlainRecipe(Recipe):
+class PlainRecipe(BaseHostRecipe):
     """The plain host."""
 
     kind: Literal["plain"] = "plain"
@@ -32,6 +32,10 @@ class PlainRecipe(Recipe):
     """Weight of the sparsity of the attention (alpha 1 of CO2-Net)."""
     guide: NonNegativeFloat = 0.8
     """Weight of the agreement of attention and background probability (alpha 2 of CO2-Net)."""
+
+    def build(self, *, streams: Mapping[str, int], num_classes: int) -> "PlainHost":
+        """See `BaseHostRecipe`."""
+        return PlainHost(self, width=sum(streams.values()), num_classes=num_classes)
 
 
 class PlainHost(Host[HostOutput]):

@@ -20,10 +20,9 @@ from jaxtyping import Bool, Float
 from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator
 from torch import Tensor, nn
 
-from cache.recipe import Recipe
 from training.data import Targets
 from training.errors import TrainingError
-from training.hosts.host import Host, StreamsOutput
+from training.hosts.host import BaseHostRecipe, Host, StreamsOutput
 from training.layers import Dropout, SnippetConv, average_pool
 from training.losses import guide_loss, mil_loss, mutual_loss, norm_loss, pair_loss, suppress
 
@@ -31,7 +30,7 @@ SLOPE = 0.2
 """Of every leaky ReLU."""
 
 
-class TwoStreamRecipe(Recipe):
+class TwoStreamRecipe(BaseHostRecipe):
     """Settings that the hosts of this family share. The defaults are CO2-Net's on THUMOS14."""
 
     official: bool = False

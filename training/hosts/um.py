@@ -4,6 +4,7 @@ Features of action snippets are to be long, those of background snippets short a
 losses are those of the public code; there is no other form.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,9 +14,8 @@ from jaxtyping import Bool, Float
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from cache.recipe import Recipe
 from training.data import Targets
-from training.hosts.host import Host, HostOutput
+from training.hosts.host import BaseHostRecipe, Host, HostOutput
 from training.layers import Dropout, SnippetConv
 from training.losses import top_weights
 
@@ -23,7 +23,7 @@ NO_BACKGROUND = -1e4
 """Logit of the background, a class that UM does not have."""
 
 
-class UmRecipe(Recipe):
+class UmRecipe(BaseHostRecipe):
     """UM. The defaults are those of the public code on THUMOS14."""
 
     kind: Literal["um"] = "um"
@@ -42,6 +42,10 @@ class UmRecipe(Recipe):
     """Weight beta of the uncertainty of the background's class."""
     margin: PositiveFloat = 100.0
     """Length that features of action shall reach."""
+
+    def build(self, *, streams: Mapping[str, int], num_classes: int) -> "Um":
+        """See `BaseHostRecipe`."""
+        return Um(self, width=sum(streams.values()), num_classes=num_classes)
 
 
 @dataclass(frozen=True)

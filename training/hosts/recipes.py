@@ -1,0 +1,18 @@
+"""The hosts that a recipe can choose. A new one is named here and nowhere else."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from training.hosts.co2net import Co2NetRecipe
+from training.hosts.ddgnet import DdgNetRecipe
+from training.hosts.delu import DeluRecipe
+from training.hosts.gaufuse import GauFuseRecipe
+from training.hosts.plain import PlainRecipe
+from training.hosts.um import UmRecipe
+
+HostRecipe = Annotated[
+    PlainRecipe | Co2NetRecipe | DeluRecipe | DdgNetRecipe | UmRecipe | GauFuseRecipe,
+    Field(discriminator="kind"),
+]
+"""The settings of one host; its field `kind` says which."""
