@@ -180,12 +180,12 @@ def _notes(subset: str, found: Audit) -> list[str]:
     if found.stale:
         notes.append(
             f"{len(found.stale)} descriptions are of video files that have another size now, first {found.stale[0]}; "
-            "move the folder of descriptions away to describe the videos anew"
+            f"{_MEND} to describe them anew"
         )
     return notes
 
 
 def _out_of_vocabulary(texts: PriorTexts, keys: Sequence[Key]) -> float | None:
-    ids = [texts.rows[key].word_ids for key in keys if key in texts.rows]
-    total = sum(len(row) for row in ids)
-    return sum(int((row < 0).sum()) for row in ids) / total if total else None
+    known = [texts.rows[key].known for key in keys if key in texts.rows]
+    total = sum(len(row) for row in known)
+    return sum(int((~row).sum()) for row in known) / total if total else None

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from jaxtyping import Bool, Float, Float32, Int, Int64
 
-from cache.schema import DESCRIPTION_KEY, TOKENS, VOCABULARY_KEY, CacheError, vocabulary_schema
+from cache.schema import DESCRIPTION_KEY, TOKENS, VOCABULARY_KEY, CacheError, Kind, vocabulary_schema
 from cache.store import PartStore
 
 TOKENS_TABLE = "tokens"
 VOCABULARY_TABLE = "vocabulary"
+INLINE_TABLE = "inline"
+_NO_VECTOR = -1
+
+Key = tuple[str, str, str]
+"""video_id, action_class, kind."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,10 +30,57 @@ class PriorText:
     """The words of one description."""
 
     tokens: tuple[str, ...]
-    word_ids: np.ndarray
-    """(n,) int64 index into PriorTexts.words, -1 for a token that the word vectors do not have."""
-    is_action_word: np.ndarray
-    """(n,) bool: the token is a word of the class name, up to its stem."""
+    word_ids: Int64[np.ndarray, " n"]
+    """Index into PriorTexts.words, -1 for a token that has no vector."""
+    is_action_word: Bool[np.ndarray, " n"]
+    """The token is a word of the class name, up to its form."""
+    known: Bool[np.ndarray, " n"]
+    """The word-vector file has the token; the vector of one that it has not is made, if there is any."""
+
+
+class TextColumns(Mapping[Key, PriorText]):
+    """Texts by key, kept as one array a column; a PriorText is made when it is asked for.
+
+    Axes: r texts, ends = r + 1, n words of all texts together.
+    """
+
+    def __init__(
+        self,
+        keys: pa.Table,
+        tokens: pa.StringArray,
+        offsets: Int64[np.ndarray, " ends"],
+        word_ids: Int64[np.ndarray, " n"],
+        is_action_word: Bool[np.ndarray, " n"],
+        known: Bool[np.ndarray, " n"],
+    ) -> None:
+        self._keys, self._tokens = keys, tokens
+        self.offsets = offsets
+        """Text r is the words offsets[r] ... offsets[r + 1]."""
+        self.word_ids, self.is_action_word, self.known = word_ids, is_action_word, known
+
+    def __getitem__(self, key: Key) -> PriorText:
+        row = self._rows[key]
+        start, end = int(self.offsets[row]), int(self.offsets[row + 1])
+        return PriorText(
+            tuple(self._tokens[start:end].to_pylist()),
+            self.word_ids[start:end],
+            self.is_action_word[start:end],
+            self.known[start:end],
+        )
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._rows
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @cached_property
+    def _rows(self) -> dict[Key, int]:
+        columns = (self._keys[name].to_pylist() for name in DESCRIPTION_KEY)
+        return {key: row for row, key in enumerate(zip(*columns, strict=True))}
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +88,8 @@ class PriorTexts:
     """All descriptions as word indices, with the words and their vectors."""
 
     words: tuple[str, ...]
-    vectors: np.ndarray
-    """(words, width) float32."""
-    rows: dict[tuple[str, str, str], PriorText]
+    vectors: Float32[np.ndarray, "v w"]
+    rows: Mapping[Key, PriorText]
     """By (video_id, action_class, kind)."""
 
 
@@ -43,30 +98,40 @@ def load_prior_texts(folder: Path) -> PriorTexts:
 
     Raises CacheError if a table is missing or damaged, or a token's vector is not in the vocabulary.
     """
-    tokens = PartStore.open(folder, TOKENS, key=DESCRIPTION_KEY, table=TOKENS_TABLE).table()
+    tokens = PartStore.open(folder, TOKENS, key=DESCRIPTION_KEY, table=TOKENS_TABLE).table(sort=False)
     schema = vocabulary_schema(_vector_width(folder / VOCABULARY_TABLE))
-    vocabulary = PartStore.open(folder, schema, key=VOCABULARY_KEY, table=VOCABULARY_TABLE).table()
-    vectors = vocabulary["vector"].combine_chunks()
-    token_ids = vocabulary["token_id"].to_numpy()
-    width = schema.field("vector").type.list_size
-    block = vectors.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False).reshape(-1, width)
+    vocabulary = PartStore.open(folder, schema, key=VOCABULARY_KEY, table=VOCABULARY_TABLE).table(sort=False)
+    return _texts(folder, tokens, vocabulary)
 
+
+def _texts(folder: Path, tokens: pa.Table, vocabulary: pa.Table) -> PriorTexts:
+    if (taken_back := tokens["description_sha256"].to_numpy() == "").any():
+        tokens = tokens.filter(pa.array(~taken_back))
+    width = vocabulary.schema.field("vector").type.list_size
+    vectors = vocabulary["vector"].combine_chunks().flatten().to_numpy().reshape(-1, width)
     ids = tokens["token_ids"].combine_chunks()
-    flat = ids.flatten().to_numpy(zero_copy_only=False).astype(np.int64)
-    dense = np.searchsorted(token_ids, flat)
-    present = token_ids[np.minimum(dense, len(token_ids) - 1)] == flat if len(token_ids) else np.zeros(len(flat), bool)
-    if np.any((flat >= 0) & ~present):
-        lost = int(np.sum((flat >= 0) & ~present))
+    word_ids = _places(vocabulary["token_id"].to_numpy(), ids.flatten().to_numpy())
+    if lost := int(np.sum(word_ids < _NO_VECTOR)):
         raise CacheError(f"{folder}: {lost} tokens have no row in {VOCABULARY_TABLE}/; run `make priors` again")
-    dense = np.where(flat < 0, -1, dense)
-    action = tokens["is_action_word"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    ends = np.cumsum(ids.value_lengths().to_numpy(zero_copy_only=False)) if len(ids) else np.zeros(0, int)
-    rows = {}
-    keys = zip(*(tokens[name].to_pylist() for name in DESCRIPTION_KEY), strict=True)
-    for key, words, end in zip(keys, tokens["tokens"].to_pylist(), ends, strict=True):
-        span = slice(int(end) - len(words), int(end))
-        rows[key] = PriorText(tuple(words), dense[span], action[span])
-    return PriorTexts(tuple(vocabulary["word"].to_pylist()), block, rows)
+    columns = TextColumns(
+        tokens.select(DESCRIPTION_KEY),
+        tokens["tokens"].combine_chunks().flatten(),
+        np.concatenate([[0], np.cumsum(ids.value_lengths().to_numpy(), dtype=np.int64)]),
+        word_ids,
+        tokens["is_action_word"].combine_chunks().flatten().to_numpy(zero_copy_only=False),
+        tokens["known"].combine_chunks().flatten().to_numpy(zero_copy_only=False),
+    )
+    return PriorTexts(tuple(vocabulary["word"].to_pylist()), vectors, columns)
+
+
+def _places(token_ids: Int[np.ndarray, " v"], wanted: Int[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+    """Where each wanted id stands among `token_ids`: -1 for the id -1 (no vector), less for one that is not there."""
+    everything = np.concatenate([token_ids, wanted, [_NO_VECTOR]])
+    lowest = int(everything.min())
+    place = np.full(int(everything.max()) - lowest + 1, _NO_VECTOR - 1, np.int64)  # ids are rows of a file: not sparse
+    place[token_ids.astype(np.int64) - lowest] = np.arange(len(token_ids))
+    place[_NO_VECTOR - lowest] = _NO_VECTOR
+    return place[wanted.astype(np.int64) - lowest]
 
 
 def _vector_width(folder: Path) -> int:
@@ -77,3 +142,28 @@ def _vector_width(folder: Path) -> int:
         return pq.read_schema(parts[0]).field("vector").type.list_size
     except (pa.ArrowException, OSError, KeyError, AttributeError) as error:
         raise CacheError(f"{parts[0]}: cannot be read: {error}; move it away and run `make priors` again") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class InlineRow:
+    """One description with the vector of every word in place."""
+
+    video_id: str
+    action_class: str
+    kind: Kind
+    description_sha256: str
+    """As in TokenRow."""
+    tokens: tuple[str, ...]
+    known: tuple[bool, ...]
+    is_action_word: tuple[bool, ...]
+    vectors: Float[np.ndarray, "n w"]
+    """Zeros where a token has no vector."""
+
+
+def inline_schema(width: int, dtype: Literal["float32", "float16"]) -> pa.Schema:
+    """Schema of InlineRow for word vectors of `width` numbers."""
+    vector = pa.list_(pa.field("element", pa.type_for_alias(dtype), nullable=False), width)
+    fields = [TOKENS.field(name) for name in TOKENS.names if name != "token_ids"]
+    return pa.schema(
+        [*fields, pa.field("vectors", pa.list_(pa.field("element", vector, nullable=False)), nullable=False)]
+    )

@@ -113,11 +113,13 @@ class PartStore:
         self._write(table, part)
         return part
 
-    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """The last row of each key, sorted by key; all columns, or those named."""
+    def table(self, columns: Sequence[str] | None = None, *, sort: bool = True) -> pa.Table:
+        """The last row of each key, sorted by key (or as they were written); all columns, or those named."""
         wanted = list(columns) if columns is not None else self.schema.names
-        everything = pa.concat_tables([self._schema_of(wanted).empty_table(), *self._winners(wanted)])
-        return everything.sort_by([(name, "ascending") for name in self.key]).select(wanted)
+        everything = self._read_all(self._parts(), wanted)
+        wins = _last_rows(everything, self.key)
+        rows = everything if wins.all() else everything.filter(pa.array(wins))
+        return (rows.sort_by([(name, "ascending") for name in self.key]) if sort else rows).select(wanted)
 
     def rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         """The last row of each key as a dictionary of the columns, in no promised order.
@@ -125,8 +127,13 @@ class PartStore:
         One row group is held at a time, so the memory that is needed does not grow with the texts.
         """
         wanted = list(columns) if columns is not None else self.schema.names
-        for table in self._winners(wanted, by_group=True):
-            yield from table.select(wanted).to_pylist()
+        parts, start = self._parts(), 0
+        wins = _last_rows(self._read_all(parts, ()), self.key)
+        for path in parts:
+            for table in self._read_groups(path, wanted):
+                mine = wins[start : start + table.num_rows]
+                start += table.num_rows
+                yield from table.filter(pa.array(mine)).select(wanted).to_pylist()
 
     def done(self) -> set[tuple]:
         """Keys that need no more work: those whose last row is ok, or all where the table has no status."""
@@ -165,17 +172,8 @@ class PartStore:
             rows += count
         return [run for run in runs if len(run) > 1]
 
-    def _winners(self, columns: Sequence[str], *, by_group: bool = False) -> Iterator[pa.Table]:
-        """The winning rows as tables of the key and the columns: one a part, or one a row group."""
-        names = list(dict.fromkeys([*self.key, *columns]))
-        parts = self._parts()
-        keys = pa.concat_tables([self._schema_of(()).empty_table(), *(self._read(path, self.key) for path in parts)])
-        wins = _last_rows(keys, self.key)
-        start = 0
-        for path in parts:
-            for table in self._read_groups(path, names) if by_group else [self._read(path, names)]:
-                yield table.filter(pa.array(wins[start : start + table.num_rows]))
-                start += table.num_rows
+    def _read_all(self, parts: list[Path], names: Sequence[str]) -> pa.Table:
+        return pa.concat_tables([self._schema_of(names).empty_table(), *(self._read(path, names) for path in parts)])
 
     def _read(self, path: Path, names: Sequence[str]) -> pa.Table:
         return pa.concat_tables(self._read_groups(path, names, whole=True))
@@ -309,11 +307,18 @@ def _to_table(rows: Sequence[Any], schema: pa.Schema) -> pa.Table:
 
 def _to_array(values: list, kind: pa.DataType) -> pa.Array:
     if pa.types.is_fixed_size_list(kind):
-        block = np.stack(values).astype(np.float32, casting="safe")
-        if block.shape[1:] != (kind.list_size,):
-            raise ValueError(f"found shape {block.shape[1:]}")
-        return pa.FixedSizeListArray.from_arrays(pa.array(block.reshape(-1)), type=kind)
+        return _to_vectors(np.stack(values), kind)
+    if pa.types.is_list(kind) and pa.types.is_fixed_size_list(kind.value_type):
+        offsets = np.cumsum([0, *(len(block) for block in values)], dtype=np.int32)
+        return pa.ListArray.from_arrays(pa.array(offsets), _to_vectors(np.concatenate(values), kind.value_type), kind)
     return pa.array(values, type=kind)
+
+
+def _to_vectors(block: np.ndarray, kind: pa.FixedSizeListType) -> pa.Array:
+    block = block.astype(kind.value_type.to_pandas_dtype(), casting="safe", copy=False)
+    if block.shape[1:] != (kind.list_size,):
+        raise ValueError(f"found shape {block.shape[1:]}")
+    return pa.FixedSizeListArray.from_arrays(pa.array(block.reshape(-1)), type=kind)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -113,7 +113,7 @@ class Demo(Preset):
         from priors.glove import GloveRecipe
 
         describer = DescriberRecipe(model=str(CHECKPOINTS / "describer"), batch_size=16, device_map="cpu")
-        return PriorsRun(dataset=self.dataset, describer=describer, glove=GloveRecipe(path=CHECKPOINTS / "words.kv"))
+        return PriorsRun(dataset=self.dataset, describer=describer, glove=GloveRecipe(path=CHECKPOINTS / "words.txt"))
 
     def features(self) -> FeaturesRun:
         """Two tiny VideoMAE; snippets of 8 frames at the 16 frames a second of the world, so half a second each."""

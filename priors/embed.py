@@ -1,19 +1,32 @@
-"""Descriptions to words and vectors: two tables, made anew without the model whenever the word vectors change."""
+"""Descriptions to words and vectors: tables made anew without the model whenever the word vectors change."""
 
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
-from cache.embeddings import TOKENS_TABLE, VOCABULARY_TABLE
+import numpy as np
+
+from cache.embeddings import INLINE_TABLE, TOKENS_TABLE, VOCABULARY_TABLE, InlineRow, inline_schema
 from cache.recipe import Recipe
-from cache.schema import DESCRIPTION_KEY, TOKENS, VOCABULARY_KEY, TokenRow, VocabularyRow, vocabulary_schema
+from cache.schema import DESCRIPTION_KEY, TOKENS, VOCABULARY_KEY, TokenRow, vocabulary_schema
 from cache.store import PartStore
-from priors.glove import TOKENIZER_VERSION, WordVectors, is_action_word, tokenize
+from priors.action_words import ACTION_WORDS_VERSION, is_action_word
+from priors.glove import UnknownWords, WordVectors
+from priors.tokens import TOKENIZER_VERSION, tokenize
+from priors.words_in_use import WordsInUse
 
-_ROWS = 1024  # descriptions a part
+OnEmbedded = Callable[[int, int], None]
+"""Called with the descriptions looked at so far, and all of them."""
+
+_ROWS, _TOKENS = 1024, 65_536  # a part holds no more descriptions and words than this (or one description)
+_COUNTED_WORDS = 100_000  # different unknown words that are counted; the rarest are forgotten beyond that
 
 
 class EmbeddingRecipe(Recipe):
@@ -26,7 +39,20 @@ class EmbeddingRecipe(Recipe):
     word_vectors_sha256: str
     width: int
     """Numbers in a vector."""
+    unknown: UnknownWords
+    """What stands for words without a vector."""
     tokenizer_version: int = TOKENIZER_VERSION
+    action_words_version: int = ACTION_WORDS_VERSION
+
+
+class EmbedOptions(Recipe):
+    """What is written beside the two tables that the trainer reads."""
+
+    inline: bool = False
+    """Write a third table with the vector of every word in place, for people who want one file. Seventy times larger:
+    about 1.2 KB a word in float32."""
+    inline_dtype: Literal["float32", "float16"] = "float32"
+    """Numbers of the inline table."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +64,8 @@ class EmbedSummary:
     embedded: int
     skipped: int
     """Descriptions whose rows were there already."""
+    retired: int
+    """Rows taken back, whose description is gone or failed by now."""
     tokens: int
     """Tokens of all descriptions, skipped ones included."""
     unknown: int
@@ -46,71 +74,152 @@ class EmbedSummary:
     """The most frequent unknown words, with their counts."""
 
 
-def embed(descriptions: PartStore, vectors: WordVectors, root: Path) -> EmbedSummary:
-    """Cut every ok description into words, and write `<root>/<fingerprint>/{tokens,vocabulary}`.
+def embed(
+    descriptions: PartStore,
+    vectors: WordVectors,
+    root: Path,
+    *,
+    options: EmbedOptions | None = None,
+    on_progress: OnEmbedded | None = None,
+) -> EmbedSummary:
+    """Cut every ok description into words, and write `<root>/<fingerprint>/{tokens,vocabulary}`, and `inline` if asked.
 
-    Rows that are there already for the same text are kept, so a second run writes nothing. Raises CacheError if another
-    run holds the tables, or a part cannot be read.
+    Rows that are there already for the same text are kept, so a second run writes nothing. A row whose description is
+    no more there, or failed when it was made again, is taken back by an empty row. Waits where another run embeds the
+    same descriptions. Memory grows by 16 bytes a description. Raises CacheError if a part cannot be read.
     """
     recipe = EmbeddingRecipe(
         descriptions=descriptions.home.name,
         word_vectors=vectors.name,
         word_vectors_sha256=vectors.sha256,
         width=vectors.width,
+        unknown=vectors.unknown,
     )
+    options = options or EmbedOptions()
     tokens = PartStore.create(root, recipe, TOKENS, key=DESCRIPTION_KEY, table=TOKENS_TABLE)
-    schema = vocabulary_schema(vectors.width)
-    vocabulary = PartStore.create(root, recipe, schema, key=VOCABULARY_KEY, table=VOCABULARY_TABLE)
-    with tokens.lock():
-        rows = [_token_row(row, vectors) for row in _texts(descriptions)]
-        known = {
-            (row["video_id"], row["action_class"], row["kind"]): row["description_sha256"]
-            for row in tokens.table([*DESCRIPTION_KEY, "description_sha256"]).to_pylist()
-        }
-        new = [row for row in rows if known.get((row.video_id, row.action_class, row.kind)) != row.description_sha256]
-        for start in range(0, len(new), _ROWS):
-            part = new[start : start + _ROWS]
-            _add_words(vocabulary, vectors, part)  # first, so that no row of tokens ever lacks its vectors
-            tokens.append(part)
-    unknown = Counter(word for row in rows for word, has in zip(row.tokens, row.known, strict=True) if not has)
-    return EmbedSummary(
-        folder=tokens.home,
-        embedded=len(new),
-        skipped=len(rows) - len(new),
-        tokens=sum(len(row.tokens) for row in rows),
-        unknown=unknown.total(),
-        most_unknown=tuple(unknown.most_common(10)),
-    )
+    with tokens.lock(wait=True):
+        schema = vocabulary_schema(vectors.width)
+        words = WordsInUse(PartStore.create(root, recipe, schema, key=VOCABULARY_KEY, table=VOCABULARY_TABLE), vectors)
+        targets = [_Target(tokens, lambda row: row)]
+        if options.inline:
+            schema = inline_schema(vectors.width, options.inline_dtype)
+            inline = PartStore.create(root, recipe, schema, key=DESCRIPTION_KEY, table=INLINE_TABLE)
+            targets.append(_Target(inline, partial(_inline_row, words, np.dtype(options.inline_dtype))))
+        embedded, found, retired = _bring_up_to_date(descriptions, targets, words, on_progress)
+        count, unknown, most = _count(tokens)
+    return EmbedSummary(tokens.home, embedded, found - embedded, retired, count, unknown, most)
 
 
-def _texts(descriptions: PartStore) -> list[dict]:
-    rows = descriptions.table([*DESCRIPTION_KEY, "description", "status"]).to_pylist()
-    return [row for row in rows if row["status"] == "ok"]
+class _Digests:
+    """A set of hashes of 64 bits, 8 bytes each."""
+
+    def __init__(self, values: Iterable[int]) -> None:
+        self._sorted = np.sort(np.array(array("Q", values), np.uint64))
+
+    def __len__(self) -> int:
+        return len(self._sorted)
+
+    def __contains__(self, value: int) -> bool:
+        place = int(np.searchsorted(self._sorted, np.uint64(value)))
+        return place < len(self._sorted) and int(self._sorted[place]) == value
 
 
-def _token_row(row: dict, vectors: WordVectors) -> TokenRow:
+def _digest(row: dict[str, Any], sha256: str = "") -> int:
+    text = "\0".join([*(row[name] for name in DESCRIPTION_KEY), sha256])
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
+
+
+class _Target:
+    """A table with a row for each description."""
+
+    def __init__(self, store: PartStore, make: Callable[[TokenRow], Any]) -> None:
+        self._store, self._make = store, make
+        self._columns = [*DESCRIPTION_KEY, "description_sha256"]
+        self._done = _Digests(_digest(row, row["description_sha256"]) for row in store.rows(self._columns))
+
+    def lacks(self, row: dict[str, Any], sha256: str) -> bool:
+        """Whether the table has no row of this key for this text."""
+        return _digest(row, sha256) not in self._done
+
+    def append(self, rows: list[TokenRow]) -> None:
+        """Write those of the rows that the table lacks."""
+        if new := [self._make(row) for row in rows if self.lacks(vars(row), row.description_sha256)]:
+            self._store.append(new)
+
+    def retire(self, current: _Digests) -> int:
+        """Take back the rows whose key is not among `current`, by empty rows; returns how many."""
+        rows = self._store.rows(self._columns)
+        stale = [row for row in rows if row["description_sha256"] and _digest(row) not in current]
+        for start in range(0, len(stale), _ROWS):
+            self._store.append([self._make(_empty_row(row)) for row in stale[start : start + _ROWS]])
+        return len(stale)
+
+
+def _bring_up_to_date(
+    descriptions: PartStore, targets: list[_Target], words: WordsInUse, on_progress: OnEmbedded | None
+) -> tuple[int, int, int]:
+    """Descriptions embedded, descriptions there are, rows taken back."""
+    states = descriptions.rows([*DESCRIPTION_KEY, "status"])
+    current = _Digests(_digest(row) for row in states if row["status"] == "ok")
+    embedded = done = 0
+    batch: list[TokenRow] = []
+    for row in descriptions.rows([*DESCRIPTION_KEY, "description", "status"]):
+        if row["status"] != "ok":
+            continue
+        sha256 = hashlib.sha256(row["description"].encode()).hexdigest()
+        if any(target.lacks(row, sha256) for target in targets):
+            batch.append(_token_row(row, sha256, words))
+            embedded += targets[0].lacks(row, sha256)
+        done += 1
+        if len(batch) == _ROWS or sum(len(row.tokens) for row in batch) >= _TOKENS:
+            _write(batch, targets, words)
+            batch = []
+        if on_progress is not None and (done % _ROWS == 0 or done == len(current)):
+            on_progress(done, len(current))
+    _write(batch, targets, words)
+    retired = [target.retire(current) for target in targets]
+    return embedded, done, retired[0]
+
+
+def _write(batch: list[TokenRow], targets: list[_Target], words: WordsInUse) -> None:
+    words.flush()  # first, so that no row ever lacks its vectors
+    for target in targets:
+        target.append(batch)
+
+
+def _token_row(row: dict[str, Any], sha256: str, words: WordsInUse) -> TokenRow:
     tokens = tokenize(row["description"])
-    ids = vectors.lookup(tokens)
+    ids = words.ids(tokens).tolist()
     return TokenRow(
-        video_id=row["video_id"],
-        action_class=row["action_class"],
-        kind=row["kind"],
-        description_sha256=hashlib.sha256(row["description"].encode()).hexdigest(),
+        **{name: row[name] for name in DESCRIPTION_KEY},
+        description_sha256=sha256,
         tokens=tuple(tokens),
-        token_ids=tuple(ids.tolist()),
-        known=tuple((ids >= 0).tolist()),
+        token_ids=tuple(ids),
+        known=tuple(token_id >= 0 for token_id in ids),
         is_action_word=tuple(is_action_word(tokens, row["action_class"])),
     )
 
 
-def _add_words(vocabulary: PartStore, vectors: WordVectors, rows: list[TokenRow]) -> None:
-    used = {token_id for row in rows for token_id in row.token_ids if token_id >= 0}
-    missing = sorted(used - {token_id for (token_id,) in vocabulary.done()})
-    if missing:
-        block = vectors.vectors(missing)
-        vocabulary.append(
-            [
-                VocabularyRow(token_id=token_id, word=vectors.word(token_id), vector=vector)
-                for token_id, vector in zip(missing, block, strict=True)
-            ]
-        )
+def _empty_row(row: dict[str, Any]) -> TokenRow:
+    key = {name: row[name] for name in DESCRIPTION_KEY}
+    return TokenRow(**key, description_sha256="", tokens=(), token_ids=(), known=(), is_action_word=())
+
+
+def _inline_row(words: WordsInUse, dtype: np.dtype, row: TokenRow) -> InlineRow:
+    shared = {field.name: getattr(row, field.name) for field in fields(row) if field.name != "token_ids"}
+    return InlineRow(**shared, vectors=words.in_place(row.tokens, row.token_ids, dtype))
+
+
+def _count(tokens: PartStore) -> tuple[int, int, tuple[tuple[str, int], ...]]:
+    """Tokens, unknown ones, and the most frequent of these."""
+    total = missing = 0
+    unknown: Counter[str] = Counter()
+    for row in tokens.rows(["tokens", "known"]):
+        total += len(row["known"])
+        if not all(row["known"]):
+            words = [word for word, known in zip(row["tokens"], row["known"], strict=True) if not known]
+            missing += len(words)
+            unknown.update(words)
+            if len(unknown) > 2 * _COUNTED_WORDS:
+                unknown = Counter(dict(unknown.most_common(_COUNTED_WORDS)))
+    return total, missing, tuple(unknown.most_common(10))

@@ -37,7 +37,7 @@ def _everything() -> list:
 
 def _texts(ids: dict[tuple[str, str, str], list[int]]) -> PriorTexts:
     rows = {
-        key: PriorText(tuple("w" * len(words)), np.array(words), np.zeros(len(words), bool))
+        key: PriorText(tuple("w" * len(words)), np.array(words), np.zeros(len(words), bool), np.array(words) >= 0)
         for key, words in ids.items()
     }
     return PriorTexts(("w",), np.ones((1, 2), np.float32), rows)

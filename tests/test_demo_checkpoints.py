@@ -11,8 +11,9 @@ from pipelines.demo.describer_model import build_model, build_processor
 from pipelines.demo.describer_vision import encode_frames, patches
 from pipelines.demo.world import CLASSES, clip_script
 from priors.describer import DescriberRecipe, make_describer
-from priors.glove import WordVectors, tokenize
+from priors.glove import GloveRecipe, WordVectors
 from priors.prompts import render
+from priors.tokens import tokenize
 from priors.torchvision_cpu import make_torchvision_importable
 
 CHECKPOINTS = Path("pipelines/demo/checkpoints")
@@ -56,6 +57,6 @@ def test_training_shortcut_equals_the_tower():
 
 def test_word_vectors_know_the_words():
     """Prompts hold no word that the shipped table does not know, but for the signs and the class's own spelling."""
-    vectors = WordVectors.load(CHECKPOINTS / "words.kv")
+    vectors = WordVectors.load(GloveRecipe(path=CHECKPOINTS / "words.txt"))
     words = [word for label in CLASSES for kind in ("key", "complete") for word in tokenize(render(kind, label))]
     assert (vectors.lookup(words) >= 0).all()

@@ -6,22 +6,27 @@ import numpy as np
 import pytest
 from rows import Made, described, failed
 
-from cache.embeddings import load_prior_texts
-from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, TOKENS
+from cache.embeddings import INLINE_TABLE, inline_schema, load_prior_texts
+from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, TOKENS, VOCABULARY_KEY, vocabulary_schema
 from cache.store import PartStore
-from priors.embed import embed
-from priors.glove import WordVectors
+from priors.embed import EmbedOptions, embed
+from priors.glove import GloveRecipe, UnknownWords, WordVectors
+from training.vocabulary import SPECIALS, UNKNOWN, Vocabulary
 
 WORDS = ["the", "athlete", "unused", "dives", "into", "pool", "."]
+
+
+def _vectors(folder: Path, unknown: UnknownWords = "skip") -> WordVectors:
+    rows = np.arange(28, dtype=np.float32).reshape(7, 4) / 7
+    lines = [f"{word} {' '.join(str(x) for x in row)}" for word, row in zip(WORDS, rows.tolist(), strict=True)]
+    (folder / "v.txt").write_text("\n".join(lines) + "\n")
+    return WordVectors.load(GloveRecipe(path=folder / "v.txt", unknown=unknown))
 
 
 @pytest.fixture
 def vectors(tmp_path) -> WordVectors:
     """Seven words of four numbers."""
-    rows = np.arange(28, dtype=np.float32).reshape(7, 4) / 7
-    lines = [f"{word} {' '.join(str(x) for x in row)}" for word, row in zip(WORDS, rows.tolist(), strict=True)]
-    (tmp_path / "v.txt").write_text("\n".join(lines) + "\n")
-    return WordVectors.load(tmp_path / "v.txt")
+    return _vectors(tmp_path)
 
 
 @pytest.fixture
@@ -53,6 +58,7 @@ def test_texts_become_words_and_vectors(tmp_path, store, vectors):
         None,
         ".",
     ]
+    assert np.array_equal(row.known, row.word_ids >= 0)
     known = row.word_ids[row.word_ids >= 0]
     assert np.array_equal(texts.vectors[known], vectors.vectors([0, 1, 3, 6]))
     assert set(texts.words) == {"the", "athlete", "dives", "."}
@@ -111,7 +117,125 @@ def test_other_word_vectors_make_another_folder(tmp_path, store, vectors):
     store.append([described("a", text="the pool")])
     first = embed(store, vectors, tmp_path / "embeddings").folder
     (tmp_path / "w.txt").write_text("pool 1 2\nthe 3 4\n")
-    second = embed(store, WordVectors.load(tmp_path / "w.txt"), tmp_path / "embeddings").folder
+    second = embed(store, WordVectors.load(GloveRecipe(path=tmp_path / "w.txt")), tmp_path / "embeddings").folder
     assert first != second
     assert load_prior_texts(second).vectors.tolist() == [[1, 2], [3, 4]]
     assert load_prior_texts(first).vectors.shape == (2, 4)
+
+
+@pytest.mark.parametrize("unknown", ["skip", "zero", "subword"])
+def test_the_trainer_gets_the_vectors_of_the_policy(tmp_path, store, unknown):
+    """Known words have their own vectors; an unknown one none, zeros, or the mean of its parts."""
+    vectors = _vectors(tmp_path, unknown)
+    store.append([described("a", text="The poolathlete dives, xyzzy, xyzzy into grue.")])
+    folder = embed(store, vectors, tmp_path / "embeddings").folder
+    store.append([described("b", text="xyzzy poolathlete, the unathlete")])
+    summary = embed(store, vectors, tmp_path / "embeddings")
+    assert (summary.folder, summary.unknown) == (folder, 10)
+    assert dict(summary.most_unknown)["xyzzy"] == 3
+    texts = load_prior_texts(folder)
+    bank = Vocabulary.fit([row.tokens for row in texts.rows.values()], texts)
+    rows = dict(zip(WORDS, np.arange(28, dtype=np.float32).reshape(7, 4) / 7, strict=True))
+    made = {word: np.zeros(4) for word in (",", "xyzzy", "grue")} if unknown == "zero" else {}
+    if unknown != "skip":
+        zero = unknown == "zero"
+        made["poolathlete"] = np.zeros(4) if zero else (rows["pool"] + rows["athlete"]) / 2
+        made["unathlete"] = np.zeros(4) if zero else rows["athlete"]
+    assert set(texts.words) == {"the", "dives", "into", "."} | made.keys()
+    for row in texts.rows.values():
+        assert row.known.tolist() == [token in WORDS for token in row.tokens]
+        for token, index, trained in zip(row.tokens, row.word_ids, bank.encode(row.tokens), strict=True):
+            if token in WORDS or token in made:
+                expected = rows[token] if token in WORDS else made[token]
+                assert texts.words[index] == token
+                assert bank.words[trained - SPECIALS] == token
+                assert np.allclose(texts.vectors[index], expected, atol=1e-6)
+                assert np.allclose(bank.vectors[trained], expected, atol=1e-6)
+            else:
+                assert (index, trained) == (-1, UNKNOWN)
+
+
+def test_made_vectors_have_ids_that_no_row_of_the_file_has(tmp_path, store):
+    """Below -1, one a word, the same in every run: readers tell them from rows of the file by their sign."""
+    vectors = _vectors(tmp_path, "zero")
+    for number, text in enumerate(["xyzzy the grue", "plugh grue", "xyzzy plugh"]):
+        store.append([described(f"v{number}", text=text)])
+        folder = embed(store, vectors, tmp_path / "embeddings").folder
+    table = PartStore.open(folder, TOKENS, key=DESCRIPTION_KEY, table="tokens").table()
+    assert table["token_ids"].to_pylist() == [[-2, 0, -3], [-4, -3], [-2, -4]]
+    assert table["known"].to_pylist() == [[False, True, False], [False, False], [False, False]]
+    schema = vocabulary_schema(4)
+    words = PartStore.open(folder, schema, key=VOCABULARY_KEY, table="vocabulary").table(["token_id", "word"])
+    assert words.to_pydict() == {"token_id": [-4, -3, -2, 0], "word": ["plugh", "grue", "xyzzy", "the"]}
+
+
+def test_the_policy_makes_another_folder(tmp_path, store):
+    """It changes what the trainer sees."""
+    store.append([described("a", text="xyzzy")])
+    folders = {embed(store, _vectors(tmp_path, name), tmp_path / "e").folder for name in ("skip", "zero", "subword")}
+    assert len(folders) == 3
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_a_text_that_is_no_more_is_taken_back(tmp_path, store, vectors, inline):
+    """Failed when made again, or its rows deleted: no stale words reach the trainer; it may come back."""
+    options = EmbedOptions(inline=inline)
+    first = store.append([described("a", text="the pool"), described("b", text="the athlete")])
+    store.append([described("c", text="into")])
+    embed(store, vectors, tmp_path / "e", options=options)
+    store.append([failed("c")])
+    first.unlink()
+    summary = embed(store, vectors, tmp_path / "e", options=options)
+    assert (summary.embedded, summary.skipped, summary.retired, summary.tokens) == (0, 0, 3, 0)
+    assert len(load_prior_texts(summary.folder).rows) == 0
+    before = _files(summary.folder)
+    assert embed(store, vectors, tmp_path / "e", options=options).retired == 0
+    assert _files(summary.folder) == before
+    store.append([described("a", text="the pool")])
+    summary = embed(store, vectors, tmp_path / "e", options=options)
+    assert (summary.embedded, summary.retired) == (1, 0)
+    assert {key: row.tokens for key, row in load_prior_texts(summary.folder).rows.items()} == {
+        ("a", "Dive", "key"): ("the", "pool")
+    }
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("unknown", ["skip", "subword"])
+def test_vectors_in_place_are_the_vocabulary_s(tmp_path, store, dtype, unknown):
+    """One file with everything, on request and later too; zeros where a word has no vector."""
+    vectors = _vectors(tmp_path, unknown)
+    store.append([described("a", text="The poolathlete dives, xyzzy."), described("b", text="")])
+    assert not (embed(store, vectors, tmp_path / "e").folder / "inline").exists()
+    options = EmbedOptions(inline=True, inline_dtype=dtype)
+    summary = embed(store, vectors, tmp_path / "e", options=options)
+    assert (summary.embedded, summary.skipped) == (0, 2)
+    table = PartStore.open(summary.folder, inline_schema(4, dtype), key=DESCRIPTION_KEY, table=INLINE_TABLE).table()
+    texts = load_prior_texts(summary.folder)
+    assert table.num_rows == 2
+    for row in table.to_pylist():
+        text = texts.rows[row["video_id"], row["action_class"], row["kind"]]
+        assert row["tokens"] == list(text.tokens)
+        padded = np.concatenate([texts.vectors, np.zeros((1, 4), np.float32)])  # index -1 is the row of zeros
+        assert np.array_equal(np.array(row["vectors"], dtype).reshape(-1, 4), padded[text.word_ids].astype(dtype))
+    before = _files(summary.folder)
+    embed(store, vectors, tmp_path / "e", options=options)
+    assert _files(summary.folder) == before
+
+
+def test_progress_reaches_the_number_of_texts(tmp_path, store, vectors, monkeypatch):
+    """Failed rows are not counted; parts are cut at a number of descriptions."""
+    monkeypatch.setattr("priors.embed._ROWS", 2)
+    store.append([*(described(f"v{i}", text="the pool") for i in range(5)), failed("w")])
+    seen = []
+    summary = embed(store, vectors, tmp_path / "e", on_progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(2, 5), (4, 5), (5, 5)]
+    assert len(list((summary.folder / "tokens").glob("part-*"))) == 3
+
+
+def test_counts_of_unknown_words_are_bounded(tmp_path, store, vectors, monkeypatch):
+    """The rarest are forgotten; the frequent ones stay, and the total is exact."""
+    monkeypatch.setattr("priors.embed._COUNTED_WORDS", 3)
+    store.append([described(f"v{i:02}", text=f"often rare{i} again often") for i in range(20)])
+    summary = embed(store, vectors, tmp_path / "e")
+    assert summary.most_unknown[:2] == (("often", 40), ("again", 20))
+    assert summary.unknown == 80

@@ -39,7 +39,7 @@ def toy_texts(dataset: Dataset, *, seed: int = 0) -> PriorTexts:
                 words[1], words[-1] = first, second
                 ids = np.array([WORDS.index(word) if word in WORDS else -1 for word in words], np.int64)
                 is_action = np.array([word in (first, second) for word in words])
-                rows[video.video_id, label, kind] = PriorText(tuple(words), ids, is_action)
+                rows[video.video_id, label, kind] = PriorText(tuple(words), ids, is_action, ids >= 0)
     vectors = rng.normal(size=(len(WORDS), 8)).astype(np.float32)
     return PriorTexts(WORDS, vectors, rows)
 

@@ -1,7 +1,7 @@
 """Train the demo's word vectors on its captions: ``python -m pipelines.demo.train_words``.
 
 A stand-in for GloVe in a world of a hundred words: word2vec of gensim on what the describer learns to read and to
-write, saved in gensim's native format.
+write, saved as GloVe's text.
 """
 
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ import tyro
 
 from pipelines.demo.captions import complete_caption, key_caption
 from pipelines.demo.world import CLASSES, clip_script
-from priors.glove import tokenize
 from priors.prompts import render
+from priors.tokens import tokenize
 
 
 @dataclass(frozen=True)
 class Settings:
     """What a training run can vary."""
 
-    output: Path = Path("pipelines/demo/checkpoints/words.kv")
+    output: Path = Path("pipelines/demo/checkpoints/words.txt")
     """File that receives the vectors."""
     width: int = 64
     """Numbers in a vector."""
@@ -48,7 +48,9 @@ def main(settings: Settings) -> None:
     model = Word2Vec(
         corpus(settings.clips), vector_size=settings.width, window=6, min_count=1, sg=1, epochs=10, seed=1, workers=1
     )
-    model.wv.save(str(settings.output))
+    words = zip(model.wv.index_to_key, model.wv.vectors, strict=True)
+    lines = [f"{word} {' '.join(str(number) for number in vector)}\n" for word, vector in words]
+    settings.output.write_text("".join(lines), encoding="utf-8")
     print(f"{len(model.wv)} words, {settings.width} wide: {settings.output}")
 
 
