@@ -7,35 +7,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_hosts import CLASSES, KINDS, RECIPES, STREAMS
 
 from training.data import Targets
 from training.errors import TrainingError
-from training.hosts.co2net import Co2NetRecipe
-from training.hosts.ddgnet import DdgNet, DdgNetRecipe, complementary_loss
-from training.hosts.delu import DeluRecipe
+from training.hosts.ddgnet import DdgNet, complementary_loss
 from training.hosts.evidential import curriculum, likelihood_loss, snippet_uncertainty, squares_loss
-from training.hosts.gaufuse import GauFuse, GauFuseRecipe
+from training.hosts.gaufuse import GauFuse
 from training.hosts.host import Host, StreamsOutput
-from training.hosts.plain import PlainRecipe
-from training.hosts.recipes import HostRecipe
-from training.hosts.um import NO_BACKGROUND, Um, UmRecipe
+from training.hosts.um import NO_BACKGROUND, Um
 from training.layers import Dropout
 from training.losses import guide_loss, mil_loss, norm_loss, suppress
 
-STREAMS = {"rgb": 6, "flow": 4}
-CLASSES = 3
-RECIPES: dict[str, HostRecipe] = {
-    "plain": PlainRecipe(width=8),
-    "co2net": Co2NetRecipe(),
-    "co2net smoothed": Co2NetRecipe(smoothing=3),
-    "delu": DeluRecipe(),
-    "delu official": DeluRecipe(official=True, smoothing=3),
-    "ddgnet": DdgNetRecipe(),
-    "ddgnet official": DdgNetRecipe(official=True, smoothing=3),
-    "um": UmRecipe(width=8),
-    "gaufuse": GauFuseRecipe(width=8),
-}
-KINDS = ("plain", "co2net", "delu", "ddgnet", "um", "gaufuse")
 TWO_STREAMS = ("co2net", "delu", "ddgnet")
 
 
