@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pipelines.compare import CompareRun
     from pipelines.encode import FeaturesRun
     from pipelines.evaluate import EvalRun
+    from pipelines.export import ExportRun
     from pipelines.generate import PriorsRun
     from pipelines.inspect_cache import InspectRun
     from pipelines.report import ReportRun
@@ -93,6 +94,12 @@ class Preset:
         from pipelines.inspect_cache import InspectRun
 
         return InspectRun(dataset=self.dataset)
+
+    def export(self) -> ExportRun:
+        """Of `python -m pipelines.export`."""
+        from pipelines.export import ExportRun
+
+        return ExportRun(dataset=self.dataset)
 
 
 class Thumos14(Preset):

@@ -16,6 +16,7 @@ COMMANDS: dict[str, Callable[[presets.Preset], Recipe]] = {
     "ablate": lambda preset: preset.ablate(),
     "compare": lambda preset: preset.compare(),
     "inspect_cache": lambda preset: preset.inspect(),
+    "export": lambda preset: preset.export(),
 }
 
 

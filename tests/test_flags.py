@@ -210,12 +210,14 @@ def test_any_text_has_flags(text, prompt, finish_reason):
     assert ("empty" not in found) or not any(sign.isalpha() for sign in text)
 
 
+@settings(max_examples=30)
 @given(st.sampled_from(sentences()), st.sampled_from(["", " ", "\n\n"]), st.booleans())
 def test_case_and_white_space_change_nothing(text, blank, loud):
     """A loud text is as good as a quiet one."""
     assert flags(blank + (text.upper() if loud else text) + blank) == flags(text)
 
 
+@settings(max_examples=30)
 @given(st.sampled_from(sentences()), st.sampled_from(GOOD), st.integers(4, 9))
 def test_what_is_said_again_and_again_loops(text, before, times):
     """Also after a good beginning."""

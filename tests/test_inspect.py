@@ -44,7 +44,7 @@ def test_everything_is_counted(tmp_path, store, capsys):
     assert "out of the vocabulary" in text
     assert "kick (4)" in text
     assert "key: He kicks; high." in text
-    assert "older" not in text
+    assert "older reason" not in text
     assert "stops training: class 'Swim' occurs in no video of 'training'" in text
 
 
@@ -69,8 +69,8 @@ def test_one_video_or_class(tmp_path, store, capsys):
     assert found["statistics"]["words"]["key"]["count"] == 1
     found = json.loads(shown(capsys, InspectRun(dataset=tmp_path, action_class="Swim", as_json=True)))
     assert found["samples"] == []
-    with pytest.raises(CacheError, match=r"has no video 'dab'; did you mean 'bad'"):
-        main(InspectRun(dataset=tmp_path, video="dab"))
+    with pytest.raises(CacheError, match=r"has no video 'badd'; did you mean 'bad'"):
+        main(InspectRun(dataset=tmp_path, video="badd"))
     with pytest.raises(CacheError, match=r"did you mean 'High Kick'"):
         main(InspectRun(dataset=tmp_path, action_class="HighKick"))
 

@@ -1,0 +1,54 @@
+"""Export a cache: every row as JSONL, or a folder that Hugging Face `datasets` loads, with its data card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from cache.annotations import Dataset
+from cache.export import Table, export_datasets, export_jsonl, open_tables
+from cache.folders import embeddings_of, newest_folder
+from cache.recipe import Recipe
+from cache.schema import CacheError
+from pipelines.console import launch, say
+
+
+class ExportRun(Recipe):
+    """What is exported, and where to."""
+
+    dataset: Path
+    """Folder of the dataset: annotations.json, descriptions/, embeddings/."""
+    to: Path = Path("descriptions.jsonl")
+    """File or folder to write; one that is there already is not overwritten."""
+    format: Literal["jsonl", "datasets"] = "jsonl"
+    """jsonl: one file, a row a line. datasets: a folder of Parquet files with a data card."""
+    table: Table = "descriptions"
+    """Table that goes into the JSONL file; a folder holds all three."""
+    descriptions: Path | None = None
+    """Folder descriptions/<fingerprint>; the newest when not given."""
+    embeddings: Path | None = None
+    """Folder embeddings/<fingerprint>; the newest of those descriptions when not given."""
+
+
+def main(recipe: ExportRun) -> None:
+    """Write, and say how many rows."""
+    home = recipe.descriptions or newest_folder(recipe.dataset / "descriptions").path
+    words = recipe.embeddings
+    if words is None:
+        fitting = embeddings_of(recipe.dataset / "embeddings", home.name)
+        words = fitting[0].path if fitting else None
+    tables = open_tables(home, words)
+    if recipe.format == "datasets":
+        dataset = Dataset.load(recipe.dataset / "annotations.json")
+        rows = export_datasets(dataset, tables, recipe.to).rows
+    elif recipe.table in tables:
+        rows = {recipe.table: export_jsonl(tables[recipe.table], recipe.to)}
+    else:
+        raise CacheError(f"table: {home} has no {recipe.table} yet; run `make priors`")
+    say(f"{recipe.to}: {', '.join(f'{count} rows of {name}' for name, count in rows.items())}, from {home}")
+
+
+if __name__ == "__main__":
+    from pipelines import export, presets
+
+    launch("export", presets.choices(lambda preset: preset.export()), export.main)
