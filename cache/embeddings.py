@@ -19,7 +19,7 @@ from cache.store import PartStore
 TOKENS_TABLE = "tokens"
 VOCABULARY_TABLE = "vocabulary"
 INLINE_TABLE = "inline"
-_NO_VECTOR = -1
+_NO_VECTOR, _LOST = -1, -2
 
 Key = tuple[str, str, str]
 """video_id, action_class, kind."""
@@ -99,39 +99,61 @@ def load_prior_texts(folder: Path) -> PriorTexts:
     Raises CacheError if a table is missing or damaged, or a token's vector is not in the vocabulary.
     """
     tokens = PartStore.open(folder, TOKENS, key=DESCRIPTION_KEY, table=TOKENS_TABLE).table(sort=False)
+    return texts_of(tokens, read_words(folder))  # in this order: words are written before the texts that use them
+
+
+@dataclass(frozen=True, eq=False)
+class WordTable:
+    """The table vocabulary/, and where each id stands in it."""
+
+    folder: Path
+    words: tuple[str, ...]
+    vectors: Float32[np.ndarray, "v w"]
+    first_id: int
+    """The id that the first entry of `places` is about."""
+    places: Int64[np.ndarray, " ids"]
+    """Row of each id; ids are rows of a file, so they are not sparse. _NO_VECTOR for the id -1, _LOST for others."""
+
+    def find(self, token_ids: Int[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+        """The row of each id, -1 for -1. Raises CacheError if one is not in the table."""
+        shifted = token_ids.astype(np.int64) - self.first_id
+        inside = (shifted >= 0) & (shifted < len(self.places))
+        found = np.where(inside, self.places[np.where(inside, shifted, 0)], _LOST)
+        if lost := int(np.sum(found == _LOST)):
+            raise CacheError(
+                f"{self.folder}: {lost} tokens have no row in {VOCABULARY_TABLE}/; run `make priors` again"
+            )
+        return found
+
+
+def read_words(folder: Path) -> WordTable:
+    """Read the table vocabulary/ of `folder`. Raises CacheError if it is missing or damaged."""
     schema = vocabulary_schema(_vector_width(folder / VOCABULARY_TABLE))
-    vocabulary = PartStore.open(folder, schema, key=VOCABULARY_KEY, table=VOCABULARY_TABLE).table(sort=False)
-    return _texts(folder, tokens, vocabulary)
+    table = PartStore.open(folder, schema, key=VOCABULARY_KEY, table=VOCABULARY_TABLE).table(sort=False)
+    width = schema.field("vector").type.list_size
+    vectors = table["vector"].combine_chunks().flatten().to_numpy().reshape(-1, width)
+    token_ids = table["token_id"].to_numpy().astype(np.int64)
+    first = min(_NO_VECTOR, int(token_ids.min(initial=_NO_VECTOR)))
+    places = np.full(int(token_ids.max(initial=_NO_VECTOR)) - first + 1, _LOST, np.int64)
+    places[token_ids - first] = np.arange(len(token_ids))
+    places[_NO_VECTOR - first] = _NO_VECTOR
+    return WordTable(folder, tuple(table["word"].to_pylist()), vectors, first, places)
 
 
-def _texts(folder: Path, tokens: pa.Table, vocabulary: pa.Table) -> PriorTexts:
+def texts_of(tokens: pa.Table, words: WordTable) -> PriorTexts:
+    """Rows of the table tokens/ as texts, without those that were taken back."""
     if (taken_back := tokens["description_sha256"].to_numpy() == "").any():
         tokens = tokens.filter(pa.array(~taken_back))
-    width = vocabulary.schema.field("vector").type.list_size
-    vectors = vocabulary["vector"].combine_chunks().flatten().to_numpy().reshape(-1, width)
     ids = tokens["token_ids"].combine_chunks()
-    word_ids = _places(vocabulary["token_id"].to_numpy(), ids.flatten().to_numpy())
-    if lost := int(np.sum(word_ids < _NO_VECTOR)):
-        raise CacheError(f"{folder}: {lost} tokens have no row in {VOCABULARY_TABLE}/; run `make priors` again")
     columns = TextColumns(
         tokens.select(DESCRIPTION_KEY),
         tokens["tokens"].combine_chunks().flatten(),
         np.concatenate([[0], np.cumsum(ids.value_lengths().to_numpy(), dtype=np.int64)]),
-        word_ids,
+        words.find(ids.flatten().to_numpy()),
         tokens["is_action_word"].combine_chunks().flatten().to_numpy(zero_copy_only=False),
         tokens["known"].combine_chunks().flatten().to_numpy(zero_copy_only=False),
     )
-    return PriorTexts(tuple(vocabulary["word"].to_pylist()), vectors, columns)
-
-
-def _places(token_ids: Int[np.ndarray, " v"], wanted: Int[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
-    """Where each wanted id stands among `token_ids`: -1 for the id -1 (no vector), less for one that is not there."""
-    everything = np.concatenate([token_ids, wanted, [_NO_VECTOR]])
-    lowest = int(everything.min())
-    place = np.full(int(everything.max()) - lowest + 1, _NO_VECTOR - 1, np.int64)  # ids are rows of a file: not sparse
-    place[token_ids.astype(np.int64) - lowest] = np.arange(len(token_ids))
-    place[_NO_VECTOR - lowest] = _NO_VECTOR
-    return place[wanted.astype(np.int64) - lowest]
+    return PriorTexts(words.words, words.vectors, columns)
 
 
 def _vector_width(folder: Path) -> int:

@@ -24,8 +24,7 @@ from cache.recipe import Recipe
 from cache.schema import SCHEMA_VERSION, CacheError
 
 RECIPE_FILE = "recipe.json"
-_ROW_GROUP = 256
-_MERGED_ROWS = 65_536
+_ROW_GROUP, _MERGED_ROWS = 256, 65_536
 
 
 class PartStore:
@@ -128,12 +127,11 @@ class PartStore:
         """
         wanted = list(columns) if columns is not None else self.schema.names
         parts, start = self._parts(), 0
-        wins = _last_rows(self._read_all(parts, ()), self.key)
+        wins = pa.array(_last_rows(self._read_all(parts, ()), self.key))
         for path in parts:
             for table in self._read_groups(path, wanted):
-                mine = wins[start : start + table.num_rows]
+                yield from table.filter(wins[start : start + table.num_rows]).select(wanted).to_pylist()
                 start += table.num_rows
-                yield from table.filter(pa.array(mine)).select(wanted).to_pylist()
 
     def done(self) -> set[tuple]:
         """Keys that need no more work: those whose last row is ok, or all where the table has no status."""

@@ -157,7 +157,7 @@ def test_the_trainer_gets_the_vectors_of_the_policy(tmp_path, store, unknown):
 
 def test_made_vectors_have_ids_that_no_row_of_the_file_has(tmp_path, store):
     """Below -1, one a word, the same in every run: readers tell them from rows of the file by their sign."""
-    vectors = _vectors(tmp_path, "zero")
+    vectors, folder = _vectors(tmp_path, "zero"), tmp_path
     for number, text in enumerate(["xyzzy the grue", "plugh grue", "xyzzy plugh"]):
         store.append([described(f"v{number}", text=text)])
         folder = embed(store, vectors, tmp_path / "embeddings").folder
