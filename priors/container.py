@@ -48,6 +48,8 @@ def open_pictures(path: Path) -> tuple[InputContainer, VideoStream]:
 
 
 def _best(path: Path, container: InputContainer) -> VideoStream:
+    if not len(container.streams):
+        raise VideoError(path, "not a readable video: no streams; perhaps the file ends before its index")
     stream = container.streams.best("video")
     if stream is None or stream.disposition & Disposition.attached_pic:  # the cover of an album
         raise VideoError(path, "no video stream (audio only)" if container.streams.audio else "no video stream")
@@ -119,14 +121,15 @@ def declared_end(container: InputContainer, stream: VideoStream, tick: Fraction,
 
 def scanned_end(path: Path) -> float:
     """Where the last packet ends, in seconds, without decoding."""
-    end = Fraction(0)
+    end, packets = Fraction(0), 0
     with _open(path) as container:
         try:
             for packet in container.demux(_best(path, container)):
+                packets += packet.size > 0
                 if packet.pts is not None and packet.time_base is not None:
                     end = max(end, (packet.pts + (packet.duration or 1)) * packet.time_base)
         except av.error.FFmpegError:
             pass  # the readable part ends here
     if end <= 0:
-        raise VideoError(path, "no frame could be decoded")
+        raise VideoError(path, "its frames carry no time stamps" if packets else "no frame could be decoded")
     return float(end)

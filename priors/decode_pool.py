@@ -171,7 +171,7 @@ class _Worker:
     def __init__(self, decode: Decode, frames: FramesRecipe, recipe: DecodeRecipe) -> None:
         memory = int(recipe.worker_memory_gib * 2**30)
         self._order = Order(decode, frames, recipe.timeout_seconds, memory, os.getpid())
-        self._ready = self._killed = False
+        self._ready = self._killed = self._lost = False
         environment = {"PYTHONPATH": os.pathsep.join(sys.path), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
         # Not a fork: it would copy the locks and the GPU of this process. Not multiprocessing: it would import the main
         # module again. A process group of its own: Ctrl-C is for the program that asked.
@@ -192,7 +192,7 @@ class _Worker:
 
     @property
     def alive(self) -> bool:
-        return self._process.poll() is None and not self._killed
+        return self._process.poll() is None and not self._lost
 
     def decode(self, path: Path) -> Decoded:
         """Raises _Stalled if it takes too long, _Died if the process ends, CacheError if it never got going."""
@@ -200,7 +200,7 @@ class _Worker:
             try:
                 self._ask(self._order, _START_SECONDS)
             except (_Died, _Stalled) as end:
-                if self._killed and not isinstance(end, _Stalled):
+                if self._killed:
                     raise
                 raise CacheError(f"a decoding process does not start ({end}); what it says stands above") from end
             self._ready = True
@@ -239,10 +239,12 @@ class _Worker:
             send(self._to, message)
             return receive(read_into)
         except _Stalled:
-            self.kill()
+            self._lost = True
+            self._process.kill()
             raise
         except (EOFError, OSError) as error:
-            self.kill()
+            self._lost = True
+            self._process.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_REAP_SECONDS)
             raise _Died(_cause(self._process.returncode)) from error

@@ -78,7 +78,7 @@ def main() -> None:
     inbox, outbox = _take_pipes()
     order: Order = receive(inbox.readinto)
     threading.Thread(target=_end_with, args=(order.parent,), daemon=True).start()
-    _limit_memory(order.memory)
+    _set_limits(order.memory)
     try:
         send(outbox, os.getpid())
         while True:
@@ -109,10 +109,10 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _limit_memory(limit: int) -> None:
+def _set_limits(memory: int) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is told, and leaves no gigabytes on the disk
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+    resource.setrlimit(resource.RLIMIT_DATA, (memory if hard == resource.RLIM_INFINITY else min(memory, hard), hard))
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ class Reader:
                 self._restart()
             self._arrive(limit)
         if self._current is None:
-            raise VideoError(self.path, "no frame could be decoded")
+            raise self._no_frame()
         return self._current
 
     def intervals(self) -> Iterator[tuple[av.VideoFrame, float]]:
@@ -101,7 +101,7 @@ class Reader:
                 yield self._current.frame, shown.seconds
             self._current = shown
         if self._current is None:
-            raise VideoError(self.path, "no frame could be decoded")
+            raise self._no_frame()
         yield self._current.frame, self._current.until
 
     def picture(self, frame: av.VideoFrame) -> np.ndarray:
@@ -113,6 +113,11 @@ class Reader:
             self._size = self._size or fit(self.shown_size, self._max_side)
         height, width = reversed(self._size) if turns % 2 else self._size
         return np.rot90(self._scaler.reformat(frame, width, height, "rgb24").to_ndarray(), turns)
+
+    def _no_frame(self) -> VideoError:
+        sized = self.stream.codec_context.width > 0
+        detail = "" if sized else ": its pictures have no size, or a larger one than FFmpeg takes"
+        return VideoError(self.path, f"no frame could be decoded{detail}")
 
     def check_end(self) -> bool:
         """True if the video is partial. To be called at its last frame; raises VideoError if it is truncated."""

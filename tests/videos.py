@@ -14,15 +14,15 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 SIDE = 64
-_BITS = 9
+_BITS = 16
 _CELL = SIDE // 4
 
 
 def paint(number: int) -> np.ndarray:
-    """A (64, 64, 3) picture whose cells, row by row, are the bits of `number`."""
+    """A (64, 64, 3) picture whose 4 x 4 cells, row by row, are the bits of `number`."""
     picture = np.zeros((SIDE, SIDE, 3), np.uint8)
     for bit in range(_BITS):
-        top, left = _CELL * (bit // 3), _CELL * (bit % 3)
+        top, left = _CELL * (bit // 4), _CELL * (bit % 4)
         picture[top : top + _CELL, left : left + _CELL] = 255 * (number >> bit & 1)
     return picture
 
@@ -30,7 +30,7 @@ def paint(number: int) -> np.ndarray:
 def read(picture: np.ndarray) -> int:
     """The number in a decoded picture of any size."""
     height, width = picture.shape[:2]
-    centres = [(int((bit // 3 + 0.5) * height / 4), int((bit % 3 + 0.5) * width / 4)) for bit in range(_BITS)]
+    centres = [(int((bit // 4 + 0.5) * height / 4), int((bit % 4 + 0.5) * width / 4)) for bit in range(_BITS)]
     return sum(int(picture[y, x].mean() > 127) << bit for bit, (y, x) in enumerate(centres))
 
 

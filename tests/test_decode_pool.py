@@ -1,0 +1,190 @@
+"""The pool of decoders: in order and bounded, and no file, however bad, costs more than its own row."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bad_files import write_corpus
+from odd_decoding import odd_decode
+from videos import read, write_video
+
+from cache.schema import CacheError
+from priors.decode_pool import DecodePool, DecodeRecipe
+from priors.decoding import decode, video_stamp
+from priors.frames import FramesRecipe
+
+FRAMES = FramesRecipe(count=3, max_side=None)
+
+
+@contextmanager
+def _odd(**recipe) -> Iterator[DecodePool]:
+    with DecodePool(FRAMES, DecodeRecipe(**recipe), decode=odd_decode) as pool:
+        yield pool
+
+
+def _named(*names: str, folder: Path = Path("/")) -> list[tuple[str, Path]]:
+    return [(name, folder / name) for name in names]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def _children() -> set[int]:
+    return set(map(int, Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_it_decodes_as_decode_does(tmp_path, workers):
+    """The same frames to the bit, reasons, sizes and stamps, wherever decoding happens."""
+    good = write_video(tmp_path / "a.mp4", 20)
+    items = [("good", good), ("missing", tmp_path / "b.mp4"), ("none", None), ("again", good)]
+    with DecodePool(FRAMES, DecodeRecipe(workers=workers)) as pool:
+        streamed = list(pool.stream(items))
+    assert [name for name, _ in streamed] == [name for name, _ in items]
+    for (_, path), (_, found) in zip(items, streamed, strict=True):
+        expected = decode(path, FRAMES)
+        assert (found.error, found.size, found.stamp) == (expected.error, expected.size, expected.stamp)
+        if expected.frames is not None:
+            assert found.frames is not None
+            assert np.array_equal(found.frames.rgb, expected.frames.rgb)
+            assert np.array_equal(found.frames.seconds, expected.frames.seconds)
+            assert found.frames.rgb.flags.writeable
+            assert found.seconds > 0
+    assert streamed[0][1].stamp == video_stamp(good)
+
+
+def test_a_bad_or_odd_file_has_its_reason_or_its_frames(tmp_path):
+    """A corpus of more than 70: none crashes, none hangs, none takes more than a gigabyte."""
+    cases = write_corpus(tmp_path)
+    recipe = DecodeRecipe(workers=2, timeout_seconds=60, worker_memory_gib=1)
+    wrong = {}
+    with DecodePool(FRAMES.model_copy(update={"max_side": 64}), recipe) as pool:
+        for (name, case), found in pool.stream((pair, pair[1].path) for pair in cases.items()):
+            numbers = None if found.frames is None else tuple(map(read, found.frames.rgb))
+            if case.why is not None:
+                right = found.error is not None and re.search(case.why, found.error)
+            else:
+                right = numbers == case.numbers if case.numbers is not None else (numbers is None) == bool(found.error)
+            if not right or "stalled" in (found.error or "") or "died" in (found.error or ""):
+                wrong[name] = (found.error, numbers, case)
+    assert not wrong
+
+
+def test_order_and_laziness():
+    """Results come in the order of the items however long each takes; items are pulled only as they are let in."""
+    pulled = []
+
+    def items() -> Iterator[tuple[int, Path]]:
+        for number in range(12):
+            pulled.append(number)
+            yield number, Path("/slow" if number % 3 == 0 else "/fast")
+
+    with _odd(workers=2, ahead_videos=4) as pool:
+        stream = pool.stream(items())
+        assert pulled == []
+        for number in range(12):
+            assert next(stream)[0] == number
+            assert len(pulled) <= number + 4
+        assert list(stream) == []
+    assert len(pulled) == 12
+
+
+def test_bytes_that_wait_are_bounded():
+    """What is known of the sizes bounds what is pulled; a video larger than the bound still passes, alone."""
+    pulled = []
+
+    def items() -> Iterator[tuple[str, Path]]:
+        for number in range(6):
+            pulled.append(number)
+            yield str(number), Path("/4-mib")
+
+    with _odd(workers=2, ahead_mib=12) as pool:
+        most = 0
+        for count, (_, found) in enumerate(pool.stream(items()), 1):
+            assert found.frames is not None
+            most = max(most, len(pulled) - count)
+    assert most == 2  # the third would wait beside one that was just handed out: 12 MiB hold three with it
+    with _odd(workers=1, ahead_mib=1) as pool:
+        assert [found.error for _, found in pool.stream(_named("3-mib", "3-mib"))] == [None, None]
+
+
+def test_whoever_stalls_or_dies_fails_alone(tmp_path):
+    """A hang, a crash twice: each is the reason of its own video; one crash is forgiven."""
+    names = ["0", "sleep", "1", "die", "2", "die-once", "3", "print", "4"]
+    with _odd(workers=2, timeout_seconds=1.0) as pool:
+        found = {name: decoded for (name, decoded) in pool.stream(_named(*names, folder=tmp_path))}
+    assert list(found) == names
+    reasons = {name: decoded.error for name, decoded in found.items() if decoded.error is not None}
+    assert set(reasons) == {"sleep", "die"}
+    assert re.match(r"decoding stalled: more than 1 s; .*decode.timeout_seconds", reasons["sleep"] or "")
+    assert reasons["die"] == "the decoder died twice: SIGSEGV"
+
+
+def test_a_worker_is_small():
+    """A video that needs more memory than it may hold is a failure of that video; it knows of no model and no GPU."""
+    with _odd(workers=1, worker_memory_gib=0.5) as pool:
+        hog, other, modules = (decoded.error for _, decoded in pool.stream(_named("900-mib", "1-mib", "modules")))
+    assert (hog, other) == ("not enough memory", None)
+    assert modules == "CUDA_VISIBLE_DEVICES="
+
+
+def test_leaving_is_prompt_and_leaves_nothing():
+    """Whatever the workers are doing, and whether or not the stream was read to its end."""
+    before = _children()
+    with _odd(workers=2) as pool:
+        stream = pool.stream(_named("0", "sleep", "sleep", "sleep"))
+        next(stream)
+        assert len(_children() - before) == 2
+        leaving = time.monotonic()
+    assert time.monotonic() - leaving < 2
+    assert _children() <= before
+
+
+def test_workers_end_with_their_parent(tmp_path):
+    """SIGKILL leaves it no time for goodbyes; Ctrl-C reaches the parent alone, which ends them."""
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "from pathlib import Path\n"
+        "from odd_decoding import odd_decode\n"
+        "from priors.decode_pool import DecodePool, DecodeRecipe\n"
+        "from priors.frames import FramesRecipe\n"
+        "with DecodePool(FramesRecipe(), DecodeRecipe(workers=1), decode=odd_decode) as pool:\n"
+        "    for name, decoded in pool.stream([(n, Path(n)) for n in ('/0', '/sleep')]):\n"
+        "        print(decoded.size, flush=True)\n"
+    )
+    for number in (signal.SIGKILL, signal.SIGINT):
+        with subprocess.Popen(
+            [sys.executable, str(script)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            process_group=0,
+        ) as parent:
+            assert parent.stdout is not None
+            worker = int(parent.stdout.readline())
+            os.killpg(parent.pid, number)
+            assert parent.wait(10) == -number
+        deadline = time.monotonic() + 10
+        while _alive(worker) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not _alive(worker)
+
+
+def test_a_worker_that_cannot_start_is_no_fault_of_the_videos(monkeypatch, capfd):
+    """One error for the run, not a failed row for every video."""
+    monkeypatch.setattr(sys, "path", [])
+    with _odd(workers=1) as pool, pytest.raises(CacheError, match=r"a decoding process does not start \(exit code 1\)"):
+        list(pool.stream(_named("0", "1")))
+    assert "priors" in capfd.readouterr().err
