@@ -488,10 +488,10 @@ def test_a_disk_that_fills_up_is_told_with_what_is_lost(tmp_path, monkeypatch):
     dataset, store = _pool(tmp_path, 4), open_store(tmp_path)
     write, count = store.append, iter(range(100))
 
-    def full_after_two(rows):
+    def full_after_two(rows, **options):
         if next(count) >= 2:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return write(rows)
+        return write(rows, **options)
 
     monkeypatch.setattr(store, "append", full_after_two)
     with pytest.raises(CacheError, match=r"3 finished descriptions could not be written .No space left"):
