@@ -41,7 +41,8 @@ class ControlTokens:
         self._model_id = model_id
         added = self._tokenizer.added_tokens_decoder
         marks = {index: token for index, token in added.items() if token.special or token.content.startswith(_FRAMED)}
-        self._ids = {*marks, *self._tokenizer.all_special_ids}
+        # What stands for signs without a token is no sign of control; as written text it is refused like the others.
+        self._ids = {*marks, *self._tokenizer.all_special_ids} - {self._tokenizer.unk_token_id}
         named = [getattr(processor, f"{name}_token", None) for name in ("image", "video", "audio")]
         texts = {*(token.content for token in marks.values()), *self._tokenizer.all_special_tokens, *named}
         self._texts = sorted(text for text in texts if isinstance(text, str) and text.strip())

@@ -127,8 +127,25 @@ class HfDescriber:
             if len(fit) == len(chosen):
                 raise
             return self._group(requests, fit, failures) if fit else None
+        if too_long := self._too_long([requests[index] for index in chosen], inputs):
+            failures.update({chosen[place]: failure for place, failure in too_long.items()})
+            fit = [index for index in chosen if index not in failures]
+            return self._group(requests, fit, failures) if fit else None
         again = requests[chosen[0]].again
         return _Group(chosen, inputs, self._seeds([requests[index] for index in chosen], again), again)
+
+    def _too_long(self, requests: Sequence[Request], inputs: dict[str, Any]) -> dict[int, Failure]:
+        """Those beyond the positions that the model knows, where its texts would be noise, by their place."""
+        limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        found: dict[int, Failure] = {}
+        for place, (request, tokens) in enumerate(zip(requests, inputs["attention_mask"].sum(dim=1), strict=True)):
+            if limit is not None and int(tokens) + request.max_new_tokens > limit:
+                found[place] = Failure(
+                    f"{int(tokens)} tokens with the frames, and up to {request.max_new_tokens} new ones, are more than "
+                    f"the {limit} that {self.model_id} takes; lower frames.count"
+                    f"{' or describer.max_pixels' if self.family.pixel_budget else ''}"
+                )
+        return found
 
     def _seeds(self, requests: Sequence[Request], again: bool) -> list[int]:
         from priors.token_choice import row_seed
@@ -143,7 +160,9 @@ class HfDescriber:
 
         settings = self.recipe.retry if group.again else self.recipe.generation
         length = group.inputs["input_ids"].shape[1]
-        inputs = {name: value.to(self.model.device) for name, value in group.inputs.items()}
+        inputs = group.inputs
+        if self.model.device.type != "meta":  # else the first layers wait on the CPU, and accelerate moves their input
+            inputs = {name: value.to(self.model.device) for name, value in inputs.items()}
         with torch.inference_mode():
             output = self.model.generate(
                 **inputs,

@@ -12,6 +12,7 @@ import pytest
 from family_checks import PROMPT, RAGGED, noise
 from tiny_models import save_tiny
 
+from priors.control_tokens import ControlTokens
 from priors.describer import (
     CannedDescriber,
     DescriberRecipe,
@@ -142,6 +143,26 @@ def test_preparing_in_another_thread_changes_nothing(describer):
         for worker in workers:
             worker.join()
     assert errors == []
+
+
+def test_control_tokens_that_a_tokenizer_makes_by_normalizing():
+    """What becomes one only after the tokenizer's own changes to the text (lower case, signs left out) is one."""
+    from types import SimpleNamespace
+
+    from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    own = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    own.normalizer = normalizers.Sequence([normalizers.Replace("\u200b", ""), normalizers.Lowercase()])
+    own.pre_tokenizer = pre_tokenizers.Whitespace()
+    own.add_tokens([AddedToken("<video>", normalized=True), AddedToken("turn", normalized=True)])
+    own.add_special_tokens([AddedToken("stop!", special=True, normalized=False)])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=own, unk_token="[UNK]")
+    control = ControlTokens(SimpleNamespace(tokenizer=tokenizer), "m")
+    for name in ("<video>", "<VIDEO>", "<vi\u200bdeo>", "stop!", "[UNK]"):
+        assert "a control token of m" in (control.found_in(f"Describe {name}.") or ""), name
+    for name in ("video", "turn left", "< video >", "跳水"):  # "turn" is an added word, and no mark
+        assert control.found_in(name) is None, name
 
 
 def test_a_model_without_chat_template_or_videos_is_refused(tmp_path, tiny_model):

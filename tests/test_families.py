@@ -106,6 +106,20 @@ def test_frames_that_a_processor_refuses_leave_the_others_alone(describer):
     assert isinstance(mixed[1], Failure) == (describer.family.pixel_budget is not None)
 
 
+def test_more_tokens_than_the_model_has_positions_for(describer):
+    """Beyond its context a model writes noise: such a request fails by itself, and says what to lower."""
+    limit = describer.model.config.get_text_config().max_position_embeddings
+    good = Request(noise(0), PROMPT, 4)
+    shown = answers(describer, [good])[0].prompt_tokens
+    just, beyond = Request(noise(0), PROMPT, limit - shown), Request(noise(0), PROMPT, limit - shown + 1)
+    assert describer.prepare([just]).inputs[0] == {}
+    mixed = describer.describe(describer.prepare([beyond, good]))
+    assert mixed[1] == answers(describer, [good])[0]
+    assert isinstance(mixed[0], Failure)
+    assert f"more than the {limit}" in mixed[0].reason
+    assert ("max_pixels" in mixed[0].reason) == (describer.family.pixel_budget is not None)
+
+
 def test_the_table_of_families_names_what_transformers_has():
     """Every entry is a class of the installed transformers, and every one but the mixture of experts is tested here."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as NATIVE
