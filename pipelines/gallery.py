@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,57 +23,50 @@ _LATER = 0.05
 """Seconds by which a frame may be off before the file counts as another one."""
 
 
-def write_gallery(
-    path: Path,
-    dataset: Dataset,
-    videos: Sequence[VideoEntry],
-    store: PartStore,
-    embeddings: Path | None,
-    action_class: str | None,
-    limit: int,
-) -> str:
-    """Write the page of the first `limit` of `videos` that have rows; returns in words what is on it.
+@dataclass(frozen=True)
+class GallerySource:
+    """What the page is made of."""
 
-    Only rows of `action_class` are shown, where it is given. Raises CacheError if a part of the caches cannot be read.
-    """
-    content = gather(dataset, videos, store, embeddings, action_class, limit)
+    dataset: Dataset
+    videos: Sequence[VideoEntry]
+    """Those that may be shown, in this order."""
+    store: PartStore
+    """The descriptions."""
+    embeddings: Path | None
+    """The folder with their words; without it no word is marked."""
+    action_class: str | None
+    """Show the rows of this class alone."""
+    limit: int
+    """Most videos on the page."""
+
+
+def write_gallery(path: Path, source: GallerySource) -> str:
+    """Write the page; returns in words what is on it. Raises CacheError if a part of the caches cannot be read."""
+    content = gather(source)
     with atomic_path(path) as unfinished:
         unfinished.write_text(gallery(content), encoding="utf-8")
     return content.left_out or f"{len(content.videos)} videos"
 
 
-def gather(
-    dataset: Dataset,
-    videos: Sequence[VideoEntry],
-    store: PartStore,
-    embeddings: Path | None,
-    action_class: str | None,
-    limit: int,
-) -> GalleryContent:
-    """Read what the page shows: the rows of the chosen videos, and their frames."""
-    wanted = {video.video_id for video in videos}
-
-    def chosen(row: Mapping[str, Any]) -> bool:
-        return row["video_id"] in wanted and action_class in (None, row["action_class"])
-
-    columns = [*DESCRIPTION_KEY, "status", "flags"]
+def gather(source: GallerySource) -> GalleryContent:
+    """Read what the page shows: the rows of the first videos that have any, and their frames."""
+    videos, store = source.videos, source.store
     counts = {"descriptions": 0, "failed": 0, "with a flag": 0}
     described = set()
-    for row in filter(chosen, store.rows(columns)):
+    for row in _rows(source, videos, [*DESCRIPTION_KEY, "status", "flags"]):
         described.add(row["video_id"])
         counts["descriptions"] += row["status"] == "ok"
         counts["failed"] += row["status"] == "failed"
         counts["with a flag"] += bool(row["flags"])
     with_rows = [video for video in videos if video.video_id in described]
-    shown = with_rows[:limit]
-    wanted = {video.video_id for video in shown}
+    shown = with_rows[: source.limit]
     rows: dict[str, list[Mapping[str, Any]]] = {}
-    for row in filter(chosen, store.rows(DESCRIPTIONS.names)):
+    for row in _rows(source, shown, DESCRIPTIONS.names):
         rows.setdefault(row["video_id"], []).append(row)
-    marks = _tokens(embeddings, wanted)
+    marks = _tokens(source.embeddings, {video.video_id for video in shown})
     subsets = dict.fromkeys(video.subset for video in videos)
     return GalleryContent(
-        dataset=dataset.name,
+        dataset=source.dataset.name,
         subset=", ".join(subsets),
         folder=store.home.name,
         model=str(store.recipe.get("model", "unknown")),
@@ -81,6 +75,14 @@ def gather(
         videos=tuple(_card(video, rows[video.video_id], marks) for video in shown),
         left_out=_left_out(len(videos), len(with_rows), len(shown)),
     )
+
+
+def _rows(source: GallerySource, videos: Sequence[VideoEntry], columns: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+    """The rows of these videos, of the chosen class."""
+    wanted = {video.video_id for video in videos}
+    for row in source.store.rows(columns):
+        if row["video_id"] in wanted and source.action_class in (None, row["action_class"]):
+            yield row
 
 
 def _left_out(asked: int, with_rows: int, shown: int) -> str:

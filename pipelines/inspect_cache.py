@@ -24,7 +24,7 @@ from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, TOKENS, CacheError, Flag
 from cache.statistics import COLUMNS, TextStatistics, describe, out_of_vocabulary
 from cache.store import PartStore
 from pipelines.console import launch, say
-from pipelines.gallery import write_gallery
+from pipelines.gallery import GallerySource, write_gallery
 from pipelines.inspect_print import print_differences, print_inspection
 
 
@@ -130,15 +130,9 @@ def main(recipe: InspectRun) -> int:
     else:
         print_inspection(shown)
     if recipe.html is not None:
-        summary = write_gallery(
-            recipe.html,
-            dataset,
-            chosen_videos(recipe, dataset),
-            store,
-            shown.words_of,
-            recipe.action_class,
-            recipe.limit,
-        )
+        videos = chosen_videos(recipe, dataset)
+        source = GallerySource(dataset, videos, store, shown.words_of, recipe.action_class, recipe.limit)
+        summary = write_gallery(recipe.html, source)
         if not recipe.as_json:
             say(f"\npage: {recipe.html} ({summary})")
     return 0 if shown.audit.ok else 1

@@ -219,8 +219,14 @@ def test_flags_of_the_document():
 
 
 @pytest.mark.parametrize("line", re.findall(r"^python -m pipelines\.export (.*?)(?:  |(?<=datasets) )", DOCUMENT, re.M))
-def test_commands_of_the_document_are_understood(line):
+def test_exports_of_the_document_are_understood(line):
     """The options that it names exist."""
     recipe = parse("export", *line.split())
     assert isinstance(recipe, ExportRun)
     assert recipe.dataset == Path("cache/data/demo")
+
+
+@pytest.mark.parametrize("options", re.findall(r'^make inspect ARGS="([^"]*)"', DOCUMENT, re.M))
+def test_inspections_of_the_document_are_understood(options):
+    """The options that it names exist, too."""
+    assert parse("inspect_cache", "demo", *options.split()) != parse("inspect_cache", "demo")

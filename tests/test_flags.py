@@ -38,6 +38,8 @@ GOOD = (
     "He rides in the Tour de France, from Le Mans to La Rochelle.",
     "A fencer calls en garde, and the pas de deux of the blades begins.",
     "The dancer performs a samba with the name Aquarela do Brasil.",
+    "The man performs the action of HighKick.",
+    "A man does 太极拳 slowly.",
     "A man in a judo gi (柔道着) throws his partner to the mat.",
     "The person is running. The person is jumping. The person is landing on both feet. The person is cheering.",
     "In the video, the action of HighKick is performed by a woman who swings her right leg up to her head.",

@@ -18,7 +18,7 @@ from cache.folders import embeddings_of
 from cache.schema import FLAGS
 from cache.spans import action_spans
 from cache.store import PartStore
-from pipelines.gallery import gather, write_gallery
+from pipelines.gallery import GallerySource, gather, write_gallery
 from pipelines.gallery_page import Frame, GalleryContent, Said, VideoCard, gallery
 from pipelines.inspect_cache import InspectRun, main
 
@@ -113,7 +113,7 @@ def gathered(data: Path, store: PartStore, limit: int = 100) -> GalleryContent:
     """The content of the training videos."""
     dataset = Dataset.load(data / "annotations.json")
     words = embeddings_of(data / "embeddings", store.home.name)[0].path
-    return gather(dataset, dataset.split("training"), store, words, None, limit)
+    return gather(GallerySource(dataset, dataset.split("training"), store, words, None, limit))
 
 
 def test_page_of_a_cache(tmp_path, store):
@@ -161,7 +161,8 @@ def test_limit_says_what_is_left_out(tmp_path, store):
 def test_of_one_class_and_of_none(tmp_path, store):
     """Rows of other classes are not on the page; a page without rows says so."""
     dataset = Dataset.load(tmp_path / "annotations.json")
-    said = write_gallery(tmp_path / "g.html", dataset, dataset.split("testing"), store, None, "Swim", 9)
+    source = GallerySource(dataset, dataset.split("testing"), store, None, "Swim", 9)
+    said = write_gallery(tmp_path / "g.html", source)
     assert "1 of 1 videos have no row yet" in said
     assert "There is nothing to show." in (tmp_path / "g.html").read_text()
 
