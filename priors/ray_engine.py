@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ class RayEngine:
         self.replicas = 0
         self._describer, self._texts, self._run, self._load = describer, texts, run, load
 
-    def run(self, work: tuple[VideoWork, ...], store: PartStore) -> Iterator[Outcome]:
+    def run(self, work: tuple[VideoWork, ...], store: PartStore) -> Generator[Outcome, None, None]:
         """Answer in units of videos, each written by its worker as one part; one outcome a unit, without rows.
 
         Raises CacheError if the cluster cannot be reached or lacks what one copy needs, a worker does not see the
@@ -183,7 +183,10 @@ def _cluster(recipe: RayRecipe) -> Iterator[None]:
                 **options,
             )
     except (ConnectionError, RayError, RuntimeError, ValueError) as error:
-        raise CacheError(f"ray.address: no Ray at {recipe.address or 'this machine'!r}: {_last_line(error)}") from error
+        raise CacheError(
+            f"ray.address: Ray does not start or answer at {recipe.address or 'this machine'}: {_last_line(error)}. A "
+            "cluster that checks tokens needs RAY_AUTH_MODE=token, and its token in ~/.ray/auth_token or RAY_AUTH_TOKEN"
+        ) from error
     try:
         yield
     finally:
