@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -119,17 +120,30 @@ def declared_end(container: InputContainer, stream: VideoStream, tick: Fraction,
     return min(positive) if positive else None
 
 
+def packets(container: InputContainer, stream: VideoStream) -> Iterator[av.Packet]:
+    """The packets of a stream in the order of the file, the empty one that flushes the decoder last.
+
+    Raises an FFmpegError where the readable part of the file ends.
+    """
+    while True:
+        try:
+            yield from container.demux(stream)
+            return
+        except IndexError:  # PyAV has no name for a stream that damaged data announces on the way
+            continue
+
+
 def scanned_end(path: Path) -> float:
     """Where the last packet ends, in seconds, without decoding."""
-    end, packets = Fraction(0), 0
+    end, seen = Fraction(0), False
     with _open(path) as container:
         try:
-            for packet in container.demux(_best(path, container)):
-                packets += packet.size > 0
+            for packet in packets(container, _best(path, container)):
+                seen = seen or packet.size > 0
                 if packet.pts is not None and packet.time_base is not None:
                     end = max(end, (packet.pts + (packet.duration or 1)) * packet.time_base)
         except av.error.FFmpegError:
             pass  # the readable part ends here
     if end <= 0:
-        raise VideoError(path, "its frames carry no time stamps" if packets else "no frame could be decoded")
+        raise VideoError(path, "its frames carry no time stamps" if seen else "no frame could be decoded")
     return float(end)

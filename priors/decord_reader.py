@@ -15,15 +15,19 @@ def sample(
     """Pictures, their times, (height, width) of the source, and whether the video is partial.
 
     `video` tells the header's duration and clock; decord's own clock begins at the first picture. Raises VideoError as
-    `sample_frames` does, and where decord gives no usable time stamps (AVI).
+    `sample_frames` does, for transport streams (wrong frames), and where decord gives no usable
+    time stamps (AVI).
     """
     import decord
 
+    if video.container.format.name == "mpegts":
+        raise VideoError(video.path, "decord: shows wrong frames of a transport stream; use frames.reader pyav")
+    decord.logging.set_level(decord.logging.QUIET)  # FFmpeg's complaints; errors are raised
     try:
         source = decord.VideoReader(str(video.path), num_threads=1)
         stamps = source.get_frame_timestamp(range(len(source))).astype(np.float64) + video.begin
         if not np.all(np.diff(stamps[:, 0]) > 0):
-            raise VideoError(video.path, "decord gives no usable time stamps; use frames.reader pyav")
+            raise VideoError(video.path, "decord: no usable time stamps; use frames.reader pyav")
         partial = video.falls_short(float(stamps[-1].max()))
         chosen = np.maximum(np.searchsorted(stamps[:, 0], times + video.tolerance, side="right") - 1, 0)
         pictures = [source[int(index)].asnumpy() for index in chosen]

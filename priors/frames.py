@@ -39,8 +39,8 @@ class FramesRecipe(Recipe):
     """Longer side in pixels that frames are scaled down to; None leaves them as they are. Never scaled up."""
     reader: ReaderName | Literal["auto"] = "pyav"
     """Library that decodes; docs/videos.md compares them. auto becomes the name of the one chosen at once, so that what
-    is recorded is what was used: the pixels of different libraries are not the same to the bit. decord may hang on
-    damaged files and misses frames of transport streams; it is for the very frames that other projects took with it."""
+    is recorded is what was used: the pixels of different libraries are not the same to the bit. decord shows
+    other frames where groups of pictures are open, and may hang; it is for the frames that others took with it."""
 
     @field_validator("reader")
     @classmethod

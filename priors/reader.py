@@ -14,7 +14,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from jaxtyping import UInt8
 
-from priors.container import VideoError, check_size, clock, declared_end, open_pictures, scanned_end
+from priors.container import VideoError, check_size, clock, declared_end, open_pictures, packets, scanned_end
 
 _SEEK_GAP = 2.0  # seconds; below this, decoding on is cheaper than seeking
 _BACKS = (0.0, 1.0, 12.0, 60.0)  # seconds by which seeks aim earlier when they come down too late
@@ -226,11 +226,11 @@ class Reader:
             yield Shown(frame, float(time), float(expected))
 
     def _frames(self) -> Iterator[av.VideoFrame]:
-        packets = self.container.demux(self.stream)
+        found = packets(self.container, self.stream)
         self.stream.codec_context.skip_frame = "DEFAULT"
         while True:
             try:
-                packet = next(packets, None)
+                packet = next(found, None)
             except MemoryError:
                 raise
             except av.error.FFmpegError:
