@@ -10,6 +10,7 @@ from typing import Any
 
 from priors.control_tokens import ControlTokens
 from priors.describer import DescriberRecipe, Failure, Prepared, Reply, Request, refuse_conflicts
+from priors.describer_options import GenerationRecipe
 from priors.families import family_of, frame_size
 from priors.frames import Frames
 from priors.hf_loading import load
@@ -64,13 +65,13 @@ class HfDescriber:
         Failure. Several threads may call this.
         """
         failures: dict[int, Failure] = {}
-        kinds: dict[tuple[int, bool], list[int]] = {}
+        kinds: dict[tuple[int, bool, int], list[int]] = {}
         with self._preparing:
             for index, request in enumerate(requests):
                 if why := self._control.found_in(request.prompt):
                     failures[index] = Failure(why)
                 else:
-                    kinds.setdefault((len(request.frames.seconds), request.again), []).append(index)
+                    kinds.setdefault(self._kind(request), []).append(index)
             groups = [self._group(requests, chosen, failures) for _, chosen in sorted(kinds.items())]
         return Prepared(tuple(requests), (failures, [group for group in groups if group is not None]))
 
@@ -105,15 +106,23 @@ class HfDescriber:
             return_tensors="pt",
             **options,
         )
-        # Pixels alone take the model's precision: times in bfloat16 would be off by up to a second in four minutes.
+        # Pixels alone take the model's precision: times in bfloat16 would be off by half a second after two minutes.
         return {
-            name: value.to(self.model.dtype) if name.startswith("pixel_values") else value
+            name: _to(value, self.model.dtype) if name.startswith("pixel_values") else value
             for name, value in inputs.items()
         }
 
     def text(self, tokens: list[int]) -> str:
         """New tokens as text, without the special ones."""
         return self._decoder.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False).strip()
+
+    def _kind(self, request: Request) -> tuple[int, bool, int]:
+        """What requests must have in common to be answered together. With beams the limit decides what comes before."""
+        beams = self._settings(request.again).beams
+        return len(request.frames.seconds), request.again, request.max_new_tokens if beams > 1 else 0
+
+    def _settings(self, again: bool) -> GenerationRecipe:
+        return self.recipe.retry if again else self.recipe.generation
 
     def _group(self, requests: Sequence[Request], chosen: list[int], failures: dict[int, Failure]) -> _Group | None:
         """The group of these requests, without those that the processor refuses: they go to `failures`."""
@@ -150,7 +159,7 @@ class HfDescriber:
     def _seeds(self, requests: Sequence[Request], again: bool) -> list[int]:
         from priors.token_choice import row_seed
 
-        settings = self.recipe.retry if again else self.recipe.generation
+        settings = self._settings(again)
         return [row_seed(settings, request) for request in requests] if settings.temperature > 0 else []
 
     def _generate(self, requests: Sequence[Request], group: _Group) -> list[Reply]:
@@ -158,11 +167,11 @@ class HfDescriber:
 
         from priors.token_choice import processors
 
-        settings = self.recipe.retry if group.again else self.recipe.generation
+        settings = self._settings(group.again)
         length = group.inputs["input_ids"].shape[1]
         inputs = group.inputs
         if self.model.device.type != "meta":  # else the first layers wait on the CPU, and accelerate moves their input
-            inputs = {name: value.to(self.model.device) for name, value in inputs.items()}
+            inputs = {name: _to(value, self.model.device) for name, value in inputs.items()}
         with torch.inference_mode():
             output = self.model.generate(
                 **inputs,
@@ -194,6 +203,10 @@ def _metadata(frames: Frames) -> dict[str, Any]:
         "height": frames.height,
         "frames_indices": [round(second * _CLOCK) for second in frames.seconds.tolist()],
     }
+
+
+def _to(value: Any, target: Any) -> Any:
+    return value.to(target) if hasattr(value, "to") else value  # some processors hand on plain numbers
 
 
 def _token_ids(*values: int | list[int] | None) -> set[int]:

@@ -7,6 +7,7 @@ import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from family_checks import PROMPT, RAGGED, noise
@@ -110,10 +111,32 @@ def test_repetition_is_held_back_among_the_new_tokens_alone(describer):
     assert mild == answers(describer, [Request(noise(0), PROMPT, 1)])
 
 
+def test_the_prompt_and_its_padding_do_not_count_as_repetition():
+    """Scores change for new tokens alone: not for what the prompt holds, nor for the padding before it."""
+    import torch
+
+    from priors.token_choice import processors
+
+    settings = GenerationRecipe(repetition_penalty=2.0, no_repeat_ngram=2)
+    prompt: Any = torch.tensor([[0, 0, 5, 6, 5], [4, 5, 6, 7, 5]])
+    scores: Any = torch.full((2, 9), 3.0)
+    assert torch.equal(processors(settings, 5, [])(prompt, scores.clone()), scores)
+    new = torch.tensor([[5, 8, 5], [8, 8, 6]])
+    expected = scores.clone()
+    expected[0, [5, 8]] = torch.tensor([1.5, -torch.inf])  # 5 was followed by 8 before
+    expected[1, [6, 8]] = 1.5
+    both: Any = torch.cat([prompt, new], dim=1)
+    assert torch.equal(processors(settings, 5, [])(both, scores.clone()), expected)
+
+
 def test_beams_answer_alike_in_any_batch(describer):
-    """Beam search belongs to a request, too."""
+    """Beam search belongs to a request, too, and to its limit: a longer one beside it does not change what it finds."""
     beams = _with(describer, beams=3)
-    requests = [Request(noise(0), PROMPT, 6), Request(noise(1, height=30, width=110), "Describe.", 6)]
+    requests = [
+        Request(noise(0), PROMPT, 6),
+        Request(noise(1, height=30, width=110), "Describe.", 6),
+        Request(noise(0), PROMPT, 20),
+    ]
     together = answers(beams, requests)
     assert together == [answers(beams, [request])[0] for request in requests]
     assert together != answers(describer, requests)

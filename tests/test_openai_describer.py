@@ -3,6 +3,7 @@
 import base64
 import email.utils
 import io
+import json
 import sys
 import threading
 import time
@@ -14,7 +15,10 @@ import pytest
 from chat_server import Asked, ChatServer, completion, refusal, serve
 from family_checks import noise
 from PIL import Image
+from videos import write_video
 
+from cache.annotations import Dataset, VideoEntry
+from priors.decode_pool import DecodeRecipe
 from priors.describer import (
     DescriberRecipe,
     Failure,
@@ -25,9 +29,13 @@ from priors.describer import (
     make_describer,
 )
 from priors.describer_options import GenerationRecipe, ServerRecipe
+from priors.frames import FramesRecipe
+from priors.glove import GloveRecipe
 from priors.model_files import ModelError
 from priors.openai_describer import OpenAIDescriber
 from priors.pacing import retry_after
+from priors.recipe import DataRecipe, PriorsRecipe, RunRecipe
+from priors.stage import make_priors
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 KEY = "sk-very-secret-0123456789"
@@ -303,3 +311,32 @@ def test_the_identity_of_a_served_model():
     server = ServerRecipe(url="http://127.0.0.1:9/v1")
     assert describer_identity(DescriberRecipe(model="m", server=server)) == ("m", "unstated")
     assert describer_identity(DescriberRecipe(model="m", revision="2024-05", server=server)) == ("m", "2024-05")
+
+
+def test_the_stage_runs_through_a_server(tmp_path):
+    """From videos to rows: who answered, with which settings; a second run asks nobody."""
+    entries = []
+    for name in ("a", "b"):
+        path = write_video(tmp_path / "videos" / f"{name}.mp4", 10, fps=10)
+        entries.append(VideoEntry(name, "training", None, ("Dive",), (), path))
+    Dataset("pool", ("Dive",), tuple(entries)).save(tmp_path / "annotations.json")
+    (tmp_path / "words.txt").write_text("a 1 0\nperson 0 1\n")
+    with serve(lambda asked: completion("A person dives.")) as server:
+        recipe = PriorsRecipe(
+            data=DataRecipe(folder=tmp_path),
+            describer=_recipe(server),
+            frames=FramesRecipe(count=3),
+            glove=GloveRecipe(path=tmp_path / "words.txt"),
+            run=RunRecipe(decode=DecodeRecipe(workers=0)),
+        )
+        made = make_priors(recipe)
+        assert len(server.asked) == 4
+        make_priors(recipe)
+        assert len(server.asked) == 4
+    rows = list(made.descriptions.rows())
+    assert {(row["model_id"], row["model_revision"], row["status"]) for row in rows} == {
+        ("owner/video-model", "r7", "ok")
+    }
+    assert sorted(row["prompt"] for row in rows) == sorted(asked.prompt for asked in server.asked)
+    assert server.url not in str(made.descriptions.recipe) + str(rows)
+    assert json.loads(rows[0]["generation"])["server"] == {"jpeg_quality": 90, "say_times": True}

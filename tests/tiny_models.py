@@ -98,7 +98,7 @@ def save_tiny(folder: Path, family: str, *, chat_template: bool = True, seed: in
     """Make a checkpoint of one of WORDS' families in `folder`.
 
     Matrices are drawn from N(0, .3): with the usual .02 a random model's greedy text hardly depends on its input. Like
-    those of the hub, its generation_config asks for sampling.
+    those of the hub, its generation_config asks for sampling, and more loudly for no repetition.
     """
     make_torchvision_importable()
     import torch
@@ -112,7 +112,7 @@ def save_tiny(folder: Path, family: str, *, chat_template: bool = True, seed: in
         for parameter in model.parameters():
             if parameter.ndim >= 2:
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
-    settings = {"do_sample": True, "temperature": 0.7, "top_p": 0.8, "top_k": 20, "repetition_penalty": 1.05}
+    settings = {"do_sample": True, "temperature": 0.7, "top_p": 0.8, "top_k": 20, "repetition_penalty": 9.0}
     model.generation_config.update(
         **settings, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, max_length=64
     )
