@@ -80,8 +80,10 @@ def test_odd_names_are_plain_text(describer, name):
 
 
 def test_max_pixels_bounds_a_frame_or_is_refused(describer):
-    """However many frames there are; families whose frames have a fixed size say so at once."""
-    recipe = describer.recipe.model_copy(update={"max_pixels": 32 * 32})
+    """However many frames there are, also where the model's own limit is one of the whole video."""
+    of_video = describer.family.pixel_budget == "video"
+    limit = 64 * 64 if of_video else 2000
+    recipe = describer.recipe.model_copy(update={"max_pixels": limit})
     if describer.family.pixel_budget is None:
         with pytest.raises(ModelError, match=rf"describer\.max_pixels: frames of {describer.family.name} have a fixed"):
             HfDescriber(recipe)
@@ -92,8 +94,9 @@ def test_max_pixels_bounds_a_frame_or_is_refused(describer):
         grid = one.inputs([Request(noise(0, count=count, height=256, width=256), "Describe.", 4)])["video_grid_thw"][0]
         return float(grid[1] * grid[2]) * one.processor.video_processor.patch_size**2
 
-    assert pixels(small, 4) <= 32 * 32 < pixels(describer, 4)
-    assert pixels(small, 4) == pixels(small, 16)
+    assert pixels(small, 4) == pixels(small, 16) <= limit
+    assert pixels(describer, 16) != pixels(small, 16)
+    assert (pixels(describer, 4) != pixels(describer, 16)) == of_video
 
 
 def test_frames_that_a_processor_refuses_leave_the_others_alone(describer):
