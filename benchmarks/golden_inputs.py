@@ -23,9 +23,12 @@ def _rng(tag: str) -> np.random.RandomState:
 @functools.cache
 def weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
     """The parameter that the reference implementation calls `name`; kept, as several networks share names."""
+    if name.endswith(("drop_path_attn.scale", "drop_path_mlp.scale")):
+        return np.full(shape, 0.1, np.float32)
     values = _rng(name).standard_normal(shape)
     scale = 0.02 if len(shape) == 1 else float(np.sqrt(2.0 / int(np.prod(shape[1:]))))
-    return (values * scale * PEAKY.get(name, 1.0)).astype(np.float32)
+    values = (values * scale * PEAKY.get(name, 1.0)).astype(np.float32)
+    return 1 + values if "layer_norm" in name and name.endswith("weight") else values
 
 
 def features(tag: str, batch: int = BATCH, snippets: int = SNIPPETS) -> np.ndarray:

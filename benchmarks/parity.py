@@ -1,4 +1,4 @@
-"""Our hosts beside their public code: outputs, every loss term, and gradients, on the same inputs and weights.
+"""Our hosts, and parts of KSM and CSR, beside public code: outputs, losses, gradients, on the same inputs and weights.
 
 `python -m benchmarks.parity [--out parity.md]` prints a table and exits with 1 if a figure misses its tolerance. The
 public code's figures lie in tests/goldens; inputs and weights are rebuilt from names (`golden_inputs`).
@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from benchmarks.parity_figures import Case, gaufuse_figures, official_host, two_stream_figures, um_figures
+from benchmarks.parity_figures import Case, Figures, gaufuse_figures, official_host, two_stream_figures, um_figures
+from benchmarks.parity_text import query_figures, reconstruction_figures, stream_figures
 from training.hosts import co2net, ddgnet, delu
 from training.hosts.co2net import Co2NetRecipe
 from training.hosts.ddgnet import DdgNetRecipe
@@ -62,21 +63,40 @@ CASES = (
 )
 
 
-def compare(case: Case) -> list[Row]:
-    """Every comparison of one host."""
+TEXT = {
+    "stream attention": ("text_queries", stream_figures),
+    "text queries": ("text_queries", query_figures),
+    "reconstruction": ("reconstruction", reconstruction_figures),
+}
+"""What KSM and CSR share with Boosting-WTAL: the file of the figures, and what is compared."""
+
+
+def compare(case: Case, *, thorough: bool = True) -> list[Row]:
+    """Every comparison of one host; unless thorough, of the two-stream ones those that are quick."""
     golden = np.load(GOLDENS / f"{case.file}.npz")
     host = official_host(case, golden)
     match host:
         case TwoStreamHost():
-            figures = two_stream_figures(host, case, golden)
+            figures = two_stream_figures(host, case, golden, thorough=thorough)
         case Um():
             figures = um_figures(host, case, golden)
         case GauFuse():
             figures = gaufuse_figures(host, case, golden)
         case _:
             raise ValueError(f"{case.file}: no comparison is known")
+    return rows_of(case.recipe.kind, case.variant, figures)
+
+
+def compare_text(part: str) -> list[Row]:
+    """Every comparison of one of TEXT."""
+    file, figures = TEXT[part]
+    return rows_of(part, "Boosting-WTAL", figures(np.load(GOLDENS / f"{file}.npz")))
+
+
+def rows_of(host: str, variant: str, figures: Figures) -> list[Row]:
+    """The differences of all pairs."""
     return [
-        Row(case.recipe.kind, case.variant, kind, quantity, relative_difference(ours, theirs))
+        Row(host, variant, kind, quantity, relative_difference(ours, theirs))
         for kind, quantity, ours, theirs in figures
     ]
 
@@ -117,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, help="write the table here as Markdown, too")
     chosen = parser.parse_args(arguments)
-    rows = [row for case in CASES for row in compare(case)]
+    rows = [row for case in CASES for row in compare(case)] + [row for part in TEXT for row in compare_text(part)]
     table = markdown(summary(rows))
     missed = [row for row in rows if not row.agrees]
     print(table)

@@ -33,6 +33,8 @@ TERMS = {
 }
 """Our loss terms of CO2-Net and its descendants, and what the public code calls them."""
 
+Golden = Mapping[str, np.ndarray]
+"""Figures of the public code, by name."""
 Figures = Iterator[tuple[str, str, Tensor, np.ndarray]]
 """Kind (output, loss or gradient), quantity, ours, theirs."""
 
@@ -52,7 +54,7 @@ class Case:
     classes: int = 20
 
 
-def official_host(case: Case, golden: Mapping[str, np.ndarray]) -> Host[Any]:
+def official_host(case: Case, golden: Golden) -> Host[Any]:
     """The host with the weights that the figures were made with, dropout off."""
     with torch.device("meta"):  # no initial weights
         host = case.recipe.build(streams={"rgb": 1024, "flow": 1024}, num_classes=case.classes)
@@ -80,7 +82,7 @@ def truth(classes: int) -> Targets:
     return Targets(torch.from_numpy(golden_inputs.labels(classes)), mask, torch.tensor([[0, 1], [2, 3], [4, 5]]))
 
 
-def gradients(host: Host[Any], kind: str, total: Tensor, golden: Mapping[str, np.ndarray]) -> Figures:
+def gradients(host: Host[Any], kind: str, total: Tensor, golden: Golden) -> Figures:
     """Norms of the gradient of every parameter. Those of mu are numerically zero and not compared."""
     names, parameters = zip(*host.named_parameters(), strict=True)
     for ours, gradient in zip(names, torch.autograd.grad(total, parameters), strict=True):
@@ -89,35 +91,36 @@ def gradients(host: Host[Any], kind: str, total: Tensor, golden: Mapping[str, np
             yield "gradient", name, torch.linalg.vector_norm(gradient, dtype=torch.float64), golden[f"gradnorm/{name}"]
 
 
-def two_stream_figures(host: TwoStreamHost[Any], case: Case, golden: Mapping[str, np.ndarray]) -> Figures:
-    """CO2-Net and its descendants."""
-    targets = truth(case.classes)
-    total_steps = 1 + max(int(key.split("/")[0].removeprefix("fx_loss_itr")) for key in golden if "fx_loss_itr" in key)
-    features = torch.from_numpy(golden_inputs.features(case.features))
-    output = host(features, targets.mask)
-    yield from _two_stream_outputs(output, golden, "out")
+def two_stream_figures(host: TwoStreamHost[Any], case: Case, golden: Golden, *, thorough: bool) -> Figures:
+    """CO2-Net and its descendants. Unless thorough, the network on the smaller input alone, without its gradients."""
+    steps = 1 + max(int(key.split("/")[0].removeprefix("fx_loss_itr")) for key in golden if "fx_loss_itr" in key)
     with torch.no_grad():
         other = torch.from_numpy(golden_inputs.features(f"{case.tag}-x2", 2, 37))
         yield from _two_stream_outputs(host(other, torch.ones(2, 37, dtype=torch.bool)), golden, "out2")
+    yield from _fixed_figures(host, case, golden, steps)
+    if not thorough:
+        return
+    targets, features = truth(case.classes), torch.from_numpy(golden_inputs.features(case.features))
+    output = host(features, targets.mask)
+    yield from _two_stream_outputs(output, golden, "out")
     if isinstance(host, DdgNet):
         for ours, theirs in zip(output.raw, ("ori_vatn", "ori_fatn"), strict=True):
             yield "output", f"mid {theirs}", ours, golden[f"mid/{theirs}"]
         graph = host.graph(features.split(1024, dim=-1), list(output.raw), targets.mask)
         yield "output", "mid adjacency", graph.weights.transpose(1, 2), golden["mid/adjacency"]
-    terms = host.loss(output, targets, step=1234, total_steps=total_steps)
+    terms = host.loss(output, targets, step=1234, total_steps=steps)
     yield from _two_stream_terms(terms, golden, "loss")
     yield from gradients(host, case.recipe.kind, torch.stack(list(terms.values())).sum(), golden)
-    yield from _fixed_figures(host, case, golden, total_steps)
 
 
-def _two_stream_outputs(output: StreamsOutput, golden: Mapping[str, np.ndarray], prefix: str) -> Figures:
+def _two_stream_outputs(output: StreamsOutput, golden: Golden, prefix: str) -> Figures:
     yield "output", f"{prefix} cas", output.cas[:2, ::2], golden[f"{prefix}/cas"]
     yield "output", f"{prefix} embedding", output.embedding.norm(dim=-1), golden[f"{prefix}/feat_norm"]
     for ours, theirs in zip((output.attention, *output.streams), ("attn", "v_atn", "f_atn"), strict=True):
         yield "output", f"{prefix} {theirs}", ours, golden[f"{prefix}/{theirs}"]
 
 
-def _fixed_figures(host: TwoStreamHost[Any], case: Case, golden: Mapping[str, np.ndarray], total_steps: int) -> Figures:
+def _fixed_figures(host: TwoStreamHost[Any], case: Case, golden: Golden, total_steps: int) -> Figures:
     """Losses of made-up outputs, early, amid and late, and their gradients."""
     arrays = golden_inputs.outputs(case.tag, case.classes)
     fixed = {name: torch.from_numpy(array).requires_grad_() for name, array in arrays.items()}
@@ -135,14 +138,14 @@ def _fixed_figures(host: TwoStreamHost[Any], case: Case, golden: Mapping[str, np
                 yield "gradient", f"fixed {name}", norm, golden[f"fx_gradnorm/{name}"]
 
 
-def _two_stream_terms(terms: Mapping[str, Tensor], golden: Mapping[str, np.ndarray], prefix: str) -> Figures:
+def _two_stream_terms(terms: Mapping[str, Tensor], golden: Golden, prefix: str) -> Figures:
     where = "" if prefix == "loss" else f", fixed outputs, step {prefix.removeprefix('fx_loss_itr')}"
     for name, value in terms.items():
         yield "loss", name + where, value, golden[f"{prefix}/{TERMS[name]}"]
     yield "loss", "total" + where, torch.stack(list(terms.values())).sum(), golden[f"{prefix}/total_loss"]
 
 
-def um_figures(host: Um, case: Case, golden: Mapping[str, np.ndarray]) -> Figures:
+def um_figures(host: Um, case: Case, golden: Golden) -> Figures:
     """UM. Its public losses come without their weights."""
     targets = truth(case.classes)
     output = host(torch.from_numpy(golden_inputs.features(case.features)), targets.mask)
@@ -165,7 +168,7 @@ def um_figures(host: Um, case: Case, golden: Mapping[str, np.ndarray]) -> Figure
     yield from gradients(host, case.recipe.kind, total, golden)
 
 
-def gaufuse_figures(host: GauFuse, case: Case, golden: Mapping[str, np.ndarray]) -> Figures:
+def gaufuse_figures(host: GauFuse, case: Case, golden: Golden) -> Figures:
     """Zhou et al., first stage. Its public losses come without their weights."""
     targets, recipe = truth(case.classes), host.recipe
     output = host(torch.from_numpy(golden_inputs.features(case.features)), targets.mask)

@@ -60,7 +60,7 @@ def total(terms: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=5, deadline=None, derandomize=True)
 @given(lengths=st.lists(st.integers(1, 25), min_size=1, max_size=4), padding=st.integers(0, 9))
 def test_padding_changes_nothing(name: str, lengths: list[int], padding: int):
     """Any batch gives each video the figures that it has alone; losses are finite and do not see padding."""
@@ -325,9 +325,14 @@ def test_um_chooses_among_the_snippets_that_dropout_left():
     assert isinstance(host, Um)
     mask = mask_of(24)
     features = features_of(mask)
-    torch.manual_seed(0)
-    chosen = {tuple(host.train()(features, mask).action.nonzero()[:, 1].tolist()) for _ in range(20)}
-    assert len(chosen) > 5
+    torch.manual_seed(5)
+    output = host.train()(features, mask)
+    torch.manual_seed(5)
+    torch.rand_like(output.embedding)  # what the classifier did not see
+    left = torch.rand(1, 24) >= 0.5
+    length = output.embedding.norm(dim=-1)
+    for found, keys in ((output.action, length * left), (output.background, (length.max() - length) * left)):
+        assert set(found.nonzero()[:, 1].tolist()) == set(keys[0].topk(2).indices.tolist())
     best = host.eval()(features, mask)
     assert set(best.action.nonzero()[:, 1].tolist()) == set(best.embedding.norm(dim=-1)[0].topk(2).indices.tolist())
 
