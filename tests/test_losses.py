@@ -16,6 +16,7 @@ from training.losses import (
     norm_loss,
     pair_loss,
     suppress,
+    top_weights,
     topk_mean,
 )
 
@@ -56,6 +57,18 @@ def test_topk_mean_uses_each_videos_own_length(batch: dict[str, torch.Tensor]):
         own = np.sort(batch["cas"][row, :length].numpy(), axis=0)[::-1]
         assert np.allclose(found[row], own[: max(1, length // 4)].mean(0), atol=1e-6)
     assert torch.equal(topk_mean(batch["cas"], batch["mask"], ratio=100)[1], batch["cas"][1, :5].amax(0))
+
+
+def test_top_weights_average_the_snippets_of_highest_key(batch: dict[str, torch.Tensor]):
+    """1 / k at the k = max(1, t // ratio) real snippets of highest key, 0 elsewhere; keys get no gradient."""
+    keys = batch["attention"].clone().requires_grad_()
+    found = top_weights(keys, batch["mask"], ratio=3)
+    assert not found.requires_grad
+    for row, length in enumerate(LENGTHS):
+        count = max(1, length // 3)
+        expected = np.zeros(14)
+        expected[np.argsort(-batch["attention"][row, :length].numpy())[:count]] = 1 / count
+        assert np.allclose(found[row], expected)
 
 
 def test_classification_loss_by_hand():
