@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from priors.decoding import Decoded
-from priors.frames import FramesRecipe
+from priors.frames import FramesRecipe, require_reader
 
 _WATCH_SECONDS = 1.0
 _ALARM_SECONDS = 30  # after the time a video may take; the parent ends a stalled worker long before
@@ -79,6 +79,7 @@ def main() -> None:
     order: Order = receive(inbox.readinto)
     threading.Thread(target=_end_with, args=(order.parent,), daemon=True).start()
     _set_limits(order.memory)
+    require_reader(order.frames)  # loads its library, which may take longer than a video
     try:
         send(outbox, os.getpid())
         while True:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import av.error
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from priors.container import VideoError
+from priors.container import VideoError, packets
 from priors.reader import Reader, shrink
 
 
@@ -15,13 +16,13 @@ def sample(
     """Pictures, their times, (height, width) of the source, and whether the video is partial.
 
     `video` tells the header's duration and clock; decord's own clock begins at the first picture. Raises VideoError as
-    `sample_frames` does, for transport streams (wrong frames), and where decord gives no usable
+    `sample_frames` does, for transport streams and edit lists (wrong frames), and where decord gives no usable
     time stamps (AVI).
     """
     import decord
 
-    if video.container.format.name == "mpegts":
-        raise VideoError(video.path, "decord: shows wrong frames of a transport stream; use frames.reader pyav")
+    if video.container.format.name == "mpegts" or _hides_frames(video):
+        raise VideoError(video.path, "decord: wrong with transport streams and edit lists; use frames.reader pyav")
     decord.logging.set_level(decord.logging.QUIET)  # FFmpeg's complaints; errors are raised
     try:
         source = decord.VideoReader(str(video.path), num_threads=1)
@@ -35,3 +36,10 @@ def sample(
         raise VideoError(video.path, f"decord: {str(error).strip().splitlines()[-1]}") from error
     size = pictures[0].shape[:2]
     return shrink(pictures, max_side), stamps[chosen, 0], size, partial
+
+
+def _hides_frames(video: Reader) -> bool:
+    try:
+        return any(packet.is_discard for packet in packets(video.container, video.stream))
+    except av.error.FFmpegError:
+        return False  # decord says what is wrong

@@ -25,7 +25,8 @@ def sample(
     if video.container.format.name == "avi":
         raise VideoError(video.path, "torchcodec: an AVI file stores no times; use frames.reader pyav")
     try:
-        stamps = sorted({packet.pts for packet in packets(video.container, video.stream) if packet.pts is not None})
+        shown = (packet for packet in packets(video.container, video.stream) if not packet.is_discard)
+        stamps = sorted({packet.pts for packet in shown if packet.pts is not None})
     except av.error.FFmpegError as error:
         raise VideoError(video.path, f"torchcodec: not readable to its end ({error.strerror})") from error
     if not stamps:
