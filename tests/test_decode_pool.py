@@ -174,6 +174,7 @@ def test_workers_end_with_their_parent(tmp_path):
         ) as parent:
             assert parent.stdout is not None
             worker = int(parent.stdout.readline())
+            time.sleep(0.3)  # it is asleep by then
             os.killpg(parent.pid, number)
             assert parent.wait(10) == -number
         deadline = time.monotonic() + 10
