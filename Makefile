@@ -24,7 +24,7 @@ export HF_HUB_OFFLINE := 1
 export HF_HUB_DISABLE_PROGRESS_BARS := 1
 endif
 
-.PHONY: help setup demo demo-smoke videos priors features train eval report table3 inspect export \
+.PHONY: help setup demo demo-smoke videos priors import features train eval report table3 inspect export \
         test pytest lint format types contracts clean clean-demo clean-venv
 
 help:  ## list the targets
@@ -55,6 +55,9 @@ videos: $(STAMP)  ## render the demo's videos and annotations (done once)
 
 priors: $(STAMP) $(VIDEOS)  ## describe the training videos with the MLLM and look up the word vectors (ENGINE=ray: through Ray)
 	@$(PY) -m pipelines.generate $(PRESET) $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
+
+import: $(STAMP)  ## descriptions that were made elsewhere: ARGS="--file texts.jsonl --model-id NAME"
+	@$(PY) -m pipelines.import_descriptions $(PRESET) $(ARGS)
 
 features: $(STAMP) $(VIDEOS)  ## encode every video as two-stream snippet features
 	@$(PY) -m pipelines.encode $(PRESET) $(ARGS)

@@ -88,7 +88,7 @@ FUNCTION_WORDS = frozenset(_ENGLISH.split())
 _FOREIGN_WORDS = tuple(frozenset(line.split()) for line in _FOREIGN.strip().splitlines())
 
 
-def flags_of(text: str, *, prompt: str, finish_reason: FinishReason) -> tuple[Flag, ...]:
+def flags_of(text: str, *, prompt: str, finish_reason: FinishReason | None) -> tuple[Flag, ...]:
     """What is wrong with `text`, the answer to `prompt`, in the order of FLAGS; () for a good one.
 
     empty: no letter in it. repeats_prompt: nearly all of it is the prompt, or a sentence of it. loops: words, groups of

@@ -76,7 +76,8 @@ def describe(rows: Iterable[Mapping[str, Any]], *, top: int = 8) -> TextStatisti
             continue
         words = words_of(row["description"])
         lengths[row["kind"]].append(len(words))
-        tokens[row["kind"]].append(row["new_tokens"])
+        if row["new_tokens"] is not None:  # not known of a text that was made elsewhere
+            tokens[row["kind"]].append(row["new_tokens"])
         texts[row["action_class"]] += 1
         by_class.setdefault(row["action_class"], Counter()).update(words)
     everything: Counter[str] = Counter()

@@ -138,7 +138,7 @@ def _frames(video: VideoEntry, seen: Sequence[float]) -> tuple[tuple[Frame, ...]
 def _said(row: Mapping[str, Any], tokens: Mapping[str, Any] | None) -> Said:
     ok = row["status"] == "ok"
     facts = [f"{row['model_id']} {row['model_revision'][:12]}", f"{row['created_at']:%Y-%m-%d %H:%M} UTC"]
-    if ok:
+    if row["new_tokens"] is not None:
         facts.append(f"{row['prompt_tokens']} + {row['new_tokens']} tokens, ended by {row['finish_reason']}")
     if row["attempt"] > 1:
         facts.append(f"attempt {row['attempt']}")

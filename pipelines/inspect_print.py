@@ -144,7 +144,8 @@ def _print_statistics(found: TextStatistics) -> None:
     if not found.words:
         return
     table("Words a description", _SPREAD_HEAD, [_spread_cells(*item) for item in found.words.items()])
-    table("New tokens a description", _SPREAD_HEAD, [_spread_cells(*item) for item in found.new_tokens.items()])
+    if found.new_tokens:
+        table("New tokens a description", _SPREAD_HEAD, [_spread_cells(*item) for item in found.new_tokens.items()])
     rows = []
     for one in found.classes:
         frequent = ", ".join(f"{word} {count}" for word, count in one.frequent[:4])

@@ -168,7 +168,7 @@ def answers(describer: Describer, requests: Sequence[Request]) -> list[Reply]:
 def text_settings(recipe: DescriberRecipe) -> dict[str, JsonValue]:
     """All choices of the recipe that change a text, and none that only change how fast it comes.
 
-    Raises ModelError if there is no such model, or two choices exclude each other.
+    `retry` is not among them: it concerns single texts, whose rows say so themselves. Raises ModelError if there is no such model, or two choices exclude each other.
     """
     refuse_conflicts(recipe)
     name, revision = describer_identity(recipe)
@@ -178,7 +178,6 @@ def text_settings(recipe: DescriberRecipe) -> dict[str, JsonValue]:
         "key_tokens": recipe.key_tokens,
         "complete_tokens": recipe.complete_tokens,
         "generation": recipe.generation.model_dump(mode="json"),
-        "retry": recipe.retry.model_dump(mode="json"),
     }
     if recipe.server.url is not None:
         pictures = {"jpeg_quality": recipe.server.jpeg_quality, "say_times": recipe.server.say_times}

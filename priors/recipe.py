@@ -130,7 +130,6 @@ class DescriptionRecipe(Recipe):
     def of(cls, describer: DescriberRecipe, frames: FramesRecipe, prompts: PromptsRecipe) -> DescriptionRecipe:
         """The recipe of what these would write, without loading the model. Raises ModelError if there is none."""
         settings = text_settings(describer)
-        settings.pop("retry")  # concerns single rows, which say so themselves
         return cls(
             model=str(settings.pop("model")),
             model_revision=str(settings.pop("model_revision")),

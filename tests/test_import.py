@@ -93,6 +93,7 @@ def test_the_same_rows_from_every_kind_of_file(dataset, tmp_path, write, name):
         "unstated",
     )
     assert (first["frame_seconds"], first["duration"], first["status"], first["flags"]) == ([], None, "ok", [])
+    assert [first[name] for name in ("prompt_tokens", "new_tokens", "finish_reason")] == [None] * 3, "nobody counted"
     assert json.loads(first["generation"]) == {"imported": recipe.file_sha256}
     assert (second["prompt"], second["model_id"], second["model_revision"]) == ("What?", "other", "2")
     assert (second["frame_seconds"], second["duration"]) == ([0.5, 1.5], 2.5)
