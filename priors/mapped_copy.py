@@ -22,11 +22,11 @@ FALLBACK = Path("cache/data/word_vectors")
 """Where copies go whose source lies in a folder that cannot be written."""
 
 OnShare = Callable[[float], None]
-"""Called with how much of a file is read, 0 to 1."""
+"""Called every few seconds with how much of a file is read, 0 to 1."""
 
 _VERSION = 1
 _VECTORS, _WORDS, _NOTE = "vectors.npy", "words.json", "source.json"
-_LOG_SECONDS = 10.0
+_TELL_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -99,7 +99,7 @@ def _convert(file: WordFile, home: Path, on_share: OnShare | None) -> None:
     state = _state(file)
     reader = WordReader(file)
     words: list[str] = []
-    logged = time.monotonic()
+    told = time.monotonic()
     with atomic_path(home / _VECTORS) as unfinished, unfinished.open("wb") as out:
         width = start = 0
         for block in reader.blocks():
@@ -108,11 +108,11 @@ def _convert(file: WordFile, home: Path, on_share: OnShare | None) -> None:
                 start = _write_header(out, rows=0, width=width)
             words += block.words
             out.write(np.ascontiguousarray(block.vectors, "<f4").data)
-            if on_share is not None:
-                on_share(block.share)
-            if time.monotonic() - logged > _LOG_SECONDS:
-                logged = time.monotonic()
+            if time.monotonic() - told >= _TELL_SECONDS:
+                told = time.monotonic()
                 _log.info("converting %s: %d words, %.0f %%", file.name, len(words), 100 * block.share)
+                if on_share is not None:
+                    on_share(block.share)
         out.seek(0)
         if _write_header(out, rows=len(words), width=width) != start:
             raise AssertionError("numpy leaves room in its headers for the number of rows to grow")

@@ -30,6 +30,7 @@ def _no_reading(monkeypatch) -> None:
 def test_the_source_is_read_once_and_mapped_from_then_on(source, monkeypatch):
     """Same words, vectors and sha256; nothing in the copy is a pickle; no other file is left."""
     shares = []
+    monkeypatch.setattr(priors.mapped_copy, "_TELL_SECONDS", 0)
     first = mapped_copy(WordFile.find(source), on_share=shares.append)
     assert shares[-1] == 1
     home = source.with_name("v.txt.mapped")
@@ -153,3 +154,21 @@ def test_a_full_disk_is_said_and_leaves_nothing_half(source, tmp_path, monkeypat
             mapped_copy(WordFile.find(source))
     assert [path.name for path in source.with_name("v.txt.mapped").iterdir()] == [".lock"]
     assert mapped_copy(WordFile.find(source)).words == list(WORDS)
+
+
+def test_a_conversion_that_stops_half_way_leaves_no_note_of_the_one_before(source, monkeypatch):
+    """Else the old source, put back with its time, would go with vectors of the new one."""
+    old = source.stat()
+    mapped_copy(WordFile.find(source))
+    source.write_bytes(glove_text({word: [9.0, 9.0, 9.0] for word in WORDS}))
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(priors.mapped_copy.json, "dumps", killed)  # the vectors are written by then
+        with pytest.raises(KeyboardInterrupt):
+            mapped_copy(WordFile.find(source))
+    source.write_bytes(glove_text(WORDS))
+    os.utime(source, ns=(old.st_atime_ns, old.st_mtime_ns))
+    assert np.array_equal(mapped_copy(WordFile.find(source)).vectors, FLOATS)
