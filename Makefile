@@ -80,7 +80,7 @@ inspect: $(STAMP)  ## what the caches hold: counts, failures, samples; ARGS="--h
 export: $(STAMP)  ## the descriptions as JSONL or a Hugging Face dataset: ARGS="--to descriptions.jsonl"
 	@$(PY) -m pipelines.export $(PRESET) $(ARGS)
 
-bench-%: $(STAMP)  ## one benchmark by its name in benchmarks/: make bench-idle, bench-kill, bench-families ...
+bench-%: $(STAMP)  ## one benchmark by its name in benchmarks/: make bench-idle, bench-kill, bench-families, bench-parity ...
 	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m benchmarks.$* $(ARGS)
 
 test: lint types contracts pytest  ## every check: lint, format, types, import contracts, tests

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
@@ -14,8 +14,7 @@ from cache.recipe import Recipe
 from cache.store import only_fingerprint
 from pipelines.console import launch, progress, say
 from training.data import WtalData
-from training.hosts.co2net import Co2NetRecipe
-from training.hosts.plain import PlainRecipe
+from training.hosts.recipes import HostKind, default_recipe
 from training.loop import fit
 from training.recipe import TrainRecipe
 
@@ -33,7 +32,7 @@ class TrainRun(Recipe):
     """Folder of snippet features; features/ in the dataset's folder when not given."""
     embeddings: Path | None = None
     """Folder embeddings/<recipe>; needed only where the dataset has several."""
-    host: Literal["plain", "co2net"] | None = None
+    host: HostKind | None = None
     """Another host than the preset's, with the defaults of its own recipe."""
     resume: bool = True
     """Go on from the run's checkpoint; without, a run starts anew and forgets it."""
@@ -46,8 +45,7 @@ class TrainRun(Recipe):
             return self
         model = self.train.model
         if self.host != model.host.kind:
-            other = PlainRecipe() if self.host == "plain" else Co2NetRecipe()
-            model = model.model_copy(update={"host": other})
+            model = model.model_copy(update={"host": default_recipe(self.host)})
         return self.model_copy(update={"host": None, "train": self.train.model_copy(update={"model": model})})
 
     @property

@@ -168,7 +168,8 @@ def answers(describer: Describer, requests: Sequence[Request]) -> list[Reply]:
 def text_settings(recipe: DescriberRecipe) -> dict[str, JsonValue]:
     """All choices of the recipe that change a text, and none that only change how fast it comes.
 
-    `retry` is not among them: it concerns single texts, whose rows say so themselves. Raises ModelError if there is no such model, or two choices exclude each other.
+    `retry` is not among them: it concerns single texts, whose rows say so themselves. Raises ModelError if there is no
+    such model, or two choices exclude each other.
     """
     refuse_conflicts(recipe)
     name, revision = describer_identity(recipe)

@@ -1,16 +1,17 @@
 """What the README tells people to type works, and the files that it lists are the files that there are."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 from command_line import parse
+from rows import described
 
 from cache.annotations import Dataset
 from cache.embeddings import TOKENS_TABLE, VOCABULARY_TABLE
@@ -21,7 +22,6 @@ from cache.schema import (
     KINDS,
     TOKENS,
     VOCABULARY_KEY,
-    Description,
     TokenRow,
     VocabularyRow,
     vocabulary_schema,
@@ -30,6 +30,7 @@ from cache.store import PartStore
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+BENCHMARKS = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
 MAKEFILE = (ROOT / "Makefile").read_text()
 
 
@@ -50,7 +51,7 @@ def small_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A root with one described video at cache/data/demo; the working directory of the test."""
     data = tmp_path / "cache/data/demo"
     store = PartStore.create(data / "descriptions", MadeBy(), DESCRIPTIONS, key=DESCRIPTION_KEY)
-    store.append([describe(kind) for kind in KINDS])
+    store.append([described("v", "HighKick", kind) for kind in KINDS])
     words = TokenRow(
         video_id="v", action_class="HighKick", kind="key", description_sha256="0", tokens=("kick",), token_ids=(7,),
         known=(True,), is_action_word=(True,),
@@ -65,20 +66,12 @@ def small_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return data
 
 
-def describe(kind: str) -> Description:
-    """An ok row."""
-    return Description(
-        video_id="v", action_class="HighKick", kind=kind, prompt="?", description=f"He kicks ({kind}).", status="ok",  # pyright: ignore[reportArgumentType]
-        error=None, model_id="canned", model_revision="0", generation="{}", frame_seconds=(0.5,), duration=1.0,
-        video_bytes=1, video_stamp="0", prompt_tokens=1, new_tokens=1, finish_reason="eos",
-        created_at=datetime.now(UTC),
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize("code", blocks("python"))
 def test_one_liners_read_the_cache(code, small_cache):
-    """DuckDB and pandas run as printed, in a folder that has the caches where the README says."""
-    done = subprocess.run([sys.executable, "-c", code], cwd=Path.cwd(), capture_output=True, text=True, check=False)
+    """They run as printed, in a folder that has the caches where the README says."""
+    environment = {**os.environ, "HF_HOME": str(Path.cwd() / "hub")}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=Path.cwd(), env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "HighKick" in done.stdout
 
@@ -110,7 +103,10 @@ def test_targets_that_are_named_exist():
     code = [*re.findall(r"`([^`]+)`", README), *re.findall(r"^    (make .*)$", README, re.M)]
     named = {words[1] for words in map(str.split, code) if words[:1] == ["make"] and len(words) > 1}
     assert named
-    assert named <= targets
+    patterns = re.findall(r"^([a-z0-9-]+)%:", MAKEFILE, re.M)
+    missing = {name for name in named - targets if not name.startswith(tuple(patterns))}
+    assert not missing
+    assert {name.removeprefix("bench-") for name in named if name.startswith("bench-")} <= BENCHMARKS
 
 
 def make_lines() -> list[str]:

@@ -1,8 +1,8 @@
 """The hosts that a recipe can choose. A new one is named here and nowhere else."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from training.hosts.co2net import Co2NetRecipe
 from training.hosts.ddgnet import DdgNetRecipe
@@ -16,3 +16,10 @@ HostRecipe = Annotated[
     Field(discriminator="kind"),
 ]
 """The settings of one host; its field `kind` says which."""
+
+HostKind = Literal["plain", "co2net", "delu", "ddgnet", "um", "gaufuse"]
+
+
+def default_recipe(kind: HostKind) -> HostRecipe:
+    """The settings that a host has by itself."""
+    return TypeAdapter(HostRecipe).validate_python({"kind": kind})
