@@ -138,7 +138,7 @@ class Round:
             if lost := before - done:
                 tally.faults.append(f"{len(lost)} finished descriptions were lost")
             if code != -9:
-                tally.faults.append(f"a run ended with {code}: {self._log.read_text().strip()[-300:]}")
+                tally.faults.append(f"a run ended with {code}: {self._log.read_text().strip()[-3000:]}")
                 return
 
     def _disturb(self, child: subprocess.Popen, tally: Tally, times: int) -> None:

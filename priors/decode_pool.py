@@ -200,8 +200,8 @@ class _Worker:
             try:
                 self._ask(self._order, _START_SECONDS)
             except (_Died, _Stalled) as end:
-                if self._killed:
-                    raise
+                if self._killed or (isinstance(end, _Died) and (self._process.returncode or 0) < 0):
+                    raise  # a signal from outside, which may spare the next one; what cannot start says so and exits
                 raise CacheError(f"a decoding process does not start ({end}); what it says stands above") from end
             self._ready = True
         return self._ask(path, self._order.seconds)

@@ -1,0 +1,181 @@
+"""How long the model waits, and what the stage costs beside it.
+
+`python -m benchmarks.idle [--videos 320]` prints a table and exits with 1 if a figure misses what is wanted. The model
+of the first two parts is a describer that sleeps, so it leaves the processor free as a GPU would; decoding takes 40 %
+of its time. The third part is the demo's real model, which shares the cores of this machine with the decoders.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.canned import RECIPE, SETTINGS, FixedLatency
+from cache.annotations import Dataset, VideoEntry
+from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS
+from cache.store import PartStore
+from priors.decode_pool import DecodeRecipe
+from priors.decoding import decode
+from priors.describer import Describer, DescriberRecipe, Failure, Prepared, Reply, Request, make_describer
+from priors.embed import embed
+from priors.frames import FramesRecipe
+from priors.generate import LocalEngine, Summary, generate
+from priors.glove import GloveRecipe, WordVectors
+from priors.recipe import DescriptionRecipe, PromptsRecipe, RunRecipe
+from tests.videos import write_video
+
+DECODE_SHARE = 0.4
+IDLE_WANTED, OVERHEAD_WANTED = 0.05, 0.05
+DEMO = Path("pipelines/demo/checkpoints")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table."""
+
+    name: str
+    measured: float
+    """A share."""
+    wanted: float | None = None
+    """At most; None where the figure is for comparison."""
+
+    @property
+    def missed(self) -> bool:
+        """Whether it is more than wanted."""
+        return self.wanted is not None and self.measured > self.wanted
+
+    def __str__(self) -> str:
+        wanted = "" if self.wanted is None else f"<= {self.wanted:.0%}"
+        verdict = "" if self.wanted is None else "missed" if self.missed else "ok"
+        return f"{self.name:<72}{self.measured:>9.1%}{wanted:>10}{verdict:>8}"
+
+
+class Timed:
+    """A describer that keeps what it was given, and how long it took."""
+
+    def __init__(self, describer: Describer) -> None:
+        self.model_id, self.model_revision = describer.model_id, describer.model_revision
+        self._describer = describer
+        self.batches: list[Prepared] = []
+
+    def prepare(self, requests: Sequence[Request]) -> Prepared:
+        """As the describer does."""
+        return self._describer.prepare(requests)
+
+    def describe(self, prepared: Prepared) -> list[Reply | Failure]:
+        """As the describer does; the batch is kept."""
+        self.batches.append(prepared)
+        return self._describer.describe(prepared)
+
+    def again(self) -> float:
+        """Seconds that the bare calls take for the same batches."""
+        started = time.monotonic()
+        for prepared in self.batches:
+            self._describer.describe(prepared)
+        return time.monotonic() - started
+
+
+def make_dataset(folder: Path, videos: int, frames: int) -> Dataset:
+    """Twelve different clips under many names, one class each."""
+    clips = [write_video(folder / f"clip{number}.mp4", frames - number) for number in range(12)]
+    entries = []
+    for number in range(videos):
+        path = folder / "videos" / f"v{number}.mp4"
+        path.parent.mkdir(exist_ok=True)
+        os.link(clips[number % 12], path)
+        entries.append(VideoEntry(path.stem, "training", None, ("Dive",), (), path))
+    return Dataset("pool", ("Dive",), tuple(entries))
+
+
+def stage(
+    root: Path, dataset: Dataset, describer: Describer, settings: DescriberRecipe, recipe: DescriptionRecipe
+) -> tuple[float, Summary]:
+    """Seconds of the whole stage (plan, decode, batch, describe, write, merge, embed), and what it says of itself."""
+    run = RunRecipe(decode=DecodeRecipe(workers=2))
+    vectors = WordVectors.load(GloveRecipe(path=DEMO / "words.txt"))
+    started = time.monotonic()
+    store = PartStore.create(root / "descriptions", recipe, DESCRIPTIONS, key=DESCRIPTION_KEY)
+    engine = LocalEngine(lambda: describer, recipe, settings, run)
+    summary = generate(dataset, "training", store, engine, run)
+    embed(store, vectors, root / "embeddings")
+    return time.monotonic() - started, summary
+
+
+def without_decoding_ahead(dataset: Dataset, describer: Describer) -> float:
+    """Share of the time in which the model waits if every batch is decoded when its turn comes."""
+    size = SETTINGS.batch_size
+    waited = described = 0.0
+    for start in range(0, len(dataset.videos), size):
+        before = time.monotonic()
+        found = [decode(entry.path, RECIPE.frames) for entry in dataset.videos[start : start + size]]
+        requests = [Request(one.frames, "What?", 32) for one in found if one.frames is not None]
+        between = time.monotonic()
+        for _ in range(2):  # the two kinds of description
+            describer.describe(describer.prepare(requests))
+        waited += between - before
+        described += time.monotonic() - between
+    return waited / (waited + described)
+
+
+def fixed_latency(folder: Path, videos: int) -> list[Figure]:
+    """A model that takes a known time, and decoding that takes 40 % of it."""
+    dataset = make_dataset(folder, videos, 500)
+    some = [decode(entry.path, RECIPE.frames).seconds for entry in dataset.videos[:24]]
+    seconds = statistics.median(some)
+    latency = SETTINGS.batch_size * seconds / DECODE_SHARE / 2  # two batches, one of each kind, are as many videos
+    model = FixedLatency(latency)
+    print(f"decoding {seconds * 1000:.0f} ms a video; a batch of {SETTINGS.batch_size} takes {latency * 1000:.0f} ms")
+    wall, summary = stage(folder, dataset, model, SETTINGS, RECIPE)
+    bare = model.calls * latency
+    ahead = dataset.videos[: 12 * SETTINGS.batch_size]
+    alone = without_decoding_ahead(Dataset("some", ("Dive",), ahead), model)
+    return [
+        Figure(
+            "model idle, decoding ahead with 2 workers (their start included)", summary.progress.waiting, IDLE_WANTED
+        ),
+        Figure("model idle, each batch decoded in its turn", alone),
+        Figure("whole stage beyond the bare describe calls, fixed latency", wall / bare - 1, OVERHEAD_WANTED),
+    ]
+
+
+def real_model(folder: Path, videos: int) -> list[Figure]:
+    """The demo's VideoLLaMA3 on the cores that also decode."""
+    settings = DescriberRecipe(model=str(DEMO / "describer"), batch_size=16, device_map="cpu")
+    recipe = DescriptionRecipe.of(settings, FramesRecipe(), PromptsRecipe())
+    describer = Timed(make_describer(settings))
+    warm = make_dataset(folder / "warm", 16, 40)
+    stage(folder / "warm", warm, describer, settings, recipe)
+    describer.batches.clear()
+    wall, summary = stage(folder, make_dataset(folder, videos, 40), describer, settings, recipe)
+    bare = describer.again()
+    return [
+        Figure("model idle, real tiny model on the cores that decode", summary.progress.waiting),
+        Figure("whole stage beyond the bare describe calls, real tiny model", wall / bare - 1),
+    ]
+
+
+def main() -> int:
+    """Print the figures; 1 if one misses."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--videos", type=int, default=320)
+    choice = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="idle-") as name:
+        folder = Path(name)
+        (folder / "real").mkdir()
+        figures = fixed_latency(folder, choice.videos) + real_model(folder / "real", choice.videos)
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    print(f"{'':<72}{'measured':>9}{'wanted':>10}{'verdict':>8}")
+    for figure in figures:
+        print(figure)
+    return 1 if any(figure.missed for figure in figures) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
