@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import av.error
 import numpy as np
 import pytest
 from bad_files import write_corpus
 from odd_decoding import odd_decode
 from videos import read, write_video
 
+import priors.decoding
 from cache.schema import CacheError
 from priors.decode_pool import DecodePool, DecodeRecipe
 from priors.decoding import decode, video_stamp
@@ -138,6 +140,18 @@ def test_a_worker_is_small():
         hog, other, modules = (decoded.error for _, decoded in pool.stream(_named("900-mib", "1-mib", "modules")))
     assert (hog, other) == ("not enough memory", None)
     assert modules == "CUDA_VISIBLE_DEVICES="
+
+
+def test_a_picture_too_large_for_its_worker_is_told(tmp_path, monkeypatch):
+    """FFmpeg and numpy fail alike; neither is called a damaged file."""
+    video = write_video(tmp_path / "a.mp4", 5)
+    for error in (MemoryError(), av.error.MemoryError(12, "Cannot allocate memory")):
+        monkeypatch.setattr(priors.decoding, "sample_frames", lambda *_, error=error, **__: _raise(error))
+        assert decode(video, FRAMES).error == "not enough memory to decode it (decode.worker_memory_gib)"
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def test_leaving_is_prompt_and_leaves_nothing():
