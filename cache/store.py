@@ -24,8 +24,7 @@ from cache.recipe import Recipe
 from cache.schema import SCHEMA_VERSION, CacheError
 
 RECIPE_FILE = "recipe.json"
-_ROW_GROUP = 256
-_MERGED_ROWS = 2048  # merging takes some 13 kB of memory a row
+_ROW_GROUP, _MERGED_ROWS = 256, 2048  # merging takes some 13 kB of memory a row
 
 
 class PartStore:
