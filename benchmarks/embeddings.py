@@ -152,7 +152,7 @@ def measure(folder: Path, count: int) -> list[Row]:
         Row("gather all vectors", best(lambda: gather(texts)), "s", 1.5 * scale),
         Row("one video, cold, words held", 1e3 * best(one_video, before=cold), "ms", 15),
         Row(
-            "one video, cold, reader opened", 1e3 * best(lambda: video_texts(home, "video_0000001"), before=cold), "ms"
+            "one video, cold, words read too", 1e3 * best(lambda: video_texts(home, "video_0000001"), before=cold), "ms"
         ),
         Row("size of tokens/", megabytes(home / TOKENS_TABLE), "MB", 3 * scale),
         Row("size of vocabulary/", megabytes(home / VOCABULARY_TABLE), "MB", VOCABULARY * WIDTH * 4 / 1e6),
