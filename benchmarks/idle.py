@@ -1,6 +1,6 @@
 """How long the model waits, and what the stage costs beside it.
 
-`python -m benchmarks.idle [--videos 320]` prints a table and exits with 1 if a figure misses what is wanted. The model
+`python -m benchmarks.idle [--seconds 40]` prints a table and exits with 1 if a figure misses what is wanted. The model
 of the first two parts is a describer that sleeps, so it leaves the processor free as a GPU would; decoding takes 40 %
 of its time. The third part is the demo's real model, which shares the cores of this machine with the decoders.
 """
@@ -8,6 +8,7 @@ of its time. The third part is the demo's real model, which shares the cores of 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import statistics
 import sys
@@ -124,16 +125,18 @@ def without_decoding_ahead(dataset: Dataset, describer: Describer) -> float:
     return waited / (waited + described)
 
 
-def fixed_latency(folder: Path, videos: int) -> list[Figure]:
-    """A model that takes a known time, and decoding that takes 40 % of it."""
-    dataset = make_dataset(folder, videos, 500)
-    some = [decode(entry.path, RECIPE.frames).seconds for entry in dataset.videos[:24]]
-    seconds = statistics.median(some)
+def fixed_latency(folder: Path, length: float) -> list[Figure]:
+    """A model that takes a known time, and decoding that takes 40 % of it; the model works for `length` seconds."""
+    (folder / "some").mkdir()
+    some = make_dataset(folder / "some", 24, 500)
+    seconds = statistics.median(decode(entry.path, RECIPE.frames).seconds for entry in some.videos)
     latency = SETTINGS.batch_size * seconds / DECODE_SHARE / 2  # two batches, one of each kind, are as many videos
     model = FixedLatency(latency)
+    dataset = make_dataset(folder, SETTINGS.batch_size * math.ceil(length / latency / 2), 500)
     print(f"decoding {seconds * 1000:.0f} ms a video; a batch of {SETTINGS.batch_size} takes {latency * 1000:.0f} ms")
     wall, summary = stage(folder, dataset, model, SETTINGS, RECIPE)
     bare = model.calls * latency
+    print(f"{len(dataset.videos)} videos in {wall:.1f} s, of which {bare:.1f} s are the model's")
     ahead = dataset.videos[: 12 * SETTINGS.batch_size]
     alone = without_decoding_ahead(Dataset("some", ("Dive",), ahead), model)
     return [
@@ -164,12 +167,12 @@ def real_model(folder: Path, videos: int) -> list[Figure]:
 def main() -> int:
     """Print the figures; 1 if one misses."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--videos", type=int, default=320)
+    parser.add_argument("--seconds", type=float, default=40.0, help="that the model works, at least")
     choice = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="idle-") as name:
         folder = Path(name)
         (folder / "real").mkdir()
-        figures = fixed_latency(folder, choice.videos) + real_model(folder / "real", choice.videos)
+        figures = fixed_latency(folder, choice.seconds) + real_model(folder / "real", 320)
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     print(f"{'':<72}{'measured':>9}{'wanted':>10}{'verdict':>8}")
     for figure in figures:

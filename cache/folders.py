@@ -52,6 +52,23 @@ def cache_folders(root: Path) -> list[CacheFolder]:
     return sorted(found, key=lambda folder: (folder.changed, folder.path.name), reverse=True)
 
 
+def only_fingerprint(root: Path, *, made_by: str, chosen_by: str = "") -> Path:
+    """The one fingerprint folder under `root`.
+
+    Raises CacheError if there is none (naming the command `made_by` that makes one), or several (listing each with what
+    made it and when, and the option `chosen_by` that chooses).
+    """
+    folders = cache_folders(root)
+    if not folders:
+        raise CacheError(f"{root}: nothing there yet; run `{made_by}`")
+    if len(folders) == 1:
+        return folders[0].path
+    hint = f"; choose with {chosen_by}" if chosen_by else ""
+    lines = [f"{root}: holds {len(folders)} sets made by different recipes{hint}"]
+    lines += [f"  {one.path}  {one.changed:%Y-%m-%d %H:%M} UTC  {one.rows} rows  {one.model}" for one in folders]
+    raise CacheError("\n".join(lines))
+
+
 def embeddings_of(root: Path, fingerprint: str) -> list[CacheFolder]:
     """The usable folders under `root` with the words of the descriptions `fingerprint`, the newest first."""
     folders = cache_folders(root)

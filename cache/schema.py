@@ -103,10 +103,10 @@ class TokenRow:
     """sha256 of the description that the tokens were cut from."""
     tokens: tuple[str, ...]
     token_ids: tuple[int, ...]
-    """Row of each token in the word-vector file; -1 where the file does not have it."""
+    """Row of each token in the word-vector file; -1 where it has none, less where a vector was made for it."""
     known: tuple[bool, ...]
     is_action_word: tuple[bool, ...]
-    """True where the token is, up to its Porter stem, a word of the class name."""
+    """True where the token is a word of the class name, in any form."""
 
     def __post_init__(self) -> None:
         if not len(self.tokens) == len(self.token_ids) == len(self.known) == len(self.is_action_word):

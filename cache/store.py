@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import fields
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -197,13 +196,15 @@ class PartStore:
             "schema_version": str(SCHEMA_VERSION),
         }
         table = table.sort_by([(name, "ascending") for name in self.key]).replace_schema_metadata(metadata)
+        vectors = any(map(_holds_vectors, table.schema.types))
         with atomic_path(part) as unfinished:
             pq.write_table(
                 table,
                 unfinished,
                 row_group_size=_ROW_GROUP,
-                compression="zstd",
-                compression_level=3,
+                # Vectors hardly shrink, and are read faster as they are.
+                compression="none" if vectors else "zstd",
+                compression_level=None if vectors else 3,
                 use_dictionary=[name for name in _DICTIONARY if name in self.schema.names],  # pyright: ignore[reportArgumentType]
                 write_statistics=list(self.key),  # pyright: ignore[reportArgumentType]  # stubs know only bool
             )
@@ -244,27 +245,6 @@ _DICTIONARY = (
     "generation",
     "made_by",
 )
-
-
-def only_fingerprint(root: Path, *, made_by: str, chosen_by: str = "") -> Path:
-    """The one fingerprint folder under `root`.
-
-    Raises CacheError if there is none (naming the command `made_by` that makes one), or several (listing each with its
-    model and date, and the option `chosen_by` that chooses).
-    """
-    folders = sorted(path.parent for path in root.glob(f"[!.]*/{RECIPE_FILE}"))
-    if not folders:
-        raise CacheError(f"{root}: nothing there yet; run `{made_by}`")
-    if len(folders) == 1:
-        return folders[0]
-    hint = f"; choose with {chosen_by}" if chosen_by else ""
-    lines = [f"{root}: holds {len(folders)} sets made by different recipes{hint}"]
-    for folder in folders:
-        recipe = _read_json(folder / RECIPE_FILE)
-        made = datetime.fromtimestamp((folder / RECIPE_FILE).stat().st_mtime, UTC)
-        summary = ", ".join(f"{name} {value}" for name, value in recipe.items() if isinstance(value, (str, int)))
-        lines.append(f"  {folder}  {made:%Y-%m-%d %H:%M} UTC  {summary[:160]}")
-    raise CacheError("\n".join(lines))
 
 
 def _last_rows(keys: pa.Table, key: tuple[str, ...]) -> np.ndarray:
@@ -310,6 +290,10 @@ def _to_array(values: list, kind: pa.DataType) -> pa.Array:
         offsets = np.cumsum([0, *(len(block) for block in values)], dtype=np.int32)
         return pa.ListArray.from_arrays(pa.array(offsets), _to_vectors(np.concatenate(values), kind.value_type), kind)
     return pa.array(values, type=kind)
+
+
+def _holds_vectors(kind: pa.DataType) -> bool:
+    return pa.types.is_fixed_size_list(kind) or (pa.types.is_list(kind) and _holds_vectors(kind.value_type))
 
 
 def _to_vectors(block: np.ndarray, kind: pa.FixedSizeListType) -> pa.Array:

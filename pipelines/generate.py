@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipelines.console import duration, launch, progress, say, table
 from priors.describer import DescriberRecipe
+from priors.embed import EmbedOptions
 from priors.frames import FramesRecipe
 from priors.glove import GloveRecipe
 from priors.recipe import DataRecipe, PriorsRecipe, PromptsRecipe, RunRecipe
@@ -33,6 +34,8 @@ class PriorsRun(RunRecipe):
     """What it is asked."""
     glove: GloveRecipe
     """Word vectors."""
+    embed: EmbedOptions = EmbedOptions()
+    """What is written of them."""
     dry_run: bool = False
     """Say what would be done and how long it would take, and do nothing."""
 
@@ -42,7 +45,7 @@ def main(recipe: PriorsRun) -> int:
     whole = PriorsRecipe(
         data=DataRecipe(folder=recipe.dataset, videos=recipe.videos, subset=recipe.subset),
         run=RunRecipe(**{name: getattr(recipe, name) for name in RunRecipe.model_fields}),
-        **{name: getattr(recipe, name) for name in ("describer", "frames", "prompts", "glove")},
+        **{name: getattr(recipe, name) for name in ("describer", "frames", "prompts", "glove", "embed")},
     )
     if recipe.dry_run:
         _print_preview(preview(whole))
@@ -102,6 +105,8 @@ def _print_summary(done: PriorsSummary) -> None:
     if embedded is not None:
         known = f"{embedded.unknown / embedded.tokens:.1%} unknown" if embedded.tokens else "none"
         rows.append(("words embedded", f"{embedded.tokens}, {known}"))
+        if embedded.retired:
+            rows.append(("texts taken back, which are gone", str(embedded.retired)))
     table("Priors", ["", ""], rows)
     if described.plan.replaced:
         say(f"described anew, for their files were replaced: {', '.join(described.plan.replaced[:_VIDEOS_SHOWN])}")

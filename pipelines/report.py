@@ -13,9 +13,10 @@ from cache.annotations import Dataset, VideoEntry
 from cache.atomic import atomic_path
 from cache.detections import Detection, read_detections
 from cache.features import FeatureStore
+from cache.folders import only_fingerprint
 from cache.recipe import Recipe
 from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, CacheError
-from cache.store import PartStore, only_fingerprint
+from cache.store import PartStore
 from pipelines.console import launch, say
 from pipelines.evaluate import CURVES_FILE, DETECTIONS_FILE, METRICS_FILE, Metrics
 from pipelines.page import picture_uri

@@ -10,8 +10,8 @@ import tyro
 from cache.annotations import Dataset
 from cache.embeddings import PriorTexts, load_prior_texts
 from cache.features import FeatureStore
+from cache.folders import only_fingerprint
 from cache.recipe import Recipe
-from cache.store import only_fingerprint
 from pipelines.console import launch, progress, say
 from training.data import WtalData
 from training.hosts.recipes import HostKind, default_recipe

@@ -13,6 +13,7 @@ from cache.recipe import Recipe
 from cache.schema import Flag, Kind
 from priors.decode_pool import DecodeRecipe
 from priors.describer import DescriberRecipe, text_settings
+from priors.embed import EmbedOptions
 from priors.frames import SAMPLER_VERSION, FramesRecipe
 from priors.glove import GloveRecipe
 from priors.plan import CheckVideos
@@ -108,6 +109,7 @@ class PriorsRecipe(Recipe):
     frames: FramesRecipe = FramesRecipe()
     prompts: PromptsRecipe = PromptsRecipe()
     glove: GloveRecipe
+    embed: EmbedOptions = EmbedOptions()
     run: RunRecipe = RunRecipe()
 
 

@@ -11,7 +11,7 @@ from cache.embeddings import load_prior_texts
 from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, CacheError
 from cache.store import RECIPE_FILE, PartStore
 from priors.describer import make_describer
-from priors.embed import EmbedSummary, embed
+from priors.embed import EmbedSummary, OnEmbedded, embed
 from priors.frames import require_reader
 from priors.generate import Engine, LocalEngine, OnProgress, Summary, generate
 from priors.glove import WordVectors
@@ -51,14 +51,18 @@ class Preview:
 
 
 def make_priors(
-    recipe: PriorsRecipe, *, on_progress: OnProgress | None = None, on_words: OnShare | None = None
+    recipe: PriorsRecipe,
+    *,
+    on_progress: OnProgress | None = None,
+    on_words: OnShare | None = None,
+    on_embedded: OnEmbedded | None = None,
 ) -> PriorsSummary:
     """Fill `<folder>/descriptions/<fingerprint>` and `<folder>/embeddings/<fingerprint>`.
 
     The model is only loaded if something is missing; whatever else is needed is checked before. `on_words` is told how
-    far word vectors are converted, which big files are once. Raises CacheError for
-    annotations, word vectors or parts that cannot be read and folders that cannot be written, ModelError for a model
-    that cannot be used.
+    far word vectors are converted, which big files are once, `on_embedded` how many texts are cut into words. Raises
+    CacheError for annotations, word vectors or parts that cannot be read and folders that cannot be written, ModelError
+    for a model that cannot be used.
     """
     dataset, subset, shard = recipe.data.dataset(), recipe.data.subset, recipe.run.shard
     dataset.split(subset)
@@ -71,7 +75,7 @@ def make_priors(
     described = generate(dataset, subset, store, _engine(recipe, texts), recipe.run, on_progress=on_progress)
     if shard is not None and _others_at_work(dataset, subset, store):
         return PriorsSummary(store, described, None, audit(dataset, subset, store, None))
-    embedded = embed(store, vectors, recipe.data.folder / "embeddings")
+    embedded = embed(store, vectors, recipe.data.folder / "embeddings", options=recipe.embed, on_progress=on_embedded)
     state = audit(dataset, subset, store, load_prior_texts(embedded.folder) if embedded.tokens else None)
     return PriorsSummary(store, described, embedded, state)
 
