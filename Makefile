@@ -10,6 +10,7 @@ PRESET ?= demo
 ARGS ?=
 SEEDS ?= 3
 ENGINE ?=
+JOBS ?= 2
 
 export PYTHONPATH := $(CURDIR)
 PY := $(VENV)/bin/python
@@ -85,8 +86,8 @@ bench-%: $(STAMP)  ## one benchmark by its name in benchmarks/: make bench-idle,
 
 test: lint types contracts pytest  ## every check: lint, format, types, import contracts, tests
 
-pytest: $(STAMP)  ## the tests alone: make pytest ARGS="tests/test_store.py -k resume"
-	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m pytest $(ARGS)
+pytest: $(STAMP)  ## the tests alone: make pytest ARGS="tests/test_store.py -k resume" JOBS=2
+	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m pytest --numprocesses $(JOBS) --dist worksteal $(ARGS)
 
 lint: $(STAMP)  ## ruff: rules and format, changing nothing
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
