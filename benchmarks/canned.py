@@ -28,11 +28,9 @@ class FixedLatency(CannedDescriber):
     def __init__(self, seconds: float) -> None:
         super().__init__(answer, model_id=RECIPE.model, model_revision=RECIPE.model_revision)
         self.seconds = seconds
-        self.calls = 0
 
     def describe(self, prepared: Prepared) -> list[Reply | Failure]:
         """Sleep, then answer."""
-        self.calls += 1
         time.sleep(self.seconds)
         return super().describe(prepared)
 

@@ -131,11 +131,11 @@ def fixed_latency(folder: Path, length: float) -> list[Figure]:
     some = make_dataset(folder / "some", 24, 500)
     seconds = statistics.median(decode(entry.path, RECIPE.frames).seconds for entry in some.videos)
     latency = SETTINGS.batch_size * seconds / DECODE_SHARE / 2  # two batches, one of each kind, are as many videos
-    model = FixedLatency(latency)
+    model = Timed(FixedLatency(latency))
     dataset = make_dataset(folder, SETTINGS.batch_size * math.ceil(length / latency / 2), 500)
     print(f"decoding {seconds * 1000:.0f} ms a video; a batch of {SETTINGS.batch_size} takes {latency * 1000:.0f} ms")
     wall, summary = stage(folder, dataset, model, SETTINGS, RECIPE)
-    bare = model.calls * latency
+    bare = model.again()
     print(f"{len(dataset.videos)} videos in {wall:.1f} s, of which {bare:.1f} s are the model's")
     ahead = dataset.videos[: 12 * SETTINGS.batch_size]
     alone = without_decoding_ahead(Dataset("some", ("Dive",), ahead), model)

@@ -525,18 +525,18 @@ def test_a_run_leaves_its_rate_for_the_next(tmp_path):
 
 def test_the_model_is_fed_while_it_works(tmp_path):
     """Decoding and preparing go on beside it: it hardly ever waits."""
-    prepared, overlaps = [], []
+    batches, overlaps = [], []
 
     class Slow(Watched):
         def prepare(self, requests: Sequence[Request]) -> Prepared:
-            prepared.append(len(requests))
+            batches.append(len(requests))
             return super().prepare(requests)
 
-        def describe(self, prepared_batch: Prepared) -> list[Reply | Failure]:
-            before = len(prepared)
+        def describe(self, prepared: Prepared) -> list[Reply | Failure]:
+            before = len(batches)
             time.sleep(0.1)
-            overlaps.append(len(prepared) - before)
-            return super().describe(prepared_batch)
+            overlaps.append(len(batches) - before)
+            return super().describe(prepared)
 
     _run(_pool(tmp_path, 8), open_store(tmp_path), Slow(), batch_size=2)
-    assert sum(overlaps) >= len(prepared) // 3, "batches are prepared while another is described"
+    assert sum(overlaps) >= len(batches) // 3, "batches are prepared while another is described"

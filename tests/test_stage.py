@@ -52,6 +52,7 @@ def test_the_stage_fills_both_caches_and_has_nothing_to_do_then(recipe, monkeypa
     assert progress[-1].done == 10
     assert made.audit.ok
     assert made.audit.missing == made.audit.failed == ()
+    assert made.embedded is not None
     texts = load_prior_texts(made.embedded.folder)
     assert set(texts.rows) == made.descriptions.done()
     said = made.descriptions.table(["description"])["description"].to_pylist()
@@ -60,6 +61,7 @@ def test_the_stage_fills_both_caches_and_has_nothing_to_do_then(recipe, monkeypa
     monkeypatch.setattr(priors.stage, "make_describer", lambda recipe: pytest.fail("a model was loaded"))
     again = make_priors(recipe)
     assert (again.described.plan.total, again.described.plan.skipped) == (0, 10)
+    assert again.embedded is not None
     assert (again.embedded.embedded, again.embedded.skipped) == (0, 10)
 
 
