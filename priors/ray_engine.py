@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import socket
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from priors.recipe import DescriptionRecipe, RayRecipe, RunRecipe
 from priors.session import Outcome
 
 _HOPELESS = 5  # units in a row that fail for a reason of their own
+_CONNECT_SECONDS = 10.0
 _OBJECTS = 128 << 20  # bytes; only counts travel
 _PASSED_ON = ("OMP_NUM_THREADS", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_HUB_DISABLE_PROGRESS_BARS")
 _QUIET = {
@@ -175,6 +177,7 @@ def _cluster(recipe: RayRecipe) -> Iterator[None]:
     else:
         options = {"runtime_env": {"env_vars": _environment()}}
     try:
+        _reach(recipe.address)
         with _no_stderr():
             ray.init(
                 address=recipe.address or "local",
@@ -182,7 +185,7 @@ def _cluster(recipe: RayRecipe) -> Iterator[None]:
                 logging_level=logging.ERROR,
                 **options,
             )
-    except (ConnectionError, RayError, RuntimeError, ValueError) as error:
+    except (OSError, RayError, RuntimeError, ValueError) as error:
         raise CacheError(
             f"ray.address: Ray does not start or answer at {recipe.address or 'this machine'}: {_last_line(error)}. A "
             "cluster that checks tokens needs RAY_AUTH_MODE=token, and its token in ~/.ray/auth_token or RAY_AUTH_TOKEN"
@@ -203,6 +206,13 @@ def _be_quiet() -> None:
     context.print_on_execution_start = False
     context.execution_no_progress_timeout_s = -1  # loading a big model, or a unit of long videos, may take an hour
     context.target_max_block_size = 1 << 20  # of what a task puts out, by which Ray Data judges how many may run
+
+
+def _reach(address: str | None) -> None:
+    """Raise OSError if nobody listens at host:port, for which Ray would wait many minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The engine for clusters: units that are written once, room for the copies of a model, and what ends a run."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -248,6 +249,19 @@ class TestWithRay:
 
         with pytest.raises(CacheError, match="num_shards"):
             RayEngine(SETTINGS, RECIPE, RunRecipe(num_shards=2, shard_index=0))
+
+    @pytest.mark.allow_hosts(["127.0.0.1"])
+    @pytest.mark.filterwarnings("ignore:.*use_push_based_shuffle:DeprecationWarning")  # Ray's own, of its settings
+    def test_a_cluster_that_is_not_there_is_told_at_once(self, tmp_path):
+        """Ray would try for minutes."""
+        from priors.ray_engine import RayEngine
+
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))  # and does not listen
+            address = f"127.0.0.1:{taken.getsockname()[1]}"
+            engine = RayEngine(SETTINGS, RECIPE, RunRecipe(ray=RayRecipe(address=address)))
+            with pytest.raises(CacheError, match=r"ray.address: .* at 127.0.0.1:.*refused"):
+                next(engine.run(_work(1), open_store(tmp_path)))
 
     def test_reports_become_outcomes_and_a_cause_is_told_at_the_end(self, caplog):
         """A unit that failed for a reason of its own costs the others nothing."""
