@@ -155,7 +155,7 @@ def measure(folder: Path, count: int) -> list[Row]:
             "one video, cold, words read too", 1e3 * best(lambda: video_texts(home, "video_0000001"), before=cold), "ms"
         ),
         Row("size of tokens/", megabytes(home / TOKENS_TABLE), "MB", 3 * scale),
-        Row("size of vocabulary/", megabytes(home / VOCABULARY_TABLE), "MB", VOCABULARY * WIDTH * 4 / 1e6),
+        Row("size of vocabulary/", megabytes(home / VOCABULARY_TABLE), "MB", 25 * scale),
     ]
 
 
