@@ -37,6 +37,8 @@ class VideoEntry:
     segments: tuple[Segment, ...]
     path: Path | None
     """The video file; None where neither the annotations nor the videos folder has one."""
+    ambiguous: tuple[tuple[float, float], ...] = ()
+    """Stretches [start, end] in seconds that annotators left undecided; some protocols drop what lies there."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class Dataset:
 
     @classmethod
     def load(cls, path: Path, *, videos: Path | None = None) -> Dataset:
-        """Read `database[video_id] = {subset, duration?, path?, annotations: [{label, segment?: [start, end]}]}`.
+        """Read `database[video_id] = {subset, duration?, path?, annotations: [{label, segment?: [start, end]}],
+        ambiguous?: [[start, end]]}`.
 
         A video's file is its entry's `path` (relative to the JSON), else `<video_id>.<ext>` or `v_<video_id>.<ext>` in
         `videos` (default: the folder `videos` beside the JSON). Classes are the file's `classes` where it has that
@@ -80,6 +83,8 @@ class Dataset:
                 *({"label": s.label, "segment": [s.start, s.end]} for s in video.segments),
                 *({"label": label} for label in video.labels if label not in placed),
             ]
+            if video.ambiguous:
+                entry["ambiguous"] = [list(stretch) for stretch in video.ambiguous]
             database[video.video_id] = entry
         document = {"name": self.name, "classes": list(self.classes), "database": database}
         with atomic_path(path) as unfinished:
@@ -165,7 +170,11 @@ def _entry(
             raise CacheError(f"{where}.annotations[{index}].label: expected the name of an action class")
         labels.add(item["label"])
         if item.get("segment") is not None:
-            segments.append(_segment(f"{where}.annotations[{index}].segment", item["label"], item["segment"]))
+            start, end = _stretch(f"{where}.annotations[{index}].segment", item["segment"])
+            segments.append(Segment(item["label"], start, end))
+    ambiguous = entry.get("ambiguous", [])
+    if not isinstance(ambiguous, list):
+        raise CacheError(f"{where}.ambiguous: found {type(ambiguous).__name__}, expected a list")
     return VideoEntry(
         video_id,
         entry["subset"],
@@ -173,16 +182,17 @@ def _entry(
         tuple(name for name in classes if name in labels),
         tuple(segments),
         _path(where, path, video_id, entry.get("path"), files),
+        tuple(_stretch(f"{where}.ambiguous[{index}]", value) for index, value in enumerate(ambiguous)),
     )
 
 
-def _segment(where: str, label: str, value: object) -> Segment:
+def _stretch(where: str, value: object) -> tuple[float, float]:
     if not isinstance(value, list) or len(value) != 2:
         raise CacheError(f"{where}: found {value!r}, expected [start, end] in seconds")
     start, end = (_seconds(where, item) for item in value)
     if start > end:  # ActivityNet has instances of no length, so equal is let through
         raise CacheError(f"{where}: found {value!r}, expected start before end")
-    return Segment(label, start, end)
+    return start, end
 
 
 def _seconds(where: str, value: object) -> float:

@@ -21,13 +21,13 @@ def _dataset(folder: Path) -> Dataset:
     videos = (
         VideoEntry("a", "training", 12.5, ("Dive", "Swim"), (Segment("Swim", 0.25, 3.0),), folder / "clips" / "x.mkv"),
         VideoEntry("b", "training", None, ("Swim",), (), None),
-        VideoEntry("c", "testing", 3.0, (), (), None),
+        VideoEntry("c", "testing", 3.0, (), (), None, ((0.5, 1.0), (2.0, 2.5))),
     )
     return Dataset("pool", ("Dive", "Swim", "Never"), videos)
 
 
 def test_a_dataset_survives_json(tmp_path):
-    """Weak labels, segments, paths outside the folder, unknown durations, classes without videos."""
+    """Weak labels, segments, outside paths, unknown durations, undecided stretches, classes without videos."""
     dataset = _dataset(tmp_path)
     dataset.save(tmp_path / "deep" / "annotations.json")
     assert Dataset.load(tmp_path / "deep" / "annotations.json") == dataset
