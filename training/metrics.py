@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from cache.annotations import Segment
 from cache.detections import Detection
@@ -108,7 +108,7 @@ def average_precision(
     positives. Equal scores keep the order given. Without truth the result is 0.
     """
     order = np.argsort(-scores, kind="stable")
-    hits = _match(segments[order], videos[order], truth, truth_videos, tious)
+    hits = match(segments[order], videos[order], truth, truth_videos, tious) >= 0
     if not len(hits) or not len(truth):
         return np.zeros(len(tious))
     found = np.cumsum(hits, axis=0)
@@ -118,29 +118,31 @@ def average_precision(
     return (envelope * hits).sum(axis=0) / len(truth)
 
 
-def _match(
+def match(
     segments: Float[Array, "n 2"],
     videos: Int[Array, " n"],
     truth: Float[Array, "m 2"],
     truth_videos: Int[Array, " m"],
     tious: Float[Array, " k"],
-) -> Bool[Array, "n k"]:
-    """Which of the sorted detections are true positives at which threshold.
+) -> Int[Array, "n k"]:
+    """Which truth each of the sorted detections of one class finds at which threshold; -1 where none.
 
     Locks concern one video only, so the r-th detections of all videos are matched together, for all thresholds.
     """
-    hits = np.zeros((len(segments), len(tious)), dtype=bool)
+    found = np.full((len(segments), len(tious)), -1)
     numbers, group_of_truth = np.unique(truth_videos, return_inverse=True)
     if not len(numbers):
-        return hits
+        return found
     place = _rank_in_group(group_of_truth)
     padded = np.full((len(numbers), place.max() + 1, 2), np.nan)
     padded[group_of_truth, place] = truth
+    row_of = np.full(padded.shape[:2], -1)
+    row_of[group_of_truth, place] = np.arange(len(truth))
     locked = np.repeat(np.isnan(padded[:, None, :, 0]), len(tious), axis=1)  # group, threshold, truth
     group = np.searchsorted(numbers, videos).clip(max=len(numbers) - 1)
     reachable = np.flatnonzero(numbers[group] == videos)
     if not len(reachable):
-        return hits
+        return found
     turn = _rank_in_group(group[reachable])
     by_turn = reachable[np.argsort(turn, kind="stable")]
     for now in np.split(by_turn, np.cumsum(np.bincount(turn))[:-1]):
@@ -149,10 +151,10 @@ def _match(
         overlap = np.where(locked[here], -1.0, overlap)
         best = overlap.argmax(axis=2)
         reached = np.take_along_axis(overlap, best[..., None], axis=2)[..., 0] >= tious
-        hits[now] = reached
+        found[now] = np.where(reached, row_of[here[:, None], best], -1)
         row, threshold = np.nonzero(reached)
         locked[here[row], threshold, best[row, threshold]] = True
-    return hits
+    return found
 
 
 def _rank_in_group(group: Int[Array, " n"]) -> Int[Array, " n"]:

@@ -13,7 +13,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from cache.recipe import Recipe
 
-FILE = "diagnosis.json"
+FILE, RUNS_FILE = "diagnosis.json", "diagnosis_runs.json"
 ErrorKind = Literal["double", "wrong_label", "localization", "confusion", "background"]
 CharacteristicName = Literal["length", "coverage", "instances"]
 Borders = Literal["quantiles", "thumos14", "activitynet"]
@@ -216,7 +216,7 @@ class Difference(Recipe):
 
     mean: float
     spread: float | None
-    """Standard deviation of the differences where runs are paired; of the difference of the means otherwise."""
+    """Standard deviation of the differences of pairs; standard error of the difference of the means otherwise."""
     paired: bool
     """Whether each run has a counterpart with the same seed."""
 
