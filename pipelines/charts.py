@@ -45,12 +45,21 @@ class Series:
     marks: bool = True
 
 
-def percents(label: str, high: float = 1.0) -> Axis:
+def percents(label: str, high: float = 1.0, *, digits: int = 0) -> Axis:
     """An axis of shares, shown in percent."""
     step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.25) if high / step <= 6 or step == 0.25)
     top = math.ceil(high / step - 1e-9) * step
     ticks = [step * k for k in range(round(top / step) + 1)]
-    return Axis(label, 0.0, top, ticks, lambda value: f"{100 * value:.0f}")
+    return Axis(label, 0.0, top, ticks, lambda value: f"{100 * value:.{digits}f}")
+
+
+def counts(label: str, most: float) -> Axis:
+    """An axis from 0 to a round number."""
+    power = 10 ** math.floor(math.log10(max(most, 1)))
+    step = next(step for step in (power / 5, power / 2, power, 2 * power) if most / step <= 6)
+    step = max(round(step), 1)
+    top = max(math.ceil(most / step), 1) * step
+    return Axis(label, 0.0, top, range(0, top + 1, step))
 
 
 def line_chart(name: str, x_axis: Axis, y_axis: Axis, series: Sequence[Series]) -> str:
@@ -145,6 +154,19 @@ def share_bar(value: float, beside: float | None = None, title: str = "") -> str
         f'<svg class="share" viewBox="0 0 100 16" preserveAspectRatio="none"><title>{escape(title)}</title>'
         '<rect class="rail" x="0" y="3" width="100" height="10"/>'
         f'<rect class="bar" x="0" y="3" width="{100 * min(max(value, 0.0), 1.0):.1f}" height="10"/>{mark}</svg>'
+    )
+
+
+def share_marks(values: Sequence[float | None], title: str = "") -> str:
+    """One mark a run on a rail from 0 to 1, for a cell of a table."""
+    marks = (
+        f'<line class="stroke s{run % SERIES}" x1="{100 * value:.1f}" x2="{100 * value:.1f}" y1="1" y2="15"/>'
+        for run, value in enumerate(values)
+        if value is not None
+    )
+    return (
+        f'<svg class="share" viewBox="0 0 100 16" preserveAspectRatio="none"><title>{escape(title)}</title>'
+        f'<rect class="rail" x="0" y="6" width="100" height="4"/>{"".join(marks)}</svg>'
     )
 
 

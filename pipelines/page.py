@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -53,9 +54,26 @@ def section(title: str, body: str, *, name: str = "") -> str:
 
 
 def legend(names: Mapping[str, str]) -> str:
-    """Style of the mark -> what it means."""
-    items = (f'<span><i class="{style}"></i>{escape(name)}</span>' for style, name in names.items())
+    """Style of the mark -> what it means; a style that begins with "line" is drawn as a line, with its dashes."""
+    line = '<svg class="swatch" viewBox="0 0 30 10"><line class="{}" x1="0" x2="30" y1="5" y2="5"/></svg>'
+    items = (
+        f"<span>{line.format(style) if style.startswith('line') else f'<i class={style!r}></i>'}{escape(name)}</span>"
+        for style, name in names.items()
+    )
     return f'<p class="keys">{"".join(items)}</p>'
+
+
+def contents(sections: Sequence[str]) -> str:
+    """Links to the sections that have a name."""
+    heads = re.findall(r'<section id="([^"]*)"><h2>(.*?)</h2>', "".join(sections), re.S)
+    links = "".join(f'<a href="#{name}">{title}</a>' for name, title in heads)
+    return f"<nav>{links}</nav>"
+
+
+def figure(chart: str, title: str, keys: str = "", *, style: str = "") -> str:
+    """A chart on a card under its title, which is escaped here, and its legend."""
+    caption = f"<figcaption><b>{escape(title)}</b>{keys}</figcaption>"
+    return f'<figure class="chart {style}">{caption}{chart}</figure>'
 
 
 def select(name: str, label: str, options: Sequence[tuple[str, str]]) -> str:

@@ -13,7 +13,7 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from cache.annotations import Dataset, VideoEntry
 from cache.atomic import atomic_path
-from cache.detections import read_detections
+from cache.detections import Detection, read_detections
 from cache.features import FeatureGrid, FeatureStore
 from cache.folders import embeddings_of, only_fingerprint
 from cache.recipe import Recipe
@@ -28,8 +28,8 @@ from pipelines.report_videos import JudgedVideo, judge_subset, spread
 from pipelines.train import RECIPE_FILE, TrainRun
 from priors.frames import VideoError
 from priors.thumbnails import thumbnails
-from training.diagnosis.schema import FILE as DIAGNOSIS_FILE
-from training.diagnosis.schema import Diagnosis
+from training.diagnosis.diagnose import diagnose
+from training.diagnosis.schema import Diagnosis, DiagnosisRecipe
 from training.logs import FILE as HISTORY_FILE
 
 REPORT_FILE = "report.html"
@@ -57,7 +57,9 @@ class ReportRun(Recipe):
     frames: PositiveInt = 10
     """Frames above each of these timelines."""
     player: bool = False
-    """Play every video on its page. The files stay where they are: the page finds them only beside it."""
+    """Play every video on its page. The files stay where they are: the page finds them only from beside them."""
+    diagnosis: DiagnosisRecipe = DiagnosisRecipe()
+    """How the errors are looked at, at the thresholds of temporal IoU that the run was evaluated with."""
 
 
 def main(recipe: ReportRun) -> None:
@@ -77,8 +79,8 @@ def gather(recipe: ReportRun) -> ReportContent:
     store = FeatureStore.open(folder / "features" if recipe.dataset else run.recipe.features_folder)
     subset = run.metrics.subset if run.metrics else recipe.subset
     entries = dataset.split(subset)
-    judged = judge_subset(read_detections(recipe.run / DETECTIONS_FILE), entries)
-    diagnosis = recipe.run / DIAGNOSIS_FILE
+    detections = read_detections(recipe.run / DETECTIONS_FILE)
+    judged = judge_subset(detections, entries)
     return ReportContent(
         dataset=dataset.name,
         classes=dataset.classes,
@@ -88,7 +90,7 @@ def gather(recipe: ReportRun) -> ReportContent:
         grid=store.grid,
         videos=tuple(_views(recipe, dataset.classes, store.grid, list(judged.values()))),
         priors=_priors(recipe, folder, dataset, entries) if run.recipe.train.model.needs_texts else PriorsShown({}, {}),
-        diagnosis=Diagnosis.load(diagnosis) if diagnosis.exists() else None,
+        diagnosis=_diagnosis(recipe, run, dataset, detections),
     )
 
 
@@ -100,6 +102,19 @@ def read_run(folder: Path) -> RunResult:
     history = folder / HISTORY_FILE
     lines = history.read_text(encoding="utf-8").splitlines() if history.exists() else []
     return RunResult(folder.name, TrainRun.load(folder / RECIPE_FILE), metrics, tuple(map(json.loads, lines)))
+
+
+def _diagnosis(
+    recipe: ReportRun, run: RunResult, dataset: Dataset, detections: Sequence[Detection]
+) -> Diagnosis | None:
+    if run.metrics is None:
+        return None
+    subset, settings = run.metrics.subset, recipe.diagnosis.model_copy(update={"tious": run.metrics.tious})
+    videos = dataset.split(subset)
+    try:
+        return diagnose(detections, videos, recipe=settings, name=run.name, subset=subset, classes=dataset.classes)
+    except ValueError as error:
+        raise CacheError(f"{recipe.run / DETECTIONS_FILE}: {error}") from error
 
 
 def _views(

@@ -63,7 +63,7 @@ class ReportContent:
     """All of the subset, the worst first."""
     priors: PriorsShown
     diagnosis: Diagnosis | None = None
-    """Where the run has a diagnosis.json."""
+    """None where there was no truth to compare with."""
 
     @property
     def scored(self) -> bool:

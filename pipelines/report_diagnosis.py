@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from pipelines.charts import Axis, Series, line_chart, percents
+from pipelines.charts import SERIES, Series, line_chart, percents
 from pipelines.charts_bars import Bar, columns, stacked, two_sided
-from pipelines.page import legend, section
+from pipelines.page import figure, legend, section
 from pipelines.page_table import Cell, Column, Row, percent, table
 from training.diagnosis.schema import Bin, Characteristic, Diagnosis, ErrorKind, Extent
 
@@ -33,11 +33,6 @@ def diagnosis_sections(found: Diagnosis) -> str:
     return "".join(parts)
 
 
-def _figure(chart: str, title: str, keys: str = "", style: str = "") -> str:
-    caption = f"<b>{escape(title)}</b>{keys}"
-    return f'<figure class="chart {style}"><figcaption>{caption}</figcaption>{chart}</figure>'
-
-
 def _precision(found: Diagnosis) -> str:
     chosen = [k for k, tiou in enumerate(found.tious) if tiou in (0.1, 0.3, 0.5, 0.7, 0.75, 0.95)] or [0]
     recall = percents("recall [%]")
@@ -45,17 +40,17 @@ def _precision(found: Diagnosis) -> str:
         Series(f"tIoU {found.tious[k]:g}", found.recalls, found.precision[k], style, marks=False)
         for style, k in enumerate(chosen)
     ]
-    keys = legend({f"series s{line.style % 6}": line.name for line in lines})
+    keys = legend({f"line s{line.style % SERIES}": line.name for line in lines})
     chart = line_chart("Precision over recall, mean of the classes", recall, percents("precision [%]"), lines)
     at = min(chosen, key=lambda k: abs(found.tious[k] - 0.5))
     ranked = sorted(found.classes, key=lambda one: one.ap[at])
     ends = list(dict.fromkeys([*ranked[-2:][::-1], *ranked[:2][::-1]]))
     of_classes = [Series(one.label, found.recalls, one.precision[at], k, marks=False) for k, one in enumerate(ends)]
-    names = legend({f"series s{line.style % 6}": line.name for line in of_classes})
+    names = legend({f"line s{line.style % SERIES}": line.name for line in of_classes})
     second = line_chart("Precision over recall of classes", recall, percents("precision [%]"), of_classes)
     title = f"The best and the worst classes at tIoU {found.tious[at]:g}"
-    figures = _figure(chart, "Mean of the classes", keys) + _figure(second, title, names)
-    return section("Precision and recall", f'<div class="charts">{figures}</div>', name="precision")
+    figures = figure(chart, "Mean of the classes", keys) + figure(second, title, names)
+    return section("Precision and recall", f'<div class="charts two">{figures}</div>', name="precision")
 
 
 def _errors(found: Diagnosis, at: int) -> str:
@@ -73,18 +68,18 @@ def _errors(found: Diagnosis, at: int) -> str:
         name: Bar(gain, f"without {name} errors the mAP rises by {100 * gain:.1f} points", style)
         for (name, gain), style in zip(gains.items(), _STYLES.values(), strict=True)
     }
-    keys = legend({"series s0": "right"} | {f"series {_STYLES[k]}": name for k, (name, _) in _KINDS.items()})
+    keys = legend({"s0": "right"} | {_STYLES[k]: name for k, (name, _) in _KINDS.items()})
     shares = percents("share of the detections [%]")
     first = stacked("Kinds of error", "best detections of a class; G = number of its truths", shares, stacks)
-    gain_axis = percents("rise of the mAP [points]", max(*gains.values(), 0.05) * 1.1)
+    gain_axis = percents("rise of the mAP [points]", max(*gains.values(), 0.05) * 1.1, digits=1)
     second = columns("Rise of the mAP", "kind of error that is removed", gain_axis, bars)
     head = [Column("error", numbers=False), *(Column(f"{tiou:g}") for tiou in found.tious)]
     rows = [Row([Cell(_KINDS[k][0]), *(percent(one.gain.get(k)) for one in found.errors)]) for k in _KINDS]
     meanings = "".join(f"<li><b>{escape(name)}</b>: {escape(meaning)}</li>" for name, meaning in _KINDS.values())
     low = f"Enough is a tIoU of {errors.tiou:g}; to overlap, one of {found.recipe.foreground:g}."
     body = (
-        f'<div class="charts">{_figure(first, "What the best detections are", keys)}'
-        f"{_figure(second, 'What removing a kind of error would bring')}</div>"
+        f'<div class="charts two">{figure(first, "What the best detections are", keys)}'
+        f"{figure(second, 'What removing a kind of error would bring')}</div>"
         f"<details><summary>What the kinds are, and the rise of the mAP at every tIoU</summary><ul>{meanings}</ul>"
         f"<p>{low}</p>{table('gain-table', head, rows)}</details>"
     )
@@ -106,12 +101,12 @@ def _characteristics(found: Diagnosis, at: int) -> str:
         }
         label = _PROPERTIES[one.name]
         axis = percents("missed [%]", max((bar.value or 0.0 for bar in lost.values()), default=0.0) * 1.15 or 0.1)
-        missed += _figure(
+        missed += figure(
             columns(f"Missed truths by {one.name}", label, axis, lost, reference=("of all", found.missed[at])),
             f"Missed by {one.name}",
         )
         axis = percents("normalised mAP [%]")
-        sensitivity += _figure(
+        sensitivity += figure(
             columns(f"mAP by {one.name}", label, axis, kept, reference=("of all", whole)), f"mAP by {one.name}"
         )
     tiou = found.tious[at]
@@ -147,18 +142,18 @@ def _completeness(found: Diagnosis) -> str:
     high = max((max(_mean(one.missed), _mean(one.outside)) for one in extents), default=0.0) or 0.1
     keys = legend(
         {
-            "series s1": "missed at the start",
-            "series s4": "in gaps",
-            "series s3": "at the end",
-            "series s5": "found in pieces",
-            "series s0": "outside, before",
-            "series s2": "after",
-            "series other": "in a neighbour",
+            "s1": "missed at the start",
+            "s4": "in gaps",
+            "s3": "at the end",
+            "s5": "found in pieces",
+            "s0": "outside, before",
+            "s2": "after",
+            "other": "in a neighbour",
         }
     )
     sides = ("incompleteness: share of the truth missed [%]", "over-completeness: share of the detection outside [%]")
     charts = "".join(
-        _figure(two_sided(f"Completeness by {name}", sides, high, dict(map(_sides, rows))), f"By {name}", style="broad")
+        figure(two_sided(f"Completeness by {name}", sides, high, dict(map(_sides, rows))), f"By {name}", style="broad")
         for name, rows in (("class", groups), ("length of the truth", by_length))
         if rows
     )
@@ -170,10 +165,11 @@ def _completeness(found: Diagnosis) -> str:
         (_share(overall.time_outside), "of the time of all detections is in no truth"),
     ]
     shown = "".join(f'<div class="tile"><b>{value}</b><span>{escape(name)}</span></div>' for value, name in tiles)
+    many = "as many as there are truths" if found.recipe.kept == 1 else f"{found.recipe.kept:g} for each truth"
     note = (
-        f"{overall.paired:,} of {overall.truths:,} truths have a detection of their class, among the best "
-        f"{found.recipe.kept:g} for each truth, that overlaps them by a tIoU of {found.recipe.paired:g} or more. Of these "
-        "pairs: how much of the truth the detection misses, how much of the detection lies outside of the truth."
+        f"Of each class its best detections count, {many}. {overall.paired:,} of {overall.truths:,} truths have one that "
+        f"overlaps them by a tIoU of {found.recipe.paired:g} or more. Of these pairs: how much of the truth the detection "
+        "misses (incomplete), and how much of the detection lies outside of the truth (over-complete)."
     )
     body = f'<p>{escape(note)}</p><div class="tiles">{shown}</div>{keys}{charts}'
     return section("Incomplete and over-complete", body, name="completeness")

@@ -28,7 +28,6 @@ def video_index(content: ReportContent) -> str:
     columns = [
         Column("video", numbers=False),
         Column("classes", numbers=False),
-        Column("truth above, found below" if scored else "found", sorts=False),
     ]
     if scored:
         columns += [
@@ -40,6 +39,7 @@ def video_index(content: ReportContent) -> str:
         ]
     else:
         columns.append(Column("found", title="drawn detections"))
+    columns.append(Column("truth above, found below" if scored else "where", numbers=False, sorts=False))
     rows = [_row(view, scored) for view in content.videos]
     present = {label for row in rows for label in row.fits["class"]}
     fields = [select("class", "class", [(label, label) for label in sorted(present)])]
@@ -51,7 +51,7 @@ def video_index(content: ReportContent) -> str:
         else "Of each class those detections are drawn that reach half of its best score. "
     )
     note += "Each video opens on a page of its own: its timeline, curves and texts."
-    index = table("video-table", columns, rows, by=3 if scored else None)
+    index = table("video-table", columns, rows, by=2 if scored else None)
     nothing = "<noscript><p>Sorting, filtering and the pages of the videos need JavaScript.</p></noscript>"
     body = f"<p>{note}</p>{nothing}{filters('video-table', fields, noun='videos')}{index}"
     return section("Videos", body, name="videos")
@@ -65,7 +65,7 @@ def video_legend(content: ReportContent) -> str:
             "truth": "truth, found",
             "truth missed": "truth, missed",
             "found": f"detection with a truth of its own, tIoU at least {RIGHT:g}",
-            "wrong": "detection without",
+            "wrong": "detection without one",
             "further": "below the cut-off",
         }
     keys |= {"tcam": "T-CAM of the class", "ksm": "A_KSM, the host's attention"}
@@ -84,7 +84,7 @@ def _row(view: VideoView, scored: bool) -> Row:
     judged, entry = view.judged, view.judged.entry
     labels = dict.fromkeys([*entry.labels, *(item.detection.label for item in judged.drawn)])
     link = f'<a href="{escape(video_address(entry.video_id))}">{escape(entry.video_id)}</a>'
-    cells = [Cell(markup=link), Cell(", ".join(entry.labels or labels), style="text"), Cell(style="lane")]
+    cells = [Cell(markup=link), Cell(", ".join(entry.labels or labels), style="text")]
     counts = [len(judged.drawn)]
     states = []
     if scored:
@@ -92,4 +92,5 @@ def _row(view: VideoView, scored: bool) -> Row:
         counts = [len(entry.segments), len(judged.hit), judged.missed, judged.false]
         states = ["missed"] * bool(judged.missed) + ["false"] * bool(judged.false) or ["right"]
     cells += [Cell(str(count), count, style="" if count else "none") for count in counts]
+    cells.append(Cell(style="lane"))
     return Row(cells, {"class": list(labels), "state": states}, entry.video_id)

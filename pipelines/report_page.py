@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.charts import Axis, Series, line_chart, percents, share_bar, training_curve
+from pipelines.charts import SERIES, Axis, Series, counts, line_chart, percents, share_bar, training_curve
+from pipelines.charts_bars import Bar, columns
 from pipelines.evaluate import Metrics
-from pipelines.page import TABLES_SCRIPT, legend, page, section
+from pipelines.page import TABLES_SCRIPT, contents, figure, legend, page, section
 from pipelines.page_table import Cell, Column, Row, percent, table
 from pipelines.report_content import ReportContent, RunResult
 from pipelines.report_data import video_data
@@ -27,14 +28,8 @@ PLAYED = "'self' file:"
 def report(content: ReportContent) -> str:
     """The page. Every text that comes from data is escaped; styles, drawings and pictures are inside."""
     diagnosis = diagnosis_sections(content.diagnosis) if content.diagnosis else ""
-    overview = [
-        _header(content),
-        _scores(content),
-        _classes(content),
-        video_index(content),
-        diagnosis,
-        _training(content),
-    ]
+    sections = [_scores(content), _classes(content), diagnosis, _training(content), video_index(content)]
+    overview = [_header(content, contents(sections)), *sections]
     return page(
         title=f"{content.run.name} · {content.dataset}",
         styles=_STYLES,
@@ -45,7 +40,7 @@ def report(content: ReportContent) -> str:
     )
 
 
-def _header(content: ReportContent) -> str:
+def _header(content: ReportContent, links: str) -> str:
     run, metrics = content.run, content.run.metrics
     model, loop = run.recipe.train.model, run.recipe.train.loop
     parts = {"KSM": model.use_ksm, "CSR": model.use_csr, "DPID": model.use_dpid, "head": model.use_head}
@@ -63,7 +58,7 @@ def _header(content: ReportContent) -> str:
         tiles = _tiles(metrics, content.other.metrics if content.other else None)
     return (
         f'<header><p class="eyebrow">MLLM4WTAL · run report</p><h1>{escape(run.name)}</h1>'
-        f"<p>{escape(' · '.join(facts))}</p><p>{''.join(chips)}</p>{tiles}{_recipe(run)}</header>"
+        f"<p>{escape(' · '.join(facts))}</p><p>{''.join(chips)}</p>{links}{tiles}{_recipe(run)}</header>"
     )
 
 
@@ -97,11 +92,22 @@ def _scores(content: ReportContent) -> str:
     if content.run.metrics is None:
         return section("Scores", "<p>The annotations hold no segments of this subset, so there is no mAP.</p>")
     rows = [one.metrics for one in (content.other, content.run) if one is not None and one.metrics is not None]
-    return map_section(rows)
+    return map_section(rows, beside=_qualities([view.judged.quality for view in content.videos]))
 
 
-def map_section(runs: Sequence[Metrics], names: Sequence[str] = ()) -> str:
-    """The mAP of runs with the same thresholds, as a table and as curves."""
+def _qualities(values: Sequence[float]) -> str:
+    """How many videos have which F1."""
+    edges = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    bars = {"0": Bar(sum(value == 0 for value in values), "videos in which nothing is right")}
+    for low, high in zip(edges, edges[1:], strict=False):
+        bars[f"≤ {100 * high:.0f}"] = Bar(sum(low < value <= high for value in values), f"F1 above {100 * low:.0f}")
+    most = max((bar.value or 0 for bar in bars.values()), default=0)
+    chart = columns("Videos by F1", "F1 of the video [%]", counts("videos", most), bars)
+    return figure(chart, "Videos by F1")
+
+
+def map_section(runs: Sequence[Metrics], names: Sequence[str] = (), *, beside: str = "") -> str:
+    """The mAP of runs with the same thresholds, as a table and as curves; `beside` is a figure that stands there, too."""
     names, tious = names or [one.run for one in runs], runs[0].tious
     note = "In percent at each temporal IoU, as ActivityNet's official evaluator counts it; last, the mean over tIoU."
     best = [max(values) for values in zip(*((*one.map, one.average) for one in runs), strict=True)]
@@ -110,13 +116,13 @@ def map_section(runs: Sequence[Metrics], names: Sequence[str] = ()) -> str:
         values = zip((*one.map, one.average), best, strict=True)
         cells = [percent(value, style="best" if len(runs) > 1 and value == top else "") for value, top in values]
         rows.append(Row([Cell(name), *cells]))
-    columns = [Column("run", numbers=False), *(Column(f"{tiou:g}") for tiou in tious), Column("average")]
+    heads = [Column("run", numbers=False), *(Column(f"{tiou:g}") for tiou in tious), Column("average")]
     series = [Series(name, tious, one.map, k) for k, (name, one) in enumerate(zip(names, runs, strict=True))]
     x_axis = Axis("temporal IoU", min(tious), max(max(tious), min(tious) + 0.01), tious)
     chart = line_chart("mAP over temporal IoU", x_axis, percents("mAP [%]"), series)
-    keys = {f"series s{k % 6}": name for k, name in enumerate(names)}
-    figure = f'<figure class="chart">{chart}<figcaption>{legend(keys)}</figcaption></figure>'
-    body = f"<p>{note}</p>{table('map-table', columns, rows)}<div class='charts'>{figure}</div>"
+    keys = {f"line s{k % SERIES}": name for k, name in enumerate(names)}
+    curves = figure(chart, "mAP over temporal IoU", legend(keys))
+    body = f'<p>{note}</p>{table("map-table", heads, rows)}<div class="charts two">{curves}{beside}</div>'
     return section("Mean average precision", body, name="map")
 
 
@@ -134,15 +140,15 @@ def _classes(content: ReportContent) -> str:
         rows.append(Row([Cell(label), bar, percent(mean), *change, *map(percent, row)]))
     rows.sort(key=lambda row: -(row.cells[1].value or 0.0))
     against = [Column("change", title=f"against {beside.run}, in points")] if beside else []
-    columns = [Column("class", numbers=False), Column("AP", sorts=False), Column("mean"), *against]
-    columns += [Column(f"{tiou:g}") for tiou in metrics.tious]
+    heads = [Column("class", numbers=False), Column("AP", numbers=False, sorts=False), Column("mean"), *against]
+    heads += [Column(f"{tiou:g}") for tiou in metrics.tious]
     keys = legend({"bar": metrics.run} | ({"mark": beside.run} if beside else {}))
     unscored = "".join(
         f"<p>{count} detections of {escape(name)}, which has no truth here, are in no average.</p>"
         for name, count in metrics.unscored.items()
     )
     note = "Percent: the mean over tIoU, then at each."
-    shown = table("class-table", columns, rows, by=2, rises=False)
+    shown = table("class-table", heads, rows, by=2, rises=False)
     return section("Average precision of each class", f"<p>{note}</p>{keys}{shown}{unscored}", name="classes")
 
 
@@ -154,7 +160,7 @@ def _training(content: ReportContent) -> str:
         training_curve(name, *points, beside.get(name)) for name, points in _terms(content.run.history).items()
     )
     beside_name = content.other.name if content.other and content.other.history else ""
-    keys = {"series s0": content.run.name} | ({"other": beside_name} if beside_name else {})
+    keys = {"line s0": content.run.name} | ({"line other": beside_name} if beside_name else {})
     note = "Learning rate and loss terms, each already with its weight: means between two lines of metrics.jsonl."
     return section("Training", f'<p>{note}</p>{legend(keys)}<div class="curves">{charts}</div>', name="training")
 

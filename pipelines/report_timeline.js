@@ -49,10 +49,9 @@ function pack(bars) {
 }
 
 class Timeline {
-  constructor(video, width, scored) {
+  constructor(video, width) {
     this.video = video;
     this.width = width;
-    this.scored = scored;
     this.narrow = width < 560;
     this.left = this.narrow ? 50 : 118;
     this.right = width - 10;
@@ -107,15 +106,18 @@ class Timeline {
   ofClass({ label, truth, found, further, tcam }) {
     this.text(0, this.top + 13, shorten(label, this.width), "name").append(svg("title", {}, label));
     this.top += 20;
-    if (this.scored) {
+    if (truth.length) {
       this.rowName("truth", this.top + 11);
       for (const bar of truth) this.bar(bar, this.top, bar.hit ? "truth" : "truth missed");
       this.top += LANE.bar + LANE.gap;
     }
-    this.rowName("found", this.top + 11);
-    const { rows, count } = pack([...found, ...further]);
-    for (const [bar, row] of rows) this.bar(bar, this.top + row * (LANE.bar + 2), bar.style);
-    this.top += count * (LANE.bar + 2) + 4;
+    if (truth.length || found.length || further.length) {
+      this.rowName("found", this.top + 11);
+      const { rows, count } = pack([...found, ...further]);
+      for (const [bar, row] of rows) this.bar(bar, this.top + row * (LANE.bar + 2), bar.style);
+      if (!rows.size) this.text(this.left, this.top + 11, "nothing above the cut-off", "tick");
+      this.top += count * (LANE.bar + 2) + 4;
+    }
     if (tcam) this.curves([{ name: "T-CAM", style: "tcam", ...tcam }], truth, true);
     this.top += LANE.gap;
   }
@@ -147,6 +149,13 @@ class Timeline {
       this.add("polyline", { points: at.join(" "), class: `curve ${style}` });
     });
     this.top = floor + LANE.gap;
+  }
+
+  attention(curves, truth) {
+    if (curves.length === 0) return;
+    this.text(0, this.top + 13, "Attention", "name");
+    this.top += 20;
+    this.curves(curves, truth, false);
   }
 
   axis() {

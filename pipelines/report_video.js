@@ -6,7 +6,8 @@ const overview = document.getElementById("overview");
 const place = document.getElementById("video");
 const byId = new Map(data.videos.map((video) => [video.id, video]));
 const pageTitle = document.title;
-const FIRST_CLASSES = 3;
+const MOST_CLASSES = 4; // drawn at first
+const HIGH = 0.5; // T-CAM from which a class is drawn at first
 let scrolled = 0;
 let shown = null;
 let observer = null;
@@ -39,10 +40,19 @@ function barsOf(video, label, further) {
   };
 }
 
-/** Classes with anything to show: of the video first, then those found in it, then the others. */
+/** Classes with anything to show: of the video first, then those found in it, then the others from the highest T-CAM. */
 function classesOf(video) {
-  const all = [...video.labels, ...video.found.map(([label]) => label), ...Object.keys(video.tcam).map(Number)];
+  const highest = Object.entries(video.tcam).sort(([, one], [, other]) => (other?.[0] ?? 0) - (one?.[0] ?? 0));
+  const all = [...video.labels, ...video.found.map(([label]) => label), ...highest.map(([label]) => Number(label))];
   return [...new Set(all)];
+}
+
+/** The classes of the video, and a few others that were found in it or nearly so. */
+function firstClasses(video) {
+  const found = new Set(video.found.map(([label]) => label));
+  const telling = (label) => found.has(label) || (video.tcam[label]?.[0] ?? 0) >= HIGH;
+  const others = classesOf(video).filter((label) => !video.labels.includes(label) && telling(label));
+  return [...video.labels, ...others.slice(0, Math.max(MOST_CLASSES - video.labels.length, 0))];
 }
 
 function valueAt(video, curve, time) {
@@ -67,7 +77,7 @@ function readAt(video, lanes, attentions, time) {
 }
 
 function timelinePart(video, player) {
-  const chosen = new Set(classesOf(video).slice(0, Math.max(FIRST_CLASSES, video.labels.length)));
+  const chosen = new Set(firstClasses(video));
   const box = html("div", { class: "stage", tabindex: 0, role: "slider", "aria-label": "time in the video" });
   const readout = html("div", { class: "readout", id: "readout" });
   const switches = html("div", { class: "switches", role: "group", "aria-label": "classes that are drawn" });
@@ -92,10 +102,10 @@ function timelinePart(video, player) {
 
   function draw() {
     lanes = classesOf(video).filter((label) => chosen.has(label)).map((label) => barsOf(video, label, further));
-    timeline = new Timeline(video, Math.max(box.clientWidth, 280), data.scored);
+    timeline = new Timeline(video, Math.max(box.clientWidth, 280));
     timeline.pictures();
     for (const lane of lanes) timeline.ofClass(lane);
-    if (attentions.length) timeline.curves(attentions, truth, false);
+    timeline.attention(attentions, truth);
     timeline.axis();
     box.replaceChildren(timeline.node);
     box.setAttribute("aria-valuemin", 0);
@@ -103,14 +113,14 @@ function timelinePart(video, player) {
     point(now);
   }
 
-  function choice(text, on, change) {
+  function choice(text, on, change, style = "") {
     const input = html("input", { type: "checkbox" });
     input.checked = on;
     input.addEventListener("change", () => {
       change(input.checked);
       draw();
     });
-    return html("label", {}, input, text);
+    return html("label", { class: style }, input, text);
   }
 
   const go = (time) => {
@@ -134,7 +144,7 @@ function timelinePart(video, player) {
     const change = (on) => (on ? chosen.add(label) : chosen.delete(label));
     switches.append(choice(data.classes[label], chosen.has(label), change));
   }
-  if (video.further.length) switches.append(choice("below the cut-off, too", false, (on) => (further = on)));
+  if (video.further.length) switches.append(choice("below the cut-off, too", false, (on) => (further = on), "apart"));
   const legend = document.getElementById("legend").content.cloneNode(true);
   const mean = video.snippets > 1 ? [html("p", {}, `Each point of a curve is the mean of ${video.snippets} snippets.`)] : [];
   return { nodes: [switches, box, readout, legend, ...mean], draw, box };
@@ -166,7 +176,7 @@ function said(label, { video, key, complete }, ofClass) {
 function textsPart(video) {
   const own = video.priors.map((priors) => said(priors.label, priors, false));
   if (own.length) return [html("h2", {}, "What the describer said about this video"), ...own];
-  const labels = classesOf(video).slice(0, Math.max(FIRST_CLASSES, video.labels.length));
+  const labels = video.labels.length ? video.labels : firstClasses(video);
   const of = labels.flatMap((label) => (data.priors[label] ?? []).map((priors) => said(label, priors, true)));
   if (!of.length) return [];
   const note = "Test videos have no descriptions; these are of training videos with the same classes.";
