@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cache.annotations import Dataset
 from cache.audit import Audit, audit
-from cache.embeddings import load_prior_texts
+from cache.embeddings import open_tokens
 from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, CacheError
 from cache.store import RECIPE_FILE, PartStore
 from priors.describer import make_describer
@@ -76,7 +76,7 @@ def make_priors(
     if shard is not None and _others_at_work(dataset, subset, store):
         return PriorsSummary(store, described, None, audit(dataset, subset, store, None))
     embedded = embed(store, vectors, recipe.data.folder / "embeddings", options=recipe.embed, on_progress=on_embedded)
-    state = audit(dataset, subset, store, load_prior_texts(embedded.folder) if embedded.tokens else None)
+    state = audit(dataset, subset, store, open_tokens(embedded.folder))
     return PriorsSummary(store, described, embedded, state)
 
 
