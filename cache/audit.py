@@ -165,8 +165,7 @@ def _coverage(dataset: Dataset, keys: Sequence[Key], ok: set[Key]) -> tuple[Cove
 def _stale(videos: Sequence[VideoEntry], rows: _States) -> tuple[Key, ...]:
     stale = []
     for video in videos:
-        if video.path is not None and video.path.is_file():
-            size = video.path.stat().st_size
+        if (size := video.file_bytes) is not None:
             stale += [key for key in expected_keys([video]) if rows.video_bytes.get(key, size) != size]
     return tuple(stale)
 

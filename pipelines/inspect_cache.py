@@ -33,6 +33,8 @@ class InspectRun(Recipe):
 
     dataset: Path
     """Folder of the dataset: annotations.json, descriptions/, embeddings/, features/."""
+    videos: Path | None = None
+    """Folder of the videos, for the page's frames, as it was given to `make priors`."""
     subset: str = "training"
     """Subset whose priors are looked at."""
     descriptions: Path | None = None
@@ -110,7 +112,7 @@ class Inspection:
 
 def main(recipe: InspectRun) -> int:
     """Print what is there; 1 if something in it stops training."""
-    dataset = Dataset.load(recipe.dataset / "annotations.json")
+    dataset = Dataset.load(recipe.dataset / "annotations.json", videos=recipe.videos)
     _check_choice(recipe, dataset)
     home = recipe.descriptions or newest_folder(recipe.dataset / "descriptions", but=recipe.diff).path
     store = PartStore.open(home, DESCRIPTIONS, key=DESCRIPTION_KEY)
@@ -202,7 +204,7 @@ def _subsets(dataset: Dataset, data: Path) -> tuple[SubsetCounts, ...]:
         found = SubsetCounts(
             subset=subset,
             videos=len(videos),
-            with_file=sum(video.path is not None and video.path.exists() for video in videos),
+            with_file=sum(video.file_bytes is not None for video in videos),
             with_features=sum(features is not None and features.has(video.video_id) for video in videos),
             video_labels=sum(len(video.labels) for video in videos),
             segments=sum(len(video.segments) for video in videos),

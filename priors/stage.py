@@ -90,7 +90,7 @@ def preview(recipe: PriorsRecipe) -> Preview:
     if (folder / RECIPE_FILE).exists():
         store = PartStore.open(folder, DESCRIPTIONS, key=DESCRIPTION_KEY)
     todo = plan(videos, store, again=recipe.run.again, check_videos=recipe.run.check_videos, shard=recipe.run.shard)
-    missing = sum(item.entry.path is None or not item.entry.path.exists() for item in todo.work)
+    missing = sum(item.entry.file_bytes is None for item in todo.work)
     rate = last_rate(folder) or (None, "")
     seconds = None if rate[0] is None else todo.total / rate[0]
     return Preview(todo, texts, folder, missing, todo.total * ROW_BYTES, seconds, rate[1])
