@@ -14,7 +14,7 @@ from priors.describer import make_describer
 from priors.embed import EmbedSummary, OnEmbedded, embed
 from priors.frames import require_reader
 from priors.generate import Engine, LocalEngine, OnProgress, Summary, generate
-from priors.glove import WordVectors
+from priors.glove import WordVectors, find_words
 from priors.mapped_copy import OnShare
 from priors.plan import Plan, keys_of, plan
 from priors.preflight import ROW_BYTES, check_target
@@ -81,9 +81,14 @@ def make_priors(
 
 
 def preview(recipe: PriorsRecipe) -> Preview:
-    """What `make_priors` would do, without loading the model or writing anything. Raises as `make_priors` does."""
+    """What `make_priors` would do, without loading the model, reading word vectors or writing anything.
+
+    Raises as `make_priors` does, as far as it is to be seen without that.
+    """
     dataset = recipe.data.dataset()
     videos = dataset.split(recipe.data.subset)
+    find_words(recipe.glove)
+    require_reader(recipe.frames)
     texts = DescriptionRecipe.of(recipe.describer, recipe.frames, recipe.prompts)
     folder = recipe.data.folder / "descriptions" / texts.fingerprint()
     store = None
