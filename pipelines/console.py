@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 import time
@@ -25,6 +26,8 @@ _ROOMS = ("cache", "priors", "training", "pipelines")
 _LINE_EVERY = 10.0
 """Seconds between two lines of progress where there is no terminal to draw a bar on."""
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says of a disk, or a quota, that is used up."""
 BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
 """Exit codes beside 0 (done) and 1 (done, but something failed)."""
 
@@ -55,7 +58,8 @@ def guarded(work: Callable[[], int | None], *, go_on: str = "") -> int:
     except Exception as error:
         if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _ROOMS:
             raise
-        fail(str(error))
+        full = isinstance(error, OSError) and error.errno in _FULL
+        fail(f"{error}{'; free space and run the same command again' if full else ''}")
         return BAD_INPUT
 
 
