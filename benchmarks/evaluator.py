@@ -63,7 +63,7 @@ def loop_over_rows(truth: pd.DataFrame, detections: pd.DataFrame, tious: np.ndar
     detections = detections.loc[detections["score"].to_numpy().argsort()[::-1]].reset_index(drop=True)
     hits = np.zeros((len(tious), len(detections)))
     truth_of = truth.groupby("video")
-    for row, found in detections.iterrows():
+    for row, (_, found) in enumerate(detections.iterrows()):
         try:
             here = truth_of.get_group(found["video"]).reset_index()
         except KeyError:
@@ -104,7 +104,7 @@ def score_by_loop(dataset: Dataset, table: DetectionTable) -> np.ndarray:
     by_label = found.groupby("label")
     ap = []
     for label, mine in truth.groupby("label"):
-        detections = by_label.get_group(label).reset_index(drop=True)
+        detections = pd.DataFrame(by_label.get_group(label)).reset_index(drop=True)
         ap.append(loop_over_rows(mine.reset_index(drop=True), detections, np.array(TIOUS)))
     return np.array(ap)
 

@@ -76,7 +76,8 @@ class DetectionTable:
             raise _first_problem(path, results) from None
         segments = np.array(times, dtype=np.float64).reshape(-1, 2)
         sound = np.isfinite(score) & np.isfinite(segments).all(axis=1) & (segments[:, 0] <= segments[:, 1])
-        if not sound.all() or not all(isinstance(name, str) for name in names):
+        typed = all(isinstance(row["label"], str) and isinstance(row["segment"], list) for row in rows)
+        if not sound.all() or not typed:
             raise _first_problem(path, results)
         labels, label = _numbered(names)
         video = np.repeat(np.arange(len(results)), [len(found) for found in results.values()])

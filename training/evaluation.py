@@ -68,7 +68,7 @@ def evaluate_detections(
     if protocol.ambiguous == "drop":
         leave("ambiguous", _ambiguous(detections, videos, protocol))
     scores = mean_average_precision(
-        replace(detections, segments=_in_units(detections.segments, protocol)),
+        replace(detections, segments=_detected(detections, protocol)),
         {video.video_id: _truth(video, protocol) for video in videos},
         tious=protocol.tious,
         classes=dataset.classes,
@@ -123,6 +123,13 @@ def _in_units(seconds: Float[np.ndarray, "n 2"], protocol: Protocol) -> Float[np
     return seconds * protocol.fps / protocol.snippet_stride
 
 
+def _detected(detections: DetectionTable, protocol: Protocol) -> Float[np.ndarray, "n 2"]:
+    """In the protocol's units. The border of a snippet comes back whole from seconds, for an overlap of exactly 1/2
+    to stay one."""
+    segments = _in_units(detections.segments, protocol)
+    return segments if protocol.units == "seconds" else segments.round(9)
+
+
 def _truth(video: VideoEntry, protocol: Protocol) -> Sequence[Segment]:
     if protocol.units == "seconds" or not video.segments:
         return video.segments
@@ -133,7 +140,7 @@ def _truth(video: VideoEntry, protocol: Protocol) -> Sequence[Segment]:
 def _ambiguous(detections: DetectionTable, videos: Sequence[VideoEntry], protocol: Protocol) -> Bool[np.ndarray, " n"]:
     """Detections that share time with an ambiguous stretch of their video; in snippets, a whole one, where those of a
     detection begin at its truncated times, and those of a stretch at its rounded ones."""
-    segments = _in_units(detections.segments, protocol)
+    segments = _detected(detections, protocol)
     segments = segments if protocol.units == "seconds" else np.trunc(segments)
     touches = np.zeros(len(detections), dtype=bool)
     numbers = {video: number for number, video in enumerate(detections.videos)}

@@ -148,6 +148,10 @@ class ProtocolChoice(Recipe):
     given."""
     units: Units | None = None
     """seconds, or snippets: the truth rounded to whole snippets; the protocol's when not given."""
+    fps: PositiveFloat | None = None
+    """Frames a second of those snippets; 25 when not given."""
+    snippet_stride: PositiveInt | None = None
+    """Frames from one of those snippets to the next; 16 when not given."""
     ambiguous: Ambiguous | None = None
     """keep or drop detections that touch a stretch which the annotators left undecided; the protocol's when not
     given."""
@@ -166,7 +170,7 @@ class ProtocolChoice(Recipe):
 
     def chosen(self) -> Protocol:
         """The protocol, with its variations."""
-        fields = ("subset", "tious", "units", "ambiguous", "outside", "ties")
+        fields = ProtocolChoice.model_fields.keys() - {"protocol"}
         given = {field: getattr(self, field) for field in fields if getattr(self, field) is not None}
         return Protocol.model_validate({**PROTOCOLS[self.protocol].model_dump(), **given})
 
