@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.protocols import reduced_annotations
 from cache.annotations import Dataset, Segment, VideoEntry
 from cache.detections import Detection, DetectionTable
 from cache.schema import CacheError
@@ -216,25 +217,6 @@ def golden_evaluation(golden: np.lib.npyio.NpzFile, videos: Dataset, **variation
     return evaluate_detections(videos, table, ProtocolChoice.model_validate(variation).chosen())
 
 
-def co2_annotations() -> Dataset:
-    """The truth of the public CO2-Net layout: its own reduced test set of 212 videos, in seconds."""
-    folder = SHARED / "data" / "thumos14" / "co2_layout"
-
-    def column(name: str) -> list:
-        array = np.load(folder / f"{name}.npy", allow_pickle=True, encoding="bytes")  # a file of the tests' own data
-        return array.tolist()
-
-    def text(value: bytes | str) -> str:
-        return value.decode() if isinstance(value, bytes) else value
-
-    rows = zip(*map(column, ("videoname", "subset", "labels", "segments")), strict=True)
-    entries = []
-    for video, subset, labels, spans in rows:
-        segments = tuple(Segment(text(label), float(a), float(b)) for label, (a, b) in zip(labels, spans, strict=True))
-        entries.append(VideoEntry(text(video), text(subset), None, (), segments, None))
-    return Dataset("thumos14", tuple(map(text, column("classlist"))), tuple(entries))
-
-
 @pytest.mark.skipif(not GOLDENS.exists() or not UM_TRUTH.exists(), reason=f"{SHARED} is not there")
 def test_public_figures_in_seconds() -> None:
     """UM's evaluator on 210 videos, predictions in two others included: every class and threshold."""
@@ -258,8 +240,8 @@ def test_public_figures_in_rounded_snippets() -> None:
     At tIoU 0.1 that decides three classes; the evaluator leaves it to an unstable sort, which goes the one way or the
     other with the processor: each class has the figure of one of the two orders of its truth.
     """
-    golden, videos = np.load(GOLDENS), co2_annotations()
-    variation = {"protocol": "thumos14-co2", "subset": "test", "ambiguous": "keep"}
+    golden, videos = np.load(GOLDENS), reduced_annotations(SHARED / "data" / "thumos14" / "co2_layout")
+    variation = {"protocol": "thumos14-co2", "ambiguous": "keep"}
     backwards = replace(videos, videos=tuple(replace(video, segments=video.segments[::-1]) for video in videos.videos))
     one, other = (golden_evaluation(golden, truth, **variation) for truth in (videos, backwards))
     expected = golden["co2/ap_iou_by_class"]
