@@ -1,6 +1,7 @@
 """The diagnosis of detections: against plain loops, by hand, and on real detections."""
 
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import mean
@@ -23,7 +24,8 @@ from training.diagnosis.schema import Diagnosis, DiagnosisRecipe
 AUTOLOC = Path(__file__).parents[2] / "shared" / "data" / "autoloc"
 LABELS = ("Dive", "Jump")
 TIOUS = (0.1, 0.5, 0.75)
-RECIPE = DiagnosisRecipe(tious=TIOUS, multiples=2, recalls=6)
+THUMOS_TIOUS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+RECIPE = DiagnosisRecipe(multiples=2, recalls=6)
 
 
 def found(video: str, label: str, score: float, start: float, end: float) -> Detection:
@@ -38,11 +40,12 @@ def video(video_id: str, *segments: tuple[str, float, float], duration: float | 
     return VideoEntry(video_id, "testing", duration, labels, truth, None)
 
 
-def diagnosis_of(detections: list[Detection], videos: list[VideoEntry], **recipe: object) -> Diagnosis:
+def diagnosis_of(
+    detections: list[Detection], videos: list[VideoEntry], *, tious: Sequence[float] = TIOUS, **recipe: object
+) -> Diagnosis:
     """The whole, with the tests' recipe but for some fields."""
-    return diagnose(
-        detections, videos, recipe=RECIPE.model_copy(update=recipe), name="toy", subset="testing", classes=LABELS
-    )
+    chosen = RECIPE.model_copy(update=recipe)
+    return diagnose(detections, videos, tious=tious, recipe=chosen, name="toy", subset="testing", classes=LABELS)
 
 
 spans = st.tuples(st.integers(0, 16), st.integers(0, 16)).map(lambda pair: (min(pair) / 2, max(pair) / 2))
@@ -233,8 +236,8 @@ def test_kinds_by_hand() -> None:
         found("elsewhere", "Jump", 0.3, 0, 10),
     ]
     columns = Columns.of(detections, truth)
-    recipe = DiagnosisRecipe(tious=(0.5,))
-    codes = kinds(columns, columns.matched(np.array(recipe.tious)), recipe)[:, 0].tolist()
+    half = np.array([0.5])
+    codes = kinds(columns, columns.matched(half), half, foreground=0.1)[:, 0].tolist()
     expected = ["right", "double", "wrong_label", "localization", "confusion", "background", "background"]
     assert ["right" if code == RIGHT else KINDS[code] for code in codes] == expected
 
@@ -334,7 +337,9 @@ def test_real_detections() -> None:
     """Published detections: the published mAP, every count and gain in order, and lengths that matter."""
     videos = Dataset.load(AUTOLOC / "thumos14_ground_truth.json").split("test")
     detections = read_detections(AUTOLOC / "thumos14_detections.json")
-    diagnosis = diagnose(detections, videos, recipe=DiagnosisRecipe(), name="autoloc", subset="test")
+    diagnosis = diagnose(
+        detections, videos, tious=THUMOS_TIOUS, recipe=DiagnosisRecipe(), name="autoloc", subset="test"
+    )
     np.testing.assert_allclose(diagnosis.map, [0.467, 0.417, 0.358, 0.290, 0.212, 0.134, 0.058], atol=5.1e-4)
     assert (diagnosis.truths, diagnosis.detections) == (3234, 20763)
     half = diagnosis.errors[4]

@@ -28,8 +28,10 @@ def completeness_of(truth: list[Row], detections: list[Row], **recipe: float) ->
         for name in "uv"
     ]
     found = [Detection(v, label, 1 - n / 100, a, b) for n, (v, label, a, b) in enumerate(detections)]
-    settings = DiagnosisRecipe.model_validate({"tious": (0.5,), **recipe})
-    return diagnose(found, videos, recipe=settings, name="toy", subset="testing", classes=LABELS).completeness
+    settings = DiagnosisRecipe.model_validate(recipe)
+    return diagnose(
+        found, videos, tious=(0.5,), recipe=settings, name="toy", subset="testing", classes=LABELS
+    ).completeness
 
 
 def means(extent: Extent) -> dict[str, float | None]:

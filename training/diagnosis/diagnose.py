@@ -24,6 +24,7 @@ def diagnose(
     detections: Sequence[Detection],
     videos: Sequence[VideoEntry],
     *,
+    tious: Sequence[float],
     recipe: DiagnosisRecipe,
     name: str,
     subset: str,
@@ -35,9 +36,10 @@ def diagnose(
     ValueError for whatever that function refuses.
     """
     truth = {video.video_id: video.segments for video in videos}
-    scores = mean_average_precision(detections, truth, tious=recipe.tious, classes=classes)
+    scores = mean_average_precision(detections, truth, tious=tious, classes=classes)
     columns = Columns.of(detections, videos)
-    matched = columns.matched(np.asarray(recipe.tious))
+    thresholds = np.asarray(tious, dtype=np.float64)
+    matched = columns.matched(thresholds)
     bins = binned(columns, recipe.borders)
     recalls = np.linspace(0.0, 1.0, recipe.recalls)
     by_class = tuple(_classes(columns, matched, scores, recalls))
@@ -58,7 +60,7 @@ def diagnose(
         missed=tuple((1 - found_truths(columns, matched, min_precision=recipe.min_precision).mean(axis=0)).tolist()),
         precision=_rows(np.mean([one.precision for one in by_class], axis=0)),
         classes=by_class,
-        errors=breakdown(columns, matched, recipe),
+        errors=breakdown(columns, matched, thresholds, recipe),
         characteristics=characteristics(columns, matched, bins, recipe),
         completeness=completeness(columns, next(one for one in bins if one.name == "length"), recipe),
     )

@@ -22,8 +22,6 @@ Borders = Literal["quantiles", "thumos14", "activitynet"]
 class DiagnosisRecipe(Recipe):
     """How detections are diagnosed."""
 
-    tious: tuple[PositiveFloat, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
-    """Temporal IoU from which a detection is right; everything that depends on it is given for each."""
     foreground: PositiveFloat = 0.1
     """Temporal IoU from which a wrong detection has to do with a truth; below it is a background error."""
     multiples: PositiveInt = 10
@@ -172,6 +170,10 @@ class Diagnosis(Recipe):
     """Of the run or of the file of detections."""
     subset: str
     recipe: DiagnosisRecipe
+    tious: tuple[float, ...]
+    """(k) Temporal IoU from which a detection is right."""
+    recalls: tuple[float, ...]
+    """(r)"""
     videos: PositiveInt
     truths: PositiveInt
     detections: NonNegativeInt
@@ -180,8 +182,6 @@ class Diagnosis(Recipe):
     """Those among them in videos that the subset does not have: false positives, as in the official evaluator."""
     unscored: dict[str, PositiveInt]
     """By class without any truth in the subset: its detections, which nothing here counts."""
-    tious: tuple[float, ...]
-    recalls: tuple[float, ...]
     map: tuple[float, ...]
     """(k) as `make eval` gives it."""
     average: float
