@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from pipelines.ablate import AblateRun
     from pipelines.compare import CompareRun
+    from pipelines.diagnose import DiagnoseRun
     from pipelines.encode import FeaturesRun
     from pipelines.evaluate import EvalRun
     from pipelines.export import ExportRun
@@ -65,6 +66,12 @@ class Preset:
         from pipelines.evaluate import EvalRun
 
         return EvalRun(run=self.run)
+
+    def diagnose(self) -> DiagnoseRun:
+        """Of `make diagnose`."""
+        from pipelines.diagnose import DiagnoseRun
+
+        return DiagnoseRun(run=self.run)
 
     def report(self) -> ReportRun:
         """Of `make report`."""
