@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import PositiveFloat
+from pydantic import PositiveFloat, field_validator
 
 from cache.annotations import Dataset
-from cache.detections import read_detections
+from cache.detections import DetectionTable
 from cache.recipe import Recipe
 from cache.schema import CacheError
 from pipelines.console import launch, say
@@ -16,10 +16,12 @@ from pipelines.diagnose_print import print_diagnosis, print_runs
 from training.diagnosis.diagnose import diagnose
 from training.diagnosis.schema import FILE, RUNS_FILE, Diagnosis, DiagnosisRecipe
 from training.diagnosis.seeds import Run, over_runs
+from training.evaluation import UnknownLabels, counted
+from training.protocol import PROTOCOLS, Protocol, ProtocolName, differences, tiou_grid
 
 
 class DiagnoseRun(Recipe):
-    """Which detections are diagnosed."""
+    """Which detections are diagnosed, under which protocol."""
 
     run: Path
     """Folder of the evaluated run; receives diagnosis.json."""
@@ -30,18 +32,29 @@ class DiagnoseRun(Recipe):
     detections: Path | None = None
     """Results JSON of any other origin, in place of a run; with `annotations`."""
     annotations: Path | None = None
-    """Annotations of these detections; the dataset's of the training of a run when not given."""
-    subset: str = "testing"
-    """Subset that is diagnosed."""
-    tious: tuple[PositiveFloat, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
-    """Temporal IoU from which a detection is right; everything that depends on it is given for each."""
+    """Annotations of these detections; when not given, those of the dataset that the run was trained on."""
+    protocol: ProtocolName | None = None
+    """Which videos and detections count, in which units; when not given, as in the run's metrics.json, else seconds."""
+    subset: str | None = None
+    """Subset that is diagnosed; the protocol's when not given."""
+    tious: str | None = None
+    """Thresholds of temporal IoU: start:step:end, or numbers apart by commas; the protocol's when not given."""
+    unknown_labels: UnknownLabels = "error"
+    """Detections of a class that the annotations do not have: stop, or leave them out and count them."""
     shown: PositiveFloat = 0.5
     """The nearest of the thresholds is the one that the tables are printed for."""
     output: Path | None = None
     """Folder of diagnosis.json, or of diagnosis_runs.json where there are several runs; when not given, that of the
     run or of the detections, or of the first of several runs."""
     diagnosis: DiagnosisRecipe = DiagnosisRecipe()
-    """What counts as which error, and which detections count."""
+    """What counts as which error, and which detections count for completeness."""
+
+    @field_validator("tious")
+    @classmethod
+    def _thresholds(cls, value: str | None) -> str | None:
+        if value is not None:
+            tiou_grid(value)
+        return value
 
 
 def main(recipe: DiagnoseRun) -> None:
@@ -60,11 +73,7 @@ def main(recipe: DiagnoseRun) -> None:
 def _several(recipe: DiagnoseRun, folders: Sequence[Path]) -> None:
     runs = [_of_run(recipe, folder, folder) for folder in folders]
     against = [_of_run(recipe, folder, folder) for folder in recipe.against]
-    for folder, run in zip([*folders, *recipe.against], [*runs, *against], strict=True):
-        for field in ("videos", "truths"):
-            found, expected = getattr(run.diagnosis, field), getattr(runs[0].diagnosis, field)
-            if found != expected:
-                raise CacheError(f"{folder}: {field}: found {found}, expected {expected} as in {folders[0]}")
+    _refuse_mixture([*folders, *recipe.against], [run.diagnosis for run in (*runs, *against)])
     found = over_runs(runs, against)
     path = (recipe.output or folders[0]) / RUNS_FILE
     found.save(path)
@@ -72,39 +81,52 @@ def _several(recipe: DiagnoseRun, folders: Sequence[Path]) -> None:
     say(f"written: {path}, and {FILE} in the folder of every run")
 
 
+def _refuse_mixture(folders: Sequence[Path], found: Sequence[Diagnosis]) -> None:
+    for folder, one in zip(folders, found, strict=True):
+        parting = [f"protocol.{difference}" for difference in differences(one.protocol, found[0].protocol)]
+        for field in ("videos", "truths"):
+            ours, theirs = getattr(one, field), getattr(found[0], field)
+            if ours != theirs:
+                parting.append(f"{field}: found {ours}, expected {theirs}")
+        if parting:
+            raise CacheError(
+                f"{folder}: {'; '.join(parting)} as in {folders[0]}; only what was diagnosed alike can be compared"
+            )
+
+
 def _of_run(recipe: DiagnoseRun, folder: Path, output: Path) -> Run:
     # Not at the top: they bring torch, which takes seconds to load and which a file of detections does not need.
-    from pipelines.evaluate import DETECTIONS_FILE
+    from pipelines.evaluate import DETECTIONS_FILE, METRICS_FILE, Metrics
     from pipelines.train import RECIPE_FILE, TrainRun
 
     if not (folder / DETECTIONS_FILE).exists():
         raise CacheError(f"{folder / DETECTIONS_FILE}: no such file, so the run is not evaluated; run `make eval`")
     trained = TrainRun.load(folder / RECIPE_FILE)
-    annotations = recipe.annotations or trained.dataset / "annotations.json"
-    return Run(_diagnosed(recipe, folder / DETECTIONS_FILE, annotations, folder.name, output), trained.train.seed)
+    dataset = Dataset.load(recipe.annotations or trained.dataset / "annotations.json")
+    own = Metrics.load(folder / METRICS_FILE).protocol if (folder / METRICS_FILE).exists() else None
+    table = DetectionTable.read(folder / DETECTIONS_FILE)
+    found = _diagnosed(recipe, dataset, table, _protocol(recipe, own), folder.resolve().name, output)
+    return Run(found, trained.train.seed)
 
 
 def _of_file(recipe: DiagnoseRun, detections: Path, output: Path) -> Diagnosis:
     if recipe.annotations is None:
         raise CacheError("annotations: not given; name the annotations that --detections belong to with --annotations")
-    return _diagnosed(recipe, detections, recipe.annotations, detections.stem, output)
+    dataset, table = Dataset.load(recipe.annotations), DetectionTable.read(detections)
+    return _diagnosed(recipe, dataset, table, _protocol(recipe, None), detections.stem, output)
 
 
-def _diagnosed(recipe: DiagnoseRun, detections: Path, annotations: Path, name: str, output: Path) -> Diagnosis:
-    dataset = Dataset.load(annotations)
-    videos = dataset.split(recipe.subset)
-    try:
-        found = diagnose(
-            read_detections(detections),
-            videos,
-            tious=recipe.tious,
-            recipe=recipe.diagnosis,
-            name=name,
-            subset=recipe.subset,
-            classes=dataset.classes,
-        )
-    except ValueError as error:
-        raise CacheError(f"{detections}, {annotations}: {error}") from error
+def _protocol(recipe: DiagnoseRun, own: Protocol | None) -> Protocol:
+    base = PROTOCOLS[recipe.protocol or "seconds"] if recipe.protocol or own is None else own
+    varied: dict[str, object] = {} if recipe.subset is None else {"subset": recipe.subset}
+    return base.model_copy(update=varied if recipe.tious is None else varied | {"tious": tiou_grid(recipe.tious)})
+
+
+def _diagnosed(
+    recipe: DiagnoseRun, dataset: Dataset, table: DetectionTable, protocol: Protocol, name: str, output: Path
+) -> Diagnosis:
+    what = counted(dataset, table, protocol, unknown_labels=recipe.unknown_labels)
+    found = diagnose(what, recipe=recipe.diagnosis, name=name, classes=dataset.classes)
     found.save(output / FILE)
     say(f"diagnosis: {output / FILE}")
     return found

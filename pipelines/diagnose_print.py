@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pipelines.console import say, table
 from training.diagnosis.schema import Characteristic, Diagnosis, Distribution, ErrorKind, Extent, RunsDiagnosis
+from training.protocol import tiou_key
 
 _TITLES: dict[ErrorKind, str] = {
     "double": "double", "wrong_label": "wrong label", "localization": "localization", "confusion": "confusion",
@@ -16,25 +17,27 @@ _TITLES: dict[ErrorKind, str] = {
 def print_diagnosis(found: Diagnosis, *, shown: float) -> None:
     """All tables, those that depend on a threshold at the one nearest to `shown`."""
     place = nearest(found.tious, shown)
-    at = f"tIoU {found.tious[place]:g}"
-    left = f"; {sum(found.unscored.values())} of classes without truth left out" if found.unscored else ""
-    strays = f", {found.strays} of them in videos that the subset does not have" if found.strays else ""
-    say(
-        f"{found.name} on {found.subset}: {found.detections} detections{strays}{left}; {found.truths} truths of "
-        f"{len(found.classes)} classes in {found.videos} videos"
-    )
+    at = f"tIoU {tiou_key(found.tious[place])}"
+    say(f"{found.name}: {found.truths} truths of {len(found.classes)} classes, {found.detections} detections")
+    say(found.protocol.describe())
+    if found.outside:
+        say(f"{found.outside} detections in videos that do not count are false positives")
+    for reason, count in found.left_out.items():
+        say(f"{count} detections are left out: {reason}")
+    if found.unscored:
+        say(f"{sum(found.unscored.values())} detections are of classes without any truth: {', '.join(found.unscored)}")
     rows = [
         ["mAP", *map(percent, (*found.map, found.average))],
         ["normalised mAP", *map(percent, (*found.map_normalized, _mean(found.map_normalized)))],
         ["truths missed", *map(percent, (*found.missed, _mean(found.missed)))],
     ]
-    table("Over all classes [%]", ["", *(f"@{tiou:g}" for tiou in found.tious), "average"], rows)
+    table("Over all classes [%]", ["", *(f"@{tiou_key(tiou)}" for tiou in found.tious), "average"], rows)
     _print_errors(found, place, at)
     for one in found.characteristics:
         _print_characteristic(one, place, at)
     _print_completeness(found)
     _print_curves(found)
-    header = ["class", "truths", "detections", *(f"AP@{tiou:g}" for tiou in found.tious), "average"]
+    header = ["class", "truths", "detections", *(f"AP@{tiou_key(tiou)}" for tiou in found.tious), "average"]
     rows = [
         [one.label, str(one.truths), str(one.detections), *map(percent, (*one.ap, _mean(one.ap)))]
         for one in found.classes
@@ -44,12 +47,12 @@ def print_diagnosis(found: Diagnosis, *, shown: float) -> None:
 
 def print_runs(found: RunsDiagnosis, first: Diagnosis, *, shown: float) -> None:
     """Mean and spread of the figures over the runs; of those that depend on a threshold, at the one nearest `shown`."""
-    at = f"@{first.tious[nearest(first.tious, shown)]:g}"
+    at = f"@{tiou_key(first.tious[nearest(first.tious, shown)])}"
     names = [name for name in found.figures if name.startswith("mAP@") or "@" not in name or name.endswith(at)]
     paired = any(one.paired for one in found.differences.values())
-    header = ["[%]", f"{len(found.runs)} runs"]
+    header = ["[%]", f"runs: {len(found.runs)}"]
     if found.against:
-        header += [f"{len(found.against)} runs against", f"difference{', paired' if paired else ''}"]
+        header += [f"against: {len(found.against)}", f"difference{', paired' if paired else ''}"]
     rows = []
     for name in names:
         row = [name, _spread(found.figures[name].mean, found.figures[name].spread)]
@@ -131,7 +134,7 @@ def _distribution(one: Distribution | None) -> list[str]:
 def _print_curves(found: Diagnosis) -> None:
     places = [nearest(found.recalls, step / 10) for step in range(11)]
     rows = [
-        [f"tIoU {tiou:g}", *(percent(curve[place]) for place in places)]
+        [f"tIoU {tiou_key(tiou)}", *(percent(curve[place]) for place in places)]
         for tiou, curve in zip(found.tious, found.precision, strict=True)
     ]
     header = ["recall", *(f"{found.recalls[place]:.2g}" for place in places)]
