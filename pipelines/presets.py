@@ -114,6 +114,12 @@ class Thumos14(Preset):
 
     name = "thumos14"
 
+    def diagnose(self) -> DiagnoseRun:
+        """With the borders of length, coverage and instances that DETAD has for THUMOS14."""
+        from training.diagnosis.schema import DiagnosisRecipe
+
+        return super().diagnose().model_copy(update={"diagnosis": DiagnosisRecipe(borders="thumos14")})
+
 
 class Demo(Preset):
     """The embedded world: rendered videos, tiny models, everything on a CPU in minutes. Its numbers are its own."""

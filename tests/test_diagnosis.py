@@ -321,6 +321,18 @@ def test_unknown_duration_has_no_coverage() -> None:
     assert [b.truths for b in coverage.bins] == [0]
 
 
+def test_lengths_are_seconds_in_whatever_units() -> None:
+    """In snippets of 0.64 s the truth [0, 6.3] is ten of them: bins of length stay in seconds, coverage is the same."""
+    protocol = PROTOCOLS["seconds"].model_copy(update={"units": "snippets", "tious": (0.5,)})
+    dataset = Dataset("toy", LABELS, (video("v", ("Jump", 0, 6.3), ("Dive", 0, 12.7), duration=12.8),))
+    what = counted(dataset, DetectionTable.of([found("v", "Jump", 1, 0, 6.4)]), protocol)
+    diagnosis = diagnose(what, recipe=RECIPE, name="toy", classes=LABELS)
+    length, coverage, _ = diagnosis.characteristics
+    assert length.bins[0].high == pytest.approx(6.4)
+    assert coverage.bins[0].high == pytest.approx(0.5)
+    assert diagnosis.map == (0.5,)
+
+
 def test_nothing_detected() -> None:
     """No detection at all: everything is missed, nothing is wrong, shares of extents do not exist."""
     diagnosis = diagnosis_of([], [video("v", ("Jump", 0, 10)), video("w")])
