@@ -17,7 +17,7 @@ from training.diagnosis.diagnose import diagnose
 from training.diagnosis.schema import FILE, RUNS_FILE, Diagnosis, DiagnosisRecipe
 from training.diagnosis.seeds import Run, over_runs
 from training.evaluation import UnknownLabels, counted
-from training.protocol import PROTOCOLS, Protocol, ProtocolName, differences, tiou_grid
+from training.protocol import PROTOCOLS, Protocol, ProtocolName, tiou_grid
 
 
 class DiagnoseRun(Recipe):
@@ -71,27 +71,17 @@ def main(recipe: DiagnoseRun) -> None:
 
 
 def _several(recipe: DiagnoseRun, folders: Sequence[Path]) -> None:
+    from pipelines.compare import refuse_mixture  # not at the top: see _of_run
+
     runs = [_of_run(recipe, folder, folder) for folder in folders]
     against = [_of_run(recipe, folder, folder) for folder in recipe.against]
-    _refuse_mixture([*folders, *recipe.against], [run.diagnosis for run in (*runs, *against)])
+    every = [run.diagnosis for run in (*runs, *against)]
+    refuse_mixture([*folders, *recipe.against], every, file=FILE, fields=("videos", "truths"))
     found = over_runs(runs, against)
     path = (recipe.output or folders[0]) / RUNS_FILE
     found.save(path)
     print_runs(found, runs[0].diagnosis, shown=recipe.shown)
     say(f"written: {path}, and {FILE} in the folder of every run")
-
-
-def _refuse_mixture(folders: Sequence[Path], found: Sequence[Diagnosis]) -> None:
-    for folder, one in zip(folders, found, strict=True):
-        parting = [f"protocol.{difference}" for difference in differences(one.protocol, found[0].protocol)]
-        for field in ("videos", "truths"):
-            ours, theirs = getattr(one, field), getattr(found[0], field)
-            if ours != theirs:
-                parting.append(f"{field}: found {ours}, expected {theirs}")
-        if parting:
-            raise CacheError(
-                f"{folder}: {'; '.join(parting)} as in {folders[0]}; only what was diagnosed alike can be compared"
-            )
 
 
 def _of_run(recipe: DiagnoseRun, folder: Path, output: Path) -> Run:

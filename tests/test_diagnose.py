@@ -144,5 +144,5 @@ def test_runs_of_different_truth_are_not_compared(tmp_path: Path, annotations: P
     other = tmp_path / "other-data" / "annotations.json"
     whole = Dataset.load(annotations)
     Dataset("toy", whole.classes, whole.videos[:1]).save(other)
-    with pytest.raises(CacheError, match=r"two: videos: found 1, expected 2 as in .*one"):
+    with pytest.raises(CacheError, match=r"two/diagnosis.json: videos: found 1, expected 2 as in .*one"):
         diagnose.main(DiagnoseRun(run=tmp_path, runs=(one, run(tmp_path / "two", other, ends=4.0))))
