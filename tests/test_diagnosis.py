@@ -128,7 +128,7 @@ def plain_kind(d: Detection, match: object, videos: list[VideoEntry], tiou: floa
     return "background"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(worlds)
 def test_errors_equal_the_definition(world: World) -> None:
     """Kinds, counts among the best G and 2G, and gains of plain and normalised mAP, as loops have them."""
@@ -166,7 +166,7 @@ def test_errors_equal_the_definition(world: World) -> None:
             assert breakdown.gain[name] >= 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(worlds, st.sampled_from(["quantiles", "thumos14", "activitynet"]))
 def test_bins_equal_the_definition(world: World, borders: str) -> None:
     """Every truth is in one bin or unknown; missed shares and mAP of every bin are what loops have."""

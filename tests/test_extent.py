@@ -122,7 +122,7 @@ spans = st.tuples(st.integers(0, 12), st.integers(0, 12)).map(lambda pair: (floa
 rows = st.tuples(st.sampled_from("uv"), st.sampled_from(LABELS), spans).map(lambda row: (row[0], row[1], *row[2]))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(rows, min_size=1, max_size=8), st.lists(rows, max_size=10))
 def test_equals_counting_seconds(truth: list[Row], detections: list[Row]) -> None:
     """All shares and all parts, second by second, as loops have them from the definitions."""
