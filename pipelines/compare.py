@@ -9,6 +9,7 @@ from cache.recipe import Recipe
 from cache.schema import CacheError
 from pipelines.console import launch
 from pipelines.evaluate import METRICS_FILE, Metrics, print_map
+from training.diagnosis.schema import Diagnosis
 from training.protocol import differences
 
 
@@ -30,18 +31,24 @@ def main(recipe: CompareRun) -> None:
     print_map(results, names=recipe.names)
 
 
-def refuse_mixture(runs: Sequence[Path], results: Sequence[Metrics]) -> None:
+def refuse_mixture(
+    runs: Sequence[Path],
+    results: Sequence[Metrics] | Sequence[Diagnosis],
+    *,
+    file: str = METRICS_FILE,
+    fields: Sequence[str] = ("videos", "classes"),
+) -> None:
     """Raises CacheError, naming the difference, if runs were evaluated under different protocols or on different
-    videos or classes: their figures do not belong into one table."""
+    videos or classes: their figures do not belong into one table. `file` is where the results were read from."""
     for run, one in zip(runs, results, strict=True):
         parting = [f"protocol.{difference}" for difference in differences(one.protocol, results[0].protocol)]
-        for field in ("videos", "classes"):  # annotations of the same protocol may differ
+        for field in fields:  # annotations of the same protocol may differ
             found, expected = getattr(one, field), getattr(results[0], field)
             if found != expected:
                 parting.append(f"{field}: found {found!r}, expected {expected!r}")
         if parting:
             raise CacheError(
-                f"{run / METRICS_FILE}: {'; '.join(parting)} as in {runs[0]}. Figures of different protocols do not "
+                f"{run / file}: {'; '.join(parting)} as in {runs[0]}. Figures of different protocols do not "
                 "belong into one table; evaluate both alike with `make eval`"
             )
 

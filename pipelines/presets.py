@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from pipelines.ablate import AblateRun
     from pipelines.compare import CompareRun
+    from pipelines.diagnose import DiagnoseRun
     from pipelines.encode import FeaturesRun
     from pipelines.evaluate import EvalRun
     from pipelines.export import ExportRun
@@ -66,6 +67,12 @@ class Preset:
 
         return EvalRun(run=self.run)
 
+    def diagnose(self) -> DiagnoseRun:
+        """Of `make diagnose`."""
+        from pipelines.diagnose import DiagnoseRun
+
+        return DiagnoseRun(run=self.run)
+
     def report(self) -> ReportRun:
         """Of `make report`."""
         from pipelines.report import ReportRun
@@ -106,6 +113,12 @@ class Thumos14(Preset):
     """THUMOS14, or any dataset of your own: I3D-like features, VideoLLaMA3, GloVe, the hosts' public settings."""
 
     name = "thumos14"
+
+    def diagnose(self) -> DiagnoseRun:
+        """With the borders of length, coverage and instances that DETAD has for THUMOS14."""
+        from training.diagnosis.schema import DiagnosisRecipe
+
+        return super().diagnose().model_copy(update={"diagnosis": DiagnosisRecipe(borders="thumos14")})
 
 
 class Demo(Preset):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_metrics import plain_iou
 
 from cache.annotations import Dataset, Segment
 from cache.detections import Detection, DetectionTable, read_detections
@@ -26,13 +27,6 @@ def found(video: str, label: str, score: float, start: float, end: float) -> Det
 def real(label: str, start: float, end: float) -> Segment:
     """A true segment from any numbers."""
     return Segment(label, float(start), float(end))
-
-
-def plain_iou(first: tuple[float, float], second: tuple[float, float]) -> float:
-    """Temporal IoU from its definition."""
-    shared = max(0.0, min(first[1], second[1]) - max(first[0], second[0]))
-    union = (first[1] - first[0]) + (second[1] - second[0]) - shared
-    return shared / union if union > 0 else 0.0
 
 
 def plain_ap(detections: list[Detection], truth: dict[str, list[Segment]], label: str, tiou: float) -> float:

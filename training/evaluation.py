@@ -37,10 +37,37 @@ class Evaluation:
     absent."""
 
 
+@dataclass(frozen=True)
+class Counted:
+    """What counts under a protocol, in its units."""
+
+    protocol: Protocol
+    detections: DetectionTable
+    truth: dict[str, Sequence[Segment]]
+    """By video; videos without any segment are there."""
+    durations: dict[str, float | None]
+    """Of these videos."""
+    outside: int
+    """As in `Evaluation`."""
+    left_out: dict[str, int]
+    """As in `Evaluation`."""
+
+
 def evaluate_detections(
     dataset: Dataset, detections: DetectionTable, protocol: Protocol, *, unknown_labels: UnknownLabels = "error"
 ) -> Evaluation:
-    """Score detections (in seconds) on the videos of a protocol.
+    """Score detections (in seconds) on the videos of a protocol. Raises CacheError as `counted` does."""
+    what = counted(dataset, detections, protocol, unknown_labels=unknown_labels)
+    scores = mean_average_precision(
+        what.detections, what.truth, tious=protocol.tious, classes=dataset.classes, ties=protocol.ties
+    )
+    return Evaluation(protocol, scores, len(what.truth), len(what.detections), what.outside, what.left_out)
+
+
+def counted(
+    dataset: Dataset, detections: DetectionTable, protocol: Protocol, *, unknown_labels: UnknownLabels = "error"
+) -> Counted:
+    """The detections (in seconds) and the truth that count under a protocol.
 
     Raises CacheError where the annotations are not those of the protocol, hold no segments to compare with, or do not
     know a label.
@@ -67,14 +94,14 @@ def evaluate_detections(
         leave("outside", strangers)
     if protocol.ambiguous == "drop":
         leave("ambiguous", _ambiguous(detections, videos, protocol))
-    scores = mean_average_precision(
+    return Counted(
+        protocol,
         replace(detections, segments=_detected(detections, protocol)),
         {video.video_id: _truth(video, protocol) for video in videos},
-        tious=protocol.tious,
-        classes=dataset.classes,
-        ties=protocol.ties,
+        {video.video_id: _duration(video, protocol) for video in videos},
+        outside,
+        left_out,
     )
-    return Evaluation(protocol, scores, len(videos), len(detections), outside, left_out)
 
 
 def protocol_videos(dataset: Dataset, protocol: Protocol) -> list[VideoEntry]:
@@ -128,6 +155,10 @@ def _detected(detections: DetectionTable, protocol: Protocol) -> Float[np.ndarra
     to stay one."""
     segments = _in_units(detections.segments, protocol)
     return segments if protocol.units == "seconds" else segments.round(9)
+
+
+def _duration(video: VideoEntry, protocol: Protocol) -> float | None:
+    return None if video.duration is None else float(_in_units(np.array([[0.0, video.duration]]), protocol)[0, 1])
 
 
 def _truth(video: VideoEntry, protocol: Protocol) -> Sequence[Segment]:

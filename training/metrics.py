@@ -86,7 +86,7 @@ def mean_average_precision(
     Raises ValueError for a label outside `classes`, for truth without any segment, for scores or times that are not
     finite, for a segment that ends before it starts, and for a threshold that is not above 0.
     """
-    rows = _TruthRows.of(truth)
+    rows = TruthRows.of(truth)
     table = detections if isinstance(detections, DetectionTable) else DetectionTable.of(detections)
     counts = np.bincount(table.label, minlength=len(table.labels)).tolist()
     present = {label: count for label, count in zip(table.labels, counts, strict=True) if count}
@@ -96,21 +96,11 @@ def mean_average_precision(
     _refuse_impossible(table.segments, "detections")
     if not np.isfinite(table.score).all():
         raise ValueError("detections: a score is not finite")
-    number = {label: index for index, label in enumerate(rows.classes)}
-    class_of = np.array([number.get(label, -1) for label in table.labels], dtype=np.int64)[table.label]
-    video_of = np.array([rows.numbers.get(video, -1) for video in table.videos], dtype=np.int64)[table.video]
-    thresholds = np.asarray(tious, dtype=np.float64)
-    order = _by_class_and_score(class_of, table.score, len(rows.classes), ties)
-    class_of, video_of = class_of[order], video_of[order]
-    videos = len(rows.numbers)
-    groups = np.where(video_of < 0, -1, class_of * videos + video_of)
-    truth_groups = rows.labels * videos + rows.videos
-    hits = _match(table.segments[order], groups, rows.segments, truth_groups, thresholds, ties)
-    bounds = np.searchsorted(class_of, np.arange(len(rows.classes) + 1))
-    positives = np.bincount(rows.labels, minlength=len(rows.classes)).tolist()
-    ap = np.stack([_interpolated(hits[a:b], m) for a, b, m in zip(bounds[:-1], bounds[1:], positives, strict=True)])
+    ranking = Ranking.of(table, rows, ties)
+    hits = ranking.matched(np.asarray(tious, dtype=np.float64)) >= 0
+    ap = np.stack([_interpolated(hits[a:b], m) for a, b, m in zip(*ranking.bounds, rows.counts.tolist(), strict=True)])
     mean = ap.mean(axis=0)
-    unscored = {label: count for label, count in present.items() if label not in number}
+    unscored = {label: count for label, count in present.items() if label not in rows.classes}
     return Scores(tuple(map(float, tious)), rows.classes, ap, mean, float(mean.mean()), unscored)
 
 
@@ -129,7 +119,8 @@ def average_precision(
     positives. Equal scores keep the order given. Without truth the result is 0.
     """
     order = np.argsort(-scores, kind="stable")
-    return _interpolated(_match(segments[order], videos[order], truth, truth_videos, tious, "given"), len(truth))
+    found = _match(segments[order], videos[order], truth, truth_videos, tious, "given")
+    return _interpolated(found >= 0, len(truth))
 
 
 def _by_class_and_score(
@@ -162,21 +153,23 @@ def _match(
     truth_groups: Int[Array, " m"],
     tious: Float[Array, " k"],
     ties: Ties,
-) -> Bool[Array, "n k"]:
-    """Which of the sorted detections are true positives at which threshold. A detection whose group has no truth is
-    none."""
-    hits = np.zeros((len(segments), len(tious)), dtype=bool)
+) -> Int[Array, "n k"]:
+    """The row of the truth that each of the sorted detections finds at each threshold; -1 where it is a false positive,
+    as one whose group has no truth always is."""
+    found = np.full((len(segments), len(tious)), -1)
     numbers, group_of_truth, sizes = np.unique(truth_groups, return_inverse=True, return_counts=True)
     if not len(numbers):
-        return hits
+        return found
     place = _rank_in_group(group_of_truth)
     padded = np.zeros((len(numbers), sizes.max(), 2))  # padding has no length, so its IoU is 0
     padded[group_of_truth, place] = truth
+    row_of = np.full(padded.shape[:2], -1)
+    row_of[group_of_truth, place] = np.arange(len(truth))
     group = np.searchsorted(numbers, groups).clip(max=len(numbers) - 1)
     near = np.flatnonzero(numbers[group] == groups)
     near = near[_reaches(segments[near], padded, group[near], tious.min())]
     if not len(near):
-        return hits
+        return found
     locked = np.zeros((len(numbers), len(tious), sizes.max()), dtype=bool)
     turn = _rank_in_group(group[near])
     by_turn = near[np.argsort(turn, kind="stable")]
@@ -190,12 +183,12 @@ def _match(
         free = np.where(taken, -1.0, overlap[:, None])
         best = free.argmax(axis=2)  # of equals the first
         reached = np.take_along_axis(free, best[..., None], axis=2)[..., 0] >= tious
-        hits[now] = reached
         row, threshold = np.nonzero(reached)
         if order is not None:
             best = np.take_along_axis(order, best, 1)
         locked[here[row], threshold, best[row, threshold]] = True
-    return hits
+        found[now] = np.where(reached, row_of[here[:, None], best], -1)
+    return found
 
 
 def _reaches(
@@ -227,7 +220,41 @@ def _rank_in_group(group: Int[Array, " n"]) -> Int[Array, " n"]:
 
 
 @dataclass(frozen=True)
-class _TruthRows:
+class Ranking:
+    """The truth, and the detections of its classes: class after class, in each the best score first."""
+
+    truth: TruthRows
+    segments: Float[Array, "n 2"]
+    labels: Int[Array, " n"]
+    videos: Int[Array, " n"]
+    """-1 in a video that the truth does not hold."""
+    ties: Ties
+
+    @classmethod
+    def of(cls, table: DetectionTable, truth: TruthRows, ties: Ties) -> Ranking:
+        """Detections of other classes are left out."""
+        number = {label: index for index, label in enumerate(truth.classes)}
+        labels = np.array([number.get(label, -1) for label in table.labels], dtype=np.int64)[table.label]
+        videos = np.array([truth.numbers.get(video, -1) for video in table.videos], dtype=np.int64)[table.video]
+        order = _by_class_and_score(labels, table.score, len(truth.classes), ties)
+        return cls(truth, table.segments[order], labels[order], videos[order], ties)
+
+    @property
+    def bounds(self) -> tuple[list[int], list[int]]:
+        """First row of each class, and the row after its last."""
+        bounds = np.searchsorted(self.labels, np.arange(len(self.truth.classes) + 1)).tolist()
+        return bounds[:-1], bounds[1:]
+
+    def matched(self, tious: Float[Array, " k"]) -> Int[Array, "n k"]:
+        """The row of the truth that each detection finds at each threshold; -1 where it is a false positive."""
+        videos = len(self.truth.numbers)
+        groups = np.where(self.videos < 0, -1, self.labels * videos + self.videos)
+        truth_groups = self.truth.labels * videos + self.truth.videos
+        return _match(self.segments, groups, self.truth.segments, truth_groups, tious, self.ties)
+
+
+@dataclass(frozen=True)
+class TruthRows:
     """The truth as columns: index of the label, number of the video, [start, end]."""
 
     classes: tuple[str, ...]
@@ -236,8 +263,14 @@ class _TruthRows:
     videos: Int[Array, " m"]
     segments: Float[Array, "m 2"]
 
+    @property
+    def counts(self) -> Int[Array, " c"]:
+        """Truths of each class."""
+        return np.bincount(self.labels, minlength=len(self.classes))
+
     @classmethod
-    def of(cls, truth: Mapping[str, Sequence[Segment]]) -> _TruthRows:
+    def of(cls, truth: Mapping[str, Sequence[Segment]]) -> TruthRows:
+        """Classes in alphabetical order, videos in the order given. Raises ValueError as `mean_average_precision`."""
         numbers = {video_id: number for number, video_id in enumerate(truth)}
         rows = [(numbers[video_id], segment) for video_id, segments in truth.items() for segment in segments]
         if not rows:

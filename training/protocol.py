@@ -95,6 +95,11 @@ class Protocol(Recipe):
         return ", ".join(parts)
 
     @property
+    def unit(self) -> float:
+        """Seconds of one unit of time: 1, or those from one snippet to the next."""
+        return 1.0 if self.units == "seconds" else self._snippet
+
+    @property
     def _snippet(self) -> float:
         return self.snippet_stride / self.fps
 
