@@ -17,6 +17,7 @@ from pipelines.train import RECIPE_FILE, TrainRun
 from training.inference import detect, load_run, save_curves
 from training.localize import LocalizeRecipe
 from training.metrics import Scores, mean_average_precision
+from training.official import Method, official_recipe
 
 METRICS_FILE, DETECTIONS_FILE, CURVES_FILE = "metrics.json", "detections.json", "curves.npz"
 THUMOS_TIOUS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
@@ -39,6 +40,8 @@ class EvalRun(Recipe):
     """Temporal IoU from which a detection is right: mAP is given for each, and their mean."""
     localize: LocalizeRecipe = LocalizeRecipe()
     """How detections are read off."""
+    official: Method | None = None
+    """Read them off as the public code of this method does on THUMOS14, whatever `localize` says."""
 
 
 class Metrics(Recipe):
@@ -81,7 +84,7 @@ def evaluate(recipe: EvalRun) -> Metrics | None:
     own = folder / "features" if recipe.dataset else trained_on.features_folder
     store = FeatureStore.open(recipe.features or own)
     trained = load_run(recipe.run, dataset, store)
-    localize = recipe.localize
+    localize = recipe.localize if recipe.official is None else official_recipe(recipe.official)
     if trained.model.head is None and localize.source != "cam":
         say(f"{recipe.run.name} has no localization head: its detections come from the T-CAM")
         localize = localize.model_copy(update={"source": "cam"})

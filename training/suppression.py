@@ -1,34 +1,58 @@
 """What to do with overlapping candidates: hard and Gaussian suppression, and weighted fusion; per class (numpy only).
 
 Candidates of different classes never touch each other. Lengths are end - start: the public code's "+ 1", which makes
-the overlap of short segments too large, is left out. Each function is greedy from the highest score, gives back the
-best first, and keeps the order given among equal scores.
+the overlap of short segments too large, is left out (`training.official` has it). Each function is greedy from the
+highest score, gives back the best first, and keeps the order given among equal scores. NaN among bounds or scores is a
+ValueError.
+
+None of them goes through the candidates one by one: whoever is better than all that it overlaps is decided, and with it
+all others like it, whatever their classes. A few rounds decide all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
-from training.metrics import temporal_iou
+from training.overlaps import MOST_PAIRS, Overlap, Pairs
 from training.proposals import Candidates
 
 Array = np.ndarray
 
+BLOCK = 2048
+"""Candidates that are compared with each other at once where all pairs are too many."""
+CROWDED = 16
+"""Overlaps a candidate beyond which soft suppression goes one by one after all: rounds would be too many."""
 
-def hard_nms(candidates: Candidates, *, tiou: float) -> Candidates:
+
+def hard_nms(candidates: Candidates, *, tiou: float, overlap: Overlap = "iou") -> Candidates:
     """Drop what overlaps a better candidate of its class by more than `tiou`."""
+    ranked = rank(candidates)
+    return ranked.take(leaders(ranked, tiou=tiou, overlap=overlap) == np.arange(len(ranked)))
 
-    def of_class(ranked: Candidates, overlap: Float[Array, "n n"]) -> Candidates:
-        alive = np.ones(len(ranked), dtype=bool)
-        for best in range(len(ranked)):
-            if alive[best]:
-                alive[best + 1 :] &= overlap[best, best + 1 :] <= tiou
-        return ranked.take(alive)
 
-    return _class_by_class(candidates, of_class)
+def fuse(
+    candidates: Candidates,
+    *,
+    tiou: float,
+    temperature: float,
+    overlap: Overlap = "iou",
+    weigh_by: Float[Array, " n"] | None = None,
+) -> Candidates:
+    """Join each best candidate with the waiting ones of its class that overlap it by more than `tiou`.
+
+    Bounds are the averages of the group with weights exp(w / temperature), after the Gaussian weighted fusion of Zhou
+    et al. (CVPR 2023); w is the score, or `weigh_by` (there: the mean inside the segment). The score is the best one's.
+    """
+    if not len(candidates):
+        return candidates
+    order = _order(candidates)
+    ranked = candidates.take(order)
+    leader = leaders(ranked, tiou=tiou, overlap=overlap)
+    shares = group_shares(ranked.scores if weigh_by is None else weigh_by[order], leader, temperature=temperature)
+    bounds = [np.bincount(leader, shares * bound, minlength=len(ranked)) for bound in ranked.segments.T]
+    best = leader == np.arange(len(ranked))
+    return Candidates(np.stack(bounds, axis=1)[best], ranked.labels[best], ranked.scores[best])
 
 
 def soft_nms(candidates: Candidates, *, sigma: float, min_score: float = 0.0) -> Candidates:
@@ -36,59 +60,157 @@ def soft_nms(candidates: Candidates, *, sigma: float, min_score: float = 0.0) ->
 
     Those whose score falls below `min_score` are dropped. Negative scores stay as they are.
     """
-
-    def of_class(ranked: Candidates, overlap: Float[Array, "n n"]) -> Candidates:
-        decay = np.exp(-np.square(overlap) / sigma)
-        scores, waiting = ranked.scores.copy(), ranked.scores.copy()
-        order: list[int] = []
-        for _ in range(len(ranked)):
-            best = int(waiting.argmax())
-            if waiting[best] < min_score:
-                break
-            order.append(best)
-            scores[best], waiting[best] = waiting[best], -np.inf
-            np.multiply(waiting, decay[best], out=waiting, where=waiting > 0)
-        index = np.array(order, dtype=np.int64)
-        return Candidates(ranked.segments[index], ranked.labels[index], scores[index])
-
-    return _class_by_class(candidates, of_class)
+    ranked = rank(candidates)
+    scores = ranked.scores.copy()
+    positive = int((scores > 0).sum())  # the others neither fall nor make others fall
+    scores[:positive] = _soften(ranked.take(slice(positive)), sigma, min_score)
+    return rank(Candidates(ranked.segments, ranked.labels, scores).take(scores >= min_score))
 
 
-def fuse(candidates: Candidates, *, tiou: float, temperature: float) -> Candidates:
-    """Join each best candidate with the waiting ones of its class that overlap it by more than `tiou`.
+def drop_ambiguous(
+    segments: Float[Array, "n 2"], stretches: Float[Array, "m 2"], *, whole: bool = False
+) -> Bool[Array, " n"]:
+    """Which segments stay: those that share no time with an ambiguous stretch of their video (touching is not sharing).
 
-    Bounds are the averages of the group with weights exp(score / temperature), after the Gaussian weighted fusion of
-    Zhou et al. (CVPR 2023); the score is the best one's.
+    Both in the same unit. With `whole` (and snippet units) they must share a whole snippet, as in the public code: it
+    cuts the bounds of segments down to whole numbers and rounds those of stretches (halves to even).
     """
-
-    def of_class(ranked: Candidates, overlap: Float[Array, "n n"]) -> Candidates:
-        waiting = np.ones(len(ranked), dtype=bool)
-        heads: list[int] = []
-        segments = ranked.segments.copy()
-        for best in range(len(ranked)):
-            if waiting[best]:
-                group = waiting & (overlap[best] > tiou)
-                group[best] = True
-                weights = np.exp((ranked.scores[group] - ranked.scores[best]) / temperature)
-                segments[best] = weights @ ranked.segments[group] / weights.sum()
-                heads.append(best)
-                waiting &= ~group
-        return Candidates(segments, ranked.labels, ranked.scores).take(np.array(heads, dtype=np.int64))
-
-    return _class_by_class(candidates, of_class)
+    if whole:
+        segments, stretches = np.trunc(segments), np.rint(stretches)
+    start, end = segments[:, None].transpose(2, 0, 1)
+    shared = np.minimum(end, stretches[:, 1]) - np.maximum(start, stretches[:, 0])
+    return np.all(shared <= 0, axis=1, keepdims=True)[:, 0]
 
 
 def rank(candidates: Candidates) -> Candidates:
     """Best first; equal scores keep their order."""
-    return candidates.take(np.argsort(-candidates.scores, kind="stable"))
+    return candidates.take(_order(candidates))
 
 
-def _class_by_class(
-    candidates: Candidates, function: Callable[[Candidates, Float[Array, "n n"]], Candidates]
-) -> Candidates:
-    """`function(ranked, overlap)` of each class alone, with the temporal IoU of all its pairs."""
-    parts = []
-    for label in np.unique(candidates.labels):
-        ranked = rank(candidates.take(candidates.labels == label))
-        parts.append(function(ranked, temporal_iou(ranked.segments[:, None], ranked.segments[None])))
-    return rank(Candidates.concatenate(parts))
+def leaders(ranked: Candidates, *, tiou: float, overlap: Overlap) -> Int[Array, " n"]:
+    """Place of the candidate that each one yields to: the best survivor that it overlaps too much, or itself."""
+    leader = np.arange(len(ranked))
+    everyone = len(ranked) if len(_pairs(ranked)) <= MOST_PAIRS else BLOCK
+    survivors = leader[:0]
+    for first in range(0, len(ranked), max(everyone, 1)):
+        places = np.concatenate([survivors, np.arange(first, min(first + everyone, len(ranked)))])
+        better, worse = _rivals(_pairs(ranked.take(places)), tiou, overlap)
+        survives = _elect(len(places), better, worse)
+        yields = survives[better] & ~survives[worse]
+        np.minimum.at(leader, places[worse[yields]], places[better[yields]])
+        survivors = places[survives]
+    return leader
+
+
+def group_shares(weigh_by: Float[Array, " n"], leader: Int[Array, " n"], *, temperature: float) -> Float[Array, " n"]:
+    """Share of each candidate in the group that `leader` puts it in: the softmax of weigh_by / temperature."""
+    largest = np.full(len(leader), -np.inf)
+    np.maximum.at(largest, leader, weigh_by)
+    weights = np.exp((weigh_by - largest[leader]) / temperature)
+    return weights / np.bincount(leader, weights, minlength=len(leader))[leader]
+
+
+def soft_one_by_one(
+    segments: Float[Array, "n 2"], scores: Float[Array, " n"], *, sigma: float, until: float = -np.inf
+) -> Float[Array, " n"]:
+    """The scores that soft suppression leaves to the candidates of one class; negative ones rise towards zero.
+
+    It ends where the best of those left is below `until`.
+    """
+    start, end = segments[:, 0], segments[:, 1]
+    pairs = Pairs(start, end, np.zeros(len(segments), dtype=np.int64))
+    table = _decay_table(pairs, sigma) if len(segments) <= BLOCK else None
+    waiting, final = scores.copy(), scores.copy()
+    for _ in range(len(scores)):
+        best = int(waiting.argmax())
+        if waiting[best] < until:
+            break
+        final[best], waiting[best] = waiting[best], -np.inf
+        if table is not None:
+            waiting *= table[best]
+        else:
+            near = np.flatnonzero((start < end[best]) & (end > start[best]))
+            waiting[near] *= _decay(pairs.overlap(np.full_like(near, best), near), sigma)
+    left = waiting > -np.inf
+    final[left] = waiting[left]
+    return final
+
+
+def _order(candidates: Candidates) -> Int[Array, " n"]:
+    if np.isnan(candidates.scores).any() or np.isnan(candidates.segments).any():
+        raise ValueError(f"{len(candidates)} candidates: a score or a bound is not a number")
+    return np.argsort(-candidates.scores, kind="stable")
+
+
+def _pairs(ranked: Candidates) -> Pairs:
+    return Pairs(ranked.segments[:, 0], ranked.segments[:, 1], ranked.labels)
+
+
+def _rivals(pairs: Pairs, tiou: float, overlap: Overlap) -> tuple[Int[Array, " e"], Int[Array, " e"]]:
+    """The pairs that overlap by more than `tiou`."""
+    found = []
+    for better, worse in pairs.portions():
+        rivals = pairs.overlap(better, worse, measure=overlap) > tiou
+        found.append((better[rivals], worse[rivals]))
+    better, worse = zip(*found, strict=True)
+    return np.concatenate(better), np.concatenate(worse)
+
+
+def _elect(count: int, better: Int[Array, " e"], worse: Int[Array, " e"]) -> Bool[Array, " n"]:
+    """Who survives when, best first, each survivor drops its worse rivals."""
+    survives, waiting = np.zeros(count, dtype=bool), np.ones(count, dtype=bool)
+    while len(better):
+        safe = waiting.copy()
+        safe[worse] = False
+        survives |= safe
+        waiting &= ~safe
+        waiting[worse[safe[better]]] = False
+        open_ = waiting[better] & waiting[worse]
+        better, worse = better[open_], worse[open_]
+    return survives | waiting
+
+
+def _soften(ranked: Candidates, sigma: float, min_score: float) -> Float[Array, " n"]:
+    """Suppressed scores of ranked candidates, all positive; those below `min_score` may be too high."""
+    pairs = _pairs(ranked)
+    if len(pairs) <= min(CROWDED * len(ranked), MOST_PAIRS):
+        return _soft_in_rounds(pairs, ranked.scores, sigma)
+    scores = ranked.scores.copy()
+    for label in np.unique(ranked.labels):
+        mine = ranked.labels == label
+        scores[mine] = soft_one_by_one(ranked.segments[mine], scores[mine], sigma=sigma, until=min_score)
+    return scores
+
+
+def _soft_in_rounds(pairs: Pairs, scores: Float[Array, " n"], sigma: float) -> Float[Array, " n"]:
+    """As one by one. In each round all are taken that are better than whatever they overlap and is not taken yet:
+
+    scores only fall, so each of them would be taken before its neighbours, and until then nothing changes it.
+    """
+    (first, second), *_ = pairs.portions()
+    exponent = np.square(pairs.overlap(first, second)) / sigma
+    fall, now, waiting = np.zeros(len(scores)), scores, np.ones(len(scores), dtype=bool)
+    while len(first):
+        taken = waiting.copy()
+        taken[np.where(now[first] >= now[second], second, first)] = False
+        ahead, behind = taken[first], taken[second]
+        struck = np.concatenate([second[ahead], first[behind]])
+        fall += np.bincount(struck, np.concatenate([exponent[ahead], exponent[behind]]), minlength=len(scores))
+        now = scores * np.exp(-fall)
+        waiting &= ~taken
+        open_ = ~(ahead | behind)
+        first, second, exponent = first[open_], second[open_], exponent[open_]
+    return now
+
+
+def _decay(overlap: Float[Array, "*n"], sigma: float) -> Float[Array, "*n"]:
+    """exp(-overlap^2 / sigma), never quite zero: what is out of the race has score -inf and must keep it."""
+    return np.maximum(np.exp(-np.square(overlap) / sigma), np.finfo(np.float64).tiny)
+
+
+def _decay_table(pairs: Pairs, sigma: float) -> Float[Array, "n n"]:
+    table = np.ones((len(pairs.start), len(pairs.start)))
+    for better, worse in pairs.portions():
+        decay = _decay(pairs.overlap(better, worse), sigma)
+        table[better, worse], table[worse, better] = decay, decay
+    return table
