@@ -45,7 +45,7 @@ from cache.detections import Detection
 from cache.features import FeatureGrid
 from training.localize import LocalizeRecipe, choose_classes, write_out
 from training.proposals import Candidates, find_runs, mean_inside
-from training.suppression import group_shares, leaders, rank, soft_one_by_one
+from training.suppression import group_shares, leaders, rank, soft_scores_of_all
 
 Array = np.ndarray
 
@@ -232,11 +232,9 @@ def _unit(curves: Float[Array, "r t"]) -> Float[Array, "r t"]:
 
 
 def _soften(candidates: Candidates, recipe: LocalizeRecipe) -> Candidates:
-    scores = candidates.scores.copy()
-    for label in np.unique(candidates.labels):
-        mine = candidates.labels == label
-        scores[mine] = soft_one_by_one(candidates.segments[mine] + ONE_LONGER, scores[mine], sigma=recipe.sigma)
-    return Candidates(candidates.segments, candidates.labels, scores)
+    ranked = rank(candidates)
+    longer = Candidates(ranked.segments + ONE_LONGER, ranked.labels, ranked.scores)
+    return Candidates(ranked.segments, ranked.labels, soft_scores_of_all(longer, sigma=recipe.sigma))
 
 
 def _suppress_in_seconds(candidates: Candidates, recipe: LocalizeRecipe, seconds: float) -> Candidates:

@@ -105,12 +105,14 @@ def find_runs(
 ) -> tuple[Int[Array, " n"], Int[Array, " n"], Int[Array, " n"], Int[Array, " n"]]:
     """(row, place of the threshold, start, end) of the runs in which a curve reaches a threshold, sorted by the first
     three."""
-    above = np.zeros((len(curves), len(thresholds), curves.shape[1] + 2), dtype=np.int8)
+    width = curves.shape[1] + 2  # nothing is above before the first snippet and after the last one
+    above = np.zeros((len(curves), len(thresholds), width), dtype=bool)
     above[..., 1:-1] = curves[:, None] >= thresholds[:, None]
-    step = np.diff(above, axis=2)
-    # both lists run over rows, thresholds, then time: the n-th rise belongs to the n-th fall
-    row, place, start = np.nonzero(step == 1)
-    return row, place, start, np.nonzero(step == -1)[2]
+    flat = above.ravel()
+    changes = np.flatnonzero(flat[1:] != flat[:-1])  # rises and falls take turns
+    line, start = np.divmod(changes[::2], width)
+    row, place = np.divmod(line, max(len(thresholds), 1))
+    return row, place, start, changes[1::2] - line * width
 
 
 def mean_inside(
@@ -142,7 +144,8 @@ def outer_inner(
     outer = np.stack([segments[:, 0] - width, segments[:, 1] + width], axis=1).clip(0, curves.shape[-1])
     both = np.concatenate([outer, segments])
     total, length = _integral(curves, both, None if row is None else np.concatenate([row, row]))
-    (outer_total, inner_total), (outer_length, inner_length) = np.split(total, 2), np.split(length, 2)
+    count = len(segments)
+    outer_total, inner_total, outer_length, inner_length = total[:count], total[count:], length[:count], length[count:]
     outside, room = outer_total - inner_total, outer_length - inner_length
     mean_outside = np.divide(outside, room, out=np.zeros_like(outside), where=room > 1e-9)
     mean = np.divide(inner_total, inner_length, out=np.zeros_like(inner_total), where=inner_length > 0)

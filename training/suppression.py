@@ -61,10 +61,30 @@ def soft_nms(candidates: Candidates, *, sigma: float, min_score: float = 0.0) ->
     Those whose score falls below `min_score` are dropped. Negative scores stay as they are.
     """
     ranked = rank(candidates)
-    scores = ranked.scores.copy()
-    positive = int((scores > 0).sum())  # the others neither fall nor make others fall
-    scores[:positive] = _soften(ranked.take(slice(positive)), sigma, min_score)
+    positive = int((ranked.scores > 0).sum())  # the others neither fall nor make others fall
+    fallen = _soften(ranked.take(slice(positive)), sigma, min_score)
+    scores = np.concatenate([fallen, ranked.scores[positive:]])
     return rank(Candidates(ranked.segments, ranked.labels, scores).take(scores >= min_score))
+
+
+def soft_scores_of_all(ranked: Candidates, *, sigma: float) -> Float[Array, " n"]:
+    """Scores after soft suppression that multiplies negative ones, too: they rise towards zero, as in public code.
+
+    All that are positive go first, so they do not notice; then the others, one by one: a rising score overtakes others.
+    """
+    positive = int((ranked.scores > 0).sum())
+    pairs = _pairs(ranked)
+    fall = np.zeros(len(ranked))
+    for better, worse in pairs.portions():
+        across = (better < positive) & (worse >= positive)
+        better, worse = better[across], worse[across]
+        fall += np.bincount(worse, np.square(pairs.overlap(better, worse)) / sigma, minlength=len(ranked))
+    scores = ranked.scores * np.exp(-fall)
+    scores[:positive] = _soften(ranked.take(slice(positive)), sigma, -np.inf)
+    for label in np.unique(ranked.labels[positive:]):
+        mine = np.flatnonzero(ranked.labels[positive:] == label) + positive
+        scores[mine] = soft_one_by_one(ranked.segments[mine], scores[mine], sigma=sigma)
+    return scores
 
 
 def drop_ambiguous(
@@ -89,16 +109,15 @@ def rank(candidates: Candidates) -> Candidates:
 
 def leaders(ranked: Candidates, *, tiou: float, overlap: Overlap) -> Int[Array, " n"]:
     """Place of the candidate that each one yields to: the best survivor that it overlaps too much, or itself."""
-    leader = np.arange(len(ranked))
-    everyone = len(ranked) if len(_pairs(ranked)) <= MOST_PAIRS else BLOCK
-    survivors = leader[:0]
-    for first in range(0, len(ranked), max(everyone, 1)):
-        places = np.concatenate([survivors, np.arange(first, min(first + everyone, len(ranked)))])
-        better, worse = _rivals(_pairs(ranked.take(places)), tiou, overlap)
-        survives = _elect(len(places), better, worse)
-        yields = survives[better] & ~survives[worse]
-        np.minimum.at(leader, places[worse[yields]], places[better[yields]])
-        survivors = places[survives]
+    everyone = np.arange(len(ranked))
+    pairs = _pairs(ranked)
+    if len(pairs) <= MOST_PAIRS:
+        return _yield(pairs, tiou, overlap)
+    leader, survivors = everyone.copy(), everyone[:0]
+    for first in range(0, len(ranked), BLOCK):
+        places = np.concatenate([survivors, everyone[first : first + BLOCK]])
+        leader[places] = places[_yield(_pairs(ranked.take(places)), tiou, overlap)]
+        survivors = places[leader[places] == places]
     return leader
 
 
@@ -146,28 +165,31 @@ def _pairs(ranked: Candidates) -> Pairs:
     return Pairs(ranked.segments[:, 0], ranked.segments[:, 1], ranked.labels)
 
 
-def _rivals(pairs: Pairs, tiou: float, overlap: Overlap) -> tuple[Int[Array, " e"], Int[Array, " e"]]:
-    """The pairs that overlap by more than `tiou`."""
+def _yield(pairs: Pairs, tiou: float, overlap: Overlap) -> Int[Array, " n"]:
+    """`leaders` of candidates whose pairs fit into memory once those that overlap little are left out."""
     found = []
     for better, worse in pairs.portions():
         rivals = pairs.overlap(better, worse, measure=overlap) > tiou
         found.append((better[rivals], worse[rivals]))
-    better, worse = zip(*found, strict=True)
-    return np.concatenate(better), np.concatenate(worse)
+    better, worse = map(np.concatenate, zip(*found, strict=True))
+    survives = _elect(len(pairs.start), better, worse)
+    yields = survives[better] & ~survives[worse]
+    leader = np.arange(len(survives))
+    np.minimum.at(leader, worse[yields], better[yields])
+    return leader
 
 
 def _elect(count: int, better: Int[Array, " e"], worse: Int[Array, " e"]) -> Bool[Array, " n"]:
     """Who survives when, best first, each survivor drops its worse rivals."""
-    survives, waiting = np.zeros(count, dtype=bool), np.ones(count, dtype=bool)
+    survives = np.ones(count, dtype=bool)
     while len(better):
-        safe = waiting.copy()
+        safe = np.ones(count, dtype=bool)
         safe[worse] = False
-        survives |= safe
-        waiting &= ~safe
-        waiting[worse[safe[better]]] = False
-        open_ = waiting[better] & waiting[worse]
-        better, worse = better[open_], worse[open_]
-    return survives | waiting
+        dropped = worse[safe[better]]
+        survives[dropped] = False
+        still = survives[better] & survives[worse]
+        better, worse = better[still], worse[still]
+    return survives
 
 
 def _soften(ranked: Candidates, sigma: float, min_score: float) -> Float[Array, " n"]:
@@ -183,23 +205,23 @@ def _soften(ranked: Candidates, sigma: float, min_score: float) -> Float[Array, 
 
 
 def _soft_in_rounds(pairs: Pairs, scores: Float[Array, " n"], sigma: float) -> Float[Array, " n"]:
-    """As one by one. In each round all are taken that are better than whatever they overlap and is not taken yet:
+    """What one by one leaves to candidates that are all positive.
 
-    scores only fall, so each of them would be taken before its neighbours, and until then nothing changes it.
+    A round takes all that are better than whatever they overlap and is not taken yet: scores only fall, so each of them
+    would be taken before its neighbours, and until then nothing changes it.
     """
     (first, second), *_ = pairs.portions()
     exponent = np.square(pairs.overlap(first, second)) / sigma
-    fall, now, waiting = np.zeros(len(scores)), scores, np.ones(len(scores), dtype=bool)
+    fall, now = np.zeros(len(scores)), scores
     while len(first):
-        taken = waiting.copy()
-        taken[np.where(now[first] >= now[second], second, first)] = False
-        ahead, behind = taken[first], taken[second]
-        struck = np.concatenate([second[ahead], first[behind]])
-        fall += np.bincount(struck, np.concatenate([exponent[ahead], exponent[behind]]), minlength=len(scores))
+        lower = np.where(now[first] >= now[second], second, first)
+        taken = np.ones(len(scores), dtype=bool)
+        taken[lower] = False
+        decided = taken[first] | taken[second]
+        fall += np.bincount(lower[decided], exponent[decided], minlength=len(scores))
         now = scores * np.exp(-fall)
-        waiting &= ~taken
-        open_ = ~(ahead | behind)
-        first, second, exponent = first[open_], second[open_], exponent[open_]
+        still = ~decided
+        first, second, exponent = first[still], second[still], exponent[still]
     return now
 
 
