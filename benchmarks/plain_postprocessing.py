@@ -7,6 +7,7 @@ guard and its repeated segments; `extra` is what it adds to lengths.
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -60,15 +61,31 @@ def propose(
     return rows
 
 
-def soft_nms(rows: list[Row], *, sigma: float, extra: float = 0.0) -> list[Row]:
-    """Gaussian suppression of one class; scores that are not positive are left alone unless `extra` is."""
+def soft_nms(
+    rows: list[Row],
+    *,
+    sigma: float = 0.3,
+    extra: float = 0.0,
+    method: Literal["gaussian", "linear", "hard"] = "gaussian",
+    tiou: float = 0.7,
+) -> list[Row]:
+    """Suppression of one class that drops none; scores that are not positive are left alone unless `extra` is given.
+
+    `method` is gaussian wherever anybody uses it; the public code also knows 1 - tIoU, and 0, beyond `tiou`.
+    """
     waiting, kept = np.array(rows, dtype=np.float64).reshape(-1, 4), []
     while len(waiting):
         best = int(np.argmax(waiting[:, 1]))
         waiting[[0, best]] = waiting[[best, 0]]
         kept.append(waiting[0].tolist())
         overlap = _overlap(waiting[0], waiting[1:], extra)
-        decay = np.exp(-(overlap * overlap) / sigma)
+        match method:
+            case "gaussian":
+                decay = np.exp(-(overlap * overlap) / sigma)
+            case "linear":
+                decay = np.where(overlap > tiou, 1 - overlap, 1.0)
+            case "hard":
+                decay = np.where(overlap > tiou, 0.0, 1.0)
         waiting[1:, 1] *= decay if extra else np.where(waiting[1:, 1] > 0, decay, 1.0)
         waiting = waiting[1:]
     return kept

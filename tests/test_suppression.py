@@ -217,6 +217,10 @@ def test_public_figures() -> None:
         rows = GOLDENS[key]
         return Candidates(rows[:, 2:] + np.array([0, 1]), rows[:, 0].astype(np.int64), rows[:, 1])
 
+    rows = GOLDENS["co2net/softnms/in_label_score_start_end"].tolist()
+    for method in ("gaussian", "linear", "hard"):
+        plainly = np.array(plain.soft_nms(rows, extra=1.0, method=method))
+        np.testing.assert_allclose(plainly, GOLDENS[f"co2net/softnms/out_{method}"], rtol=0, atol=1e-9)
     source = rank(read("co2net/softnms/in_label_score_start_end"))
     softened = Candidates(source.segments, source.labels, soft_scores_of_all(source, sigma=0.3))
     assert table_of(softened) == table_of(read("co2net/softnms/out_gaussian"))

@@ -91,7 +91,7 @@ def propose(
         row, _, start, end = find_runs(curves, np.asarray(thresholds, dtype=np.float64))
         # one integer per run: np.unique over rows sorts structured bytes, many times slower
         keys = np.unique((row * size + start) * size + end)
-        if len(curves) < rows:
+        if len(curves) != rows:  # one for all, however many these are
             keys = (np.arange(rows)[:, None] * size**2 + keys).ravel()
         found.append(keys)
     keys = found[0] if len(found) == 1 else np.unique(np.concatenate(found))
