@@ -38,16 +38,15 @@ class Curves:
     video_scores: Float[np.ndarray, " c"]
     """Probability of each class in the video."""
 
-    logits: Float[np.ndarray, "t k"]
-    """The host's own T-CAM: raw scores, the background's last; only the public code's ways read it."""
+    logits: Float[np.ndarray, "t k"] | None = None
+    """The host's own T-CAM: raw scores, the background's last. Only the public code's ways read it; never saved."""
 
     def spread(self, length: int) -> Curves:
         """The same over `length` snippets, of which these are evenly spread ones."""
         place = np.arange(length) * len(self.cas) // length
-        csr = None if self.attention_csr is None else self.attention_csr[place]
-        return replace(
-            self, cas=self.cas[place], attention=self.attention[place], attention_csr=csr, logits=self.logits[place]
-        )
+        over_time = ("cas", "attention", "attention_csr", "logits")
+        drawn = {name: getattr(self, name) for name in over_time if getattr(self, name) is not None}
+        return replace(self, **{name: values[place] for name, values in drawn.items()})
 
 
 def load_run(run: Path, dataset: Dataset, store: FeatureStore) -> Trained:
@@ -95,6 +94,7 @@ def detect(
         if recipe.official is None:
             found = localize(video.video_id, recipe=recipe, duration=video.duration, head=head, **drawn)
         else:
+            assert curves.logits is not None
             found = official_localize(video.video_id, recipe=recipe, logits=curves.logits, **drawn)
         yield curves.spread(length), found
 

@@ -44,14 +44,15 @@ class Pairs:
 
     def portions(self, most: int = MOST_PAIRS) -> Iterator[tuple[Int[Array, " e"], Int[Array, " e"]]]:
         """(better, worse) of every pair: places in the columns, the lower place first. At least one portion."""
+        if len(self) <= most:
+            yield self._between(0, len(self.order))
+            return
         total = np.cumsum(self.followers)
         first = 0
-        while True:
+        while first < len(total):
             gone = total[first - 1] if first else 0
             last = max(int(np.searchsorted(total, gone + most, side="right")), first + 1)
             yield self._between(first, last)
-            if last >= len(total):
-                return
             first = last
 
     def _between(self, first: int, last: int) -> tuple[Int[Array, " e"], Int[Array, " e"]]:

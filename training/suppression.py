@@ -64,7 +64,9 @@ def soft_nms(candidates: Candidates, *, sigma: float, min_score: float = 0.0) ->
     positive = int((ranked.scores > 0).sum())  # the others neither fall nor make others fall
     fallen = _soften(ranked.take(slice(positive)), sigma, min_score)
     scores = np.concatenate([fallen, ranked.scores[positive:]])
-    return rank(Candidates(ranked.segments, ranked.labels, scores).take(scores >= min_score))
+    order = np.argsort(-scores, kind="stable")
+    order = order[: np.count_nonzero(scores >= min_score)]
+    return Candidates(ranked.segments[order], ranked.labels[order], scores[order])
 
 
 def soft_scores_of_all(ranked: Candidates, *, sigma: float) -> Float[Array, " n"]:
@@ -99,7 +101,7 @@ def drop_ambiguous(
         segments, stretches = np.trunc(segments), np.rint(stretches)
     start, end = segments[:, None].transpose(2, 0, 1)
     shared = np.minimum(end, stretches[:, 1]) - np.maximum(start, stretches[:, 0])
-    return np.all(shared <= 0, axis=1, keepdims=True)[:, 0]
+    return np.logical_and.reduce(shared <= 0, axis=1)
 
 
 def rank(candidates: Candidates) -> Candidates:
