@@ -17,6 +17,7 @@ from pipelines.train import RECIPE_FILE, TrainRun
 from training.evaluation import Evaluation, evaluate_detections, protocol_videos
 from training.inference import detect, load_run, save_curves
 from training.localize import LocalizeRecipe
+from training.official import Method, official_recipe
 from training.protocol import Protocol, ProtocolChoice, tiou_key
 
 METRICS_FILE, DETECTIONS_FILE, CURVES_FILE = "metrics.json", "detections.json", "curves.npz"
@@ -35,6 +36,8 @@ class EvalRun(ProtocolChoice):
     """Folder of the results; the run's own when not given."""
     localize: LocalizeRecipe = LocalizeRecipe()
     """How detections are read off."""
+    official: Method | None = None
+    """Read them off as the public code of this method does on THUMOS14, whatever `localize` says."""
 
 
 class Metrics(Recipe):
@@ -84,7 +87,7 @@ def evaluate(recipe: EvalRun) -> Metrics | None:
     trained = load_run(recipe.run, dataset, store)
     protocol = recipe.chosen()
     videos = protocol_videos(dataset, protocol)
-    localize = recipe.localize
+    localize = recipe.localize if recipe.official is None else official_recipe(recipe.official)
     if trained.model.head is None and localize.source != "cam":
         say(f"{recipe.run.name} has no localization head: its detections come from the T-CAM")
         localize = localize.model_copy(update={"source": "cam"})

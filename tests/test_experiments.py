@@ -30,6 +30,7 @@ from training.hosts.plain import PlainRecipe
 from training.ksm import KsmRecipe
 from training.localization_head import HeadRecipe
 from training.model import ModelRecipe
+from training.official import official_recipe
 from training.optimizers import LoopRecipe
 from training.protocol import PROTOCOLS
 from training.recipe import TrainRecipe
@@ -121,6 +122,14 @@ def test_a_trained_run_is_evaluated_and_compared(run, world, capsys):
     assert [row for row in shown if row[:1] in (["one"], ["two"])] == [
         [name, *(f"{100 * value:.1f}" for value in (*metrics.map, metrics.average))] for name in ("one", "two")
     ]
+
+
+def test_detections_as_the_public_code_makes_them(run):
+    """Whatever the run's own way is; the metrics say which one it was."""
+    train.main(run)
+    output = run.run / "official"
+    evaluate.main(evaluate.EvalRun(run=run.run, official="um", output=output))
+    assert evaluate.Metrics.load(output / "metrics.json").localize == official_recipe("um")
 
 
 def test_runs_of_different_protocols_are_not_compared(run):
