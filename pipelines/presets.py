@@ -161,11 +161,11 @@ class Demo(Preset):
         from training.distillation import DpidRecipe
         from training.hosts.co2net import Co2NetRecipe
         from training.ksm import KsmRecipe
+        from training.localization_head import HeadRecipe
         from training.model import ModelRecipe
         from training.optimizers import LoopRecipe
         from training.pseudo_labels import PseudoLabelRecipe
         from training.recipe import TrainRecipe
-        from training.teacher import TeacherRecipe
 
         recipe = TrainRecipe(
             data=DataRecipe(num_snippets=128, num_pairs=4, singles=8),
@@ -174,9 +174,8 @@ class Demo(Preset):
                 ksm=KsmRecipe(width=96, heads=4, context=4),
                 csr=CsrRecipe(width=96, heads=4, encoder_layers=1, decoder_layers=1, contrast=1.0),
                 dpid=DpidRecipe(schedule="joint", reconstruct_weight=0.2),
-                pseudo=PseudoLabelRecipe(curves=("attention",)),
+                head=HeadRecipe(pseudo_labels=PseudoLabelRecipe(curves=("attention",), teacher_decay=0.99)),
             ),
-            teacher=TeacherRecipe(decay=0.99),
             loop=LoopRecipe(steps=800, host_lr=5e-4, lr=2e-3, schedule="cosine", warmup=40, checkpoint_every=200),
         )
         return TrainRun(dataset=self.dataset, run=self.run, train=recipe)

@@ -15,6 +15,7 @@ from cache.detections import DetectionTable
 from cache.schema import CacheError
 from training.metrics import Scores, mean_average_precision
 from training.protocol import Protocol
+from training.suppression import drop_ambiguous
 
 UnknownLabels = Literal["error", "ignore"]
 """What to do with detections of a class that the annotations do not have: stop, or leave them out and count them."""
@@ -172,7 +173,6 @@ def _ambiguous(detections: DetectionTable, videos: Sequence[VideoEntry], protoco
     """Detections that share time with an ambiguous stretch of their video; in snippets, a whole one, where those of a
     detection begin at its truncated times, and those of a stretch at its rounded ones."""
     segments = _detected(detections, protocol)
-    segments = segments if protocol.units == "seconds" else np.trunc(segments)
     touches = np.zeros(len(detections), dtype=bool)
     numbers = {video: number for number, video in enumerate(detections.videos)}
     for video in videos:
@@ -180,7 +180,5 @@ def _ambiguous(detections: DetectionTable, videos: Sequence[VideoEntry], protoco
             continue
         rows = np.flatnonzero(detections.video == numbers[video.video_id])
         stretches = _in_units(np.array(video.ambiguous), protocol)
-        stretches = stretches if protocol.units == "seconds" else np.rint(stretches)
-        start, end = segments[rows, None, 0], segments[rows, None, 1]
-        touches[rows] = (np.minimum(end, stretches[:, 1]) > np.maximum(start, stretches[:, 0])).any(axis=1)
+        touches[rows] = ~drop_ambiguous(segments[rows], stretches, whole=protocol.units == "snippets")
     return touches

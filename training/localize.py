@@ -28,7 +28,7 @@ Family = Literal["co2net", "um", "gaufuse"]
 class LocalizeRecipe(Recipe):
     """How detections are read off. Defaults of the T-CAM way are those of the CO2-Net family, without its defects."""
 
-    source: Literal["head", "cam", "both"] = "head"
+    source: Literal["head", "cam", "head+cam"] = "head"
     """Who proposes: the localization head, the thresholded T-CAM, or both together."""
     official: Family | None = None
     """T-CAM way: repeat the public code of that family, its peculiarities included (training/official.py lists them);
@@ -57,7 +57,7 @@ class LocalizeRecipe(Recipe):
     attention_power: float = Field(default=0.0, ge=0)
     """Head's way: score = sigmoid(logit) * (mean attention inside)^this; 0 leaves attention out."""
     cam_weight: PositiveFloat = 1.0
-    """Both: T-CAM scores are multiplied by this before they compete with the head's."""
+    """head+cam: T-CAM scores are multiplied by this before they compete with the head's."""
     suppression: Literal["soft", "hard", "fuse", "none"] = "soft"
     """What happens to overlapping detections of a class: scores fall, the better one stays, or they are averaged."""
     sigma: PositiveFloat = 0.3
