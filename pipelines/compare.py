@@ -9,15 +9,17 @@ from urllib.parse import quote
 
 from cache.annotations import Dataset
 from cache.atomic import atomic_path
-from cache.detections import read_detections
+from cache.detections import DetectionTable
 from cache.recipe import Recipe
 from cache.schema import CacheError
 from pipelines.compare_page import ComparedRun, comparison
 from pipelines.console import launch, say
 from pipelines.evaluate import DETECTIONS_FILE, METRICS_FILE, Metrics, print_map
-from pipelines.report import REPORT_FILE
-from pipelines.report_videos import judge_subset
+from pipelines.report_content import REPORT_FILE
+from pipelines.report_videos import judge_counted
 from pipelines.train import RECIPE_FILE, TrainRun
+from training.diagnosis.schema import Diagnosis
+from training.protocol import differences
 
 
 class CompareRun(Recipe):
@@ -34,36 +36,49 @@ class CompareRun(Recipe):
 
 
 def main(recipe: CompareRun) -> None:
-    """Print one row a run. Raises CacheError if they were evaluated on different subsets or thresholds."""
+    """Print one row a run. Raises CacheError if they were not evaluated alike."""
     if recipe.names and len(recipe.names) != len(recipe.runs):
         raise CacheError(f"names: found {len(recipe.names)}, expected {len(recipe.runs)}, one for each run")
     results = [Metrics.load(run / METRICS_FILE) for run in recipe.runs]
-    for run, one in zip(recipe.runs, results, strict=True):
-        for field in ("subset", "videos", "tious", "classes"):
-            found, expected = getattr(one, field), getattr(results[0], field)
-            if found != expected:
-                raise CacheError(
-                    f"{run / METRICS_FILE}: {field}: found {found}, expected {expected} as in {recipe.runs[0]}; "
-                    "evaluate both alike with `make eval`"
-                )
+    refuse_mixture(recipe.runs, results)
     print_map(results, names=recipe.names)
     if recipe.html is not None:
         write_page(recipe, recipe.html, results)
         say(f"page: {recipe.html}")
 
 
+def refuse_mixture(
+    runs: Sequence[Path],
+    results: Sequence[Metrics] | Sequence[Diagnosis],
+    *,
+    file: str = METRICS_FILE,
+    fields: Sequence[str] = ("videos", "classes"),
+) -> None:
+    """Raises CacheError, naming the difference, if runs were evaluated under different protocols or on different
+    videos or classes: their figures do not belong into one table. `file` is where the results were read from."""
+    for run, one in zip(runs, results, strict=True):
+        parting = [f"protocol.{difference}" for difference in differences(one.protocol, results[0].protocol)]
+        for field in fields:  # annotations of the same protocol may differ
+            found, expected = getattr(one, field), getattr(results[0], field)
+            if found != expected:
+                parting.append(f"{field}: found {found!r}, expected {expected!r}")
+        if parting:
+            raise CacheError(
+                f"{run / file}: {'; '.join(parting)} as in {runs[0]}. Figures of different protocols do not "
+                "belong into one table; evaluate both alike with `make eval`"
+            )
+
+
 def write_page(recipe: CompareRun, path: Path, results: Sequence[Metrics]) -> None:
     """Write the page of runs that may be compared. Raises CacheError if detections or annotations cannot be read."""
     trained = [TrainRun.load(run / RECIPE_FILE) for run in recipe.runs]
     dataset = Dataset.load((recipe.dataset or trained[0].dataset) / "annotations.json")
-    entries = dataset.split(results[0].subset)
     names = recipe.names or [one.run for one in results]
-    runs = [
-        ComparedRun(name, metrics, _facts(made), judge_subset(read_detections(run / DETECTIONS_FILE), entries), link)
-        for name, metrics, made, run, link in zip(
-            names, results, trained, recipe.runs, [_link(run, path) for run in recipe.runs], strict=True
-        )
-    ]
+    runs = []
+    for name, metrics, made, run in zip(names, results, trained, recipe.runs, strict=True):
+        detections = DetectionTable.read(run / DETECTIONS_FILE)
+        judged = judge_counted(dataset, detections, metrics.protocol)
+        runs.append(ComparedRun(name, metrics, _facts(made), judged, _link(run, path)))
     with atomic_path(path) as unfinished:
         unfinished.write_text(comparison(dataset.name, runs), encoding="utf-8")
 

@@ -44,7 +44,9 @@ def comparison(dataset: str, runs: Sequence[ComparedRun]) -> str:
         _videos(runs),
     ]
     first = metrics[0]
-    facts = f"{dataset} · {first.videos} {first.subset} videos, {len(first.classes)} classes"
+    facts = (
+        f"{dataset} · {first.videos} {first.subset} videos, {len(first.classes)} classes · {first.protocol.describe()}"
+    )
     items = "".join(
         f'<li><i class="s{k % SERIES}"></i><b>{escape(run.name)}</b> {escape(run.facts)}{_link(run)}</li>'
         for k, run in enumerate(runs)
@@ -53,7 +55,9 @@ def comparison(dataset: str, runs: Sequence[ComparedRun]) -> str:
         f'<header><p class="eyebrow">MLLM4WTAL · comparison of runs</p><h1>{escape(" · ".join(names))}</h1>'
         f'<p>{escape(facts)}</p>{contents(sections)}<ul class="runs">{items}</ul></header>'
     )
-    return page(title=f"{dataset}: {', '.join(names)}", styles=(), body=header + "".join(sections), scripts=[TABLES_SCRIPT])
+    return page(
+        title=f"{dataset}: {', '.join(names)}", styles=(), body=header + "".join(sections), scripts=[TABLES_SCRIPT]
+    )
 
 
 def _link(run: ComparedRun) -> str:

@@ -96,9 +96,7 @@ def _left_out(asked: int, with_rows: int, shown: int) -> str:
     return " ".join(parts)
 
 
-def _card(
-    video: VideoEntry, rows: Sequence[Mapping[str, Any]], words: Mapping[Key, Mapping[str, Any]]
-) -> VideoCard:
+def _card(video: VideoEntry, rows: Sequence[Mapping[str, Any]], words: Mapping[Key, Mapping[str, Any]]) -> VideoCard:
     ordered = sorted(rows, key=lambda row: (row["action_class"], KINDS.index(row["kind"])))
     seen = next((row["frame_seconds"] for row in ordered if row["frame_seconds"]), [])
     frames, problem = _frames(video, seen)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cache.embeddings import TOKENS_TABLE
-from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, TOKENS
+from cache.embeddings import open_tokens
+from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS
 from cache.spans import action_spans
 from cache.store import PartStore
 
@@ -62,8 +62,7 @@ def words_of(embeddings: Path | None, videos: Collection[str]) -> dict[Key, Mapp
     """The words of these videos' descriptions; none without the folder embeddings/<fingerprint>."""
     if embeddings is None:
         return {}
-    table = PartStore.open(embeddings, TOKENS, key=DESCRIPTION_KEY, table=TOKENS_TABLE)
-    rows = table.rows([*DESCRIPTION_KEY, "tokens", "is_action_word"])
+    rows = open_tokens(embeddings).rows([*DESCRIPTION_KEY, "tokens", "is_action_word"])
     return {key_of(row): row for row in rows if row["video_id"] in videos}
 
 

@@ -50,7 +50,9 @@ def percent(value: float | None, *, style: str = "", signed: bool = False) -> Ce
     return Cell(f"{100 * value:{'+' if signed else ''}.1f}", value, style=style)
 
 
-def table(name: str, columns: Sequence[Column], rows: Sequence[Row], *, by: int | None = None, rises: bool = True) -> str:
+def table(
+    name: str, columns: Sequence[Column], rows: Sequence[Row], *, by: int | None = None, rises: bool = True
+) -> str:
     """A sortable table; `by` is the column that `rows` are in the order of already."""
     heads = []
     for place, column in enumerate(columns):

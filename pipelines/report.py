@@ -13,26 +13,27 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from cache.annotations import Dataset, VideoEntry
 from cache.atomic import atomic_path
-from cache.detections import Detection, read_detections
+from cache.detections import DetectionTable
 from cache.features import FeatureGrid, FeatureStore
 from cache.folders import embeddings_of, only_fingerprint
 from cache.recipe import Recipe
 from cache.schema import CacheError
+from pipelines.compare import refuse_mixture
 from pipelines.console import launch, progress, say
 from pipelines.evaluate import CURVES_FILE, DETECTIONS_FILE, METRICS_FILE, Metrics
 from pipelines.marked_texts import PriorsShown, priors_of
 from pipelines.page import picture_uri
-from pipelines.report_content import ReportContent, RunResult, VideoView
+from pipelines.report_content import REPORT_FILE, ReportContent, RunResult, VideoView
 from pipelines.report_page import report
-from pipelines.report_videos import JudgedVideo, judge_subset, spread
+from pipelines.report_videos import JudgedVideo, judge_counted, judge_subset, spread
 from pipelines.train import RECIPE_FILE, TrainRun
 from priors.frames import VideoError
 from priors.thumbnails import thumbnails
 from training.diagnosis.diagnose import diagnose
 from training.diagnosis.schema import Diagnosis, DiagnosisRecipe
+from training.evaluation import counted
 from training.logs import FILE as HISTORY_FILE
 
-REPORT_FILE = "report.html"
 _CLASSES = 8
 """Classes of a video whose T-CAM is kept: its own, those found in it, and where it is highest."""
 
@@ -47,7 +48,7 @@ class ReportRun(Recipe):
     dataset: Path | None = None
     """Folder of the dataset; the one that the run was trained on when not given."""
     subset: str = "testing"
-    """Subset whose videos are shown; where the run has a metrics.json, that one's subset."""
+    """Subset whose videos are shown; where the run has a metrics.json, those of its protocol."""
     descriptions: Path | None = None
     """Folder descriptions/<fingerprint> to quote from; needed only where there are several."""
     embeddings: Path | None = None
@@ -59,7 +60,7 @@ class ReportRun(Recipe):
     player: bool = False
     """Play every video on its page. The files stay where they are: the page finds them only from beside them."""
     diagnosis: DiagnosisRecipe = DiagnosisRecipe()
-    """How the errors are looked at, at the thresholds of temporal IoU that the run was evaluated with."""
+    """What counts as which error, and which detections count for completeness."""
 
 
 def main(recipe: ReportRun) -> None:
@@ -74,22 +75,27 @@ def main(recipe: ReportRun) -> None:
 def gather(recipe: ReportRun) -> ReportContent:
     """Read what the page shows. Raises CacheError naming the missing file and the command that makes it."""
     run = read_run(recipe.run)
+    other = None if recipe.compare is None else read_run(recipe.compare)
+    if recipe.compare and other and other.metrics and run.metrics:
+        refuse_mixture((recipe.run, recipe.compare), (run.metrics, other.metrics))
     folder = recipe.dataset or run.recipe.dataset
     dataset = Dataset.load(folder / "annotations.json")
     store = FeatureStore.open(folder / "features" if recipe.dataset else run.recipe.features_folder)
-    subset = run.metrics.subset if run.metrics else recipe.subset
-    entries = dataset.split(subset)
-    detections = read_detections(recipe.run / DETECTIONS_FILE)
-    judged = judge_subset(detections, entries)
+    detections = DetectionTable.read(recipe.run / DETECTIONS_FILE)
+    if run.metrics is None:
+        judged = judge_subset(detections.rows(), dataset.split(recipe.subset))
+    else:
+        judged = judge_counted(dataset, detections, run.metrics.protocol)
     return ReportContent(
         dataset=dataset.name,
         classes=dataset.classes,
-        subset=subset,
         run=run,
-        other=None if recipe.compare is None else read_run(recipe.compare),
+        other=other,
         grid=store.grid,
         videos=tuple(_views(recipe, dataset.classes, store.grid, list(judged.values()))),
-        priors=_priors(recipe, folder, dataset, entries) if run.recipe.train.model.needs_texts else PriorsShown({}, {}),
+        priors=_priors(recipe, folder, dataset, list(judged))
+        if run.recipe.train.model.needs_texts
+        else PriorsShown({}, {}),
         diagnosis=_diagnosis(recipe, run, dataset, detections),
     )
 
@@ -104,17 +110,12 @@ def read_run(folder: Path) -> RunResult:
     return RunResult(folder.name, TrainRun.load(folder / RECIPE_FILE), metrics, tuple(map(json.loads, lines)))
 
 
-def _diagnosis(
-    recipe: ReportRun, run: RunResult, dataset: Dataset, detections: Sequence[Detection]
-) -> Diagnosis | None:
+def _diagnosis(recipe: ReportRun, run: RunResult, dataset: Dataset, detections: DetectionTable) -> Diagnosis | None:
+    """Made anew, so that it belongs to these detections; None where there is no truth to compare with."""
     if run.metrics is None:
         return None
-    subset, settings = run.metrics.subset, recipe.diagnosis.model_copy(update={"tious": run.metrics.tious})
-    videos = dataset.split(subset)
-    try:
-        return diagnose(detections, videos, recipe=settings, name=run.name, subset=subset, classes=dataset.classes)
-    except ValueError as error:
-        raise CacheError(f"{recipe.run / DETECTIONS_FILE}: {error}") from error
+    what = counted(dataset, detections, run.metrics.protocol)
+    return diagnose(what, recipe=recipe.diagnosis, name=run.name, classes=dataset.classes)
 
 
 def _views(
@@ -181,7 +182,7 @@ def _player(entry: VideoEntry, page: Path) -> str:
     return quote(Path(os.path.relpath(entry.path.resolve(), page.resolve())).as_posix())
 
 
-def _priors(recipe: ReportRun, folder: Path, dataset: Dataset, entries: Sequence[VideoEntry]) -> PriorsShown:
+def _priors(recipe: ReportRun, folder: Path, dataset: Dataset, videos: Sequence[str]) -> PriorsShown:
     """Texts of these videos, where they were described, and of a few training videos a class; none without a cache."""
     home, embeddings = recipe.descriptions, recipe.embeddings
     if home is None:
@@ -191,7 +192,7 @@ def _priors(recipe: ReportRun, folder: Path, dataset: Dataset, entries: Sequence
     if embeddings is None:
         fitting = embeddings_of(folder / "embeddings", home.name)
         embeddings = fitting[0].path if fitting else None
-    return priors_of(home, embeddings, videos=[entry.video_id for entry in entries], classes=dataset.classes)
+    return priors_of(home, embeddings, videos=videos, classes=dataset.classes)
 
 
 if __name__ == "__main__":

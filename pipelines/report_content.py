@@ -14,6 +14,8 @@ from pipelines.report_videos import JudgedVideo
 from pipelines.train import TrainRun
 from training.diagnosis.schema import Diagnosis
 
+REPORT_FILE = "report.html"
+
 
 @dataclass(frozen=True)
 class RunResult:
@@ -54,7 +56,6 @@ class ReportContent:
 
     dataset: str
     classes: tuple[str, ...]
-    subset: str
     run: RunResult
     other: RunResult | None
     """The run that stands beside it, such as the host alone."""

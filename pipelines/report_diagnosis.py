@@ -10,6 +10,7 @@ from pipelines.charts_bars import Bar, columns, stacked, two_sided
 from pipelines.page import figure, legend, section
 from pipelines.page_table import Cell, Column, Row, percent, table
 from training.diagnosis.schema import Bin, Characteristic, Diagnosis, ErrorKind, Extent
+from training.protocol import tiou_key
 
 _KINDS: dict[ErrorKind, tuple[str, str]] = {
     "double": ("double", "finds a truth that a better detection has found"),
@@ -19,6 +20,8 @@ _KINDS: dict[ErrorKind, tuple[str, str]] = {
     "background": ("background", "overlaps no truth"),
 }
 _STYLES = {kind: f"s{place}" for place, kind in enumerate(_KINDS, start=1)}
+_SHOWN = ("0.1", "0.3", "0.5", "0.7", "0.75", "0.95")
+"""Temporal IoUs with a curve of their own."""
 _PROPERTIES = {
     "length": "length of the truth [s]",
     "coverage": "share of the video that the truth takes [%]",
@@ -34,7 +37,7 @@ def diagnosis_sections(found: Diagnosis) -> str:
 
 
 def _precision(found: Diagnosis) -> str:
-    chosen = [k for k, tiou in enumerate(found.tious) if tiou in (0.1, 0.3, 0.5, 0.7, 0.75, 0.95)] or [0]
+    chosen = [k for k, tiou in enumerate(found.tious) if tiou_key(tiou) in _SHOWN] or [0]
     recall = percents("recall [%]")
     lines = [
         Series(f"tIoU {found.tious[k]:g}", found.recalls, found.precision[k], style, marks=False)

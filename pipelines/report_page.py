@@ -17,6 +17,7 @@ from pipelines.report_content import ReportContent, RunResult
 from pipelines.report_data import video_data
 from pipelines.report_diagnosis import diagnosis_sections
 from pipelines.report_index import VIDEO_PAGE, video_index, video_legend
+from training.protocol import tiou_key
 
 _HERE = Path(__file__).parent
 _STYLES = (_HERE / "report_video.css",)
@@ -54,6 +55,7 @@ def _header(content: ReportContent, links: str) -> str:
     tiles = ""
     if metrics is not None:
         facts.insert(1, f"{metrics.videos} {metrics.subset} videos, {len(metrics.classes)} classes")
+        facts.append(metrics.protocol.describe())
         facts.insert(2, f"{metrics.detections:,} detections ({metrics.localize.source})")
         tiles = _tiles(metrics, content.other.metrics if content.other else None)
     return (
@@ -65,10 +67,11 @@ def _header(content: ReportContent, links: str) -> str:
 def _tiles(metrics: Metrics, other: Metrics | None) -> str:
     span = f"{metrics.tious[0]:g}–{metrics.tious[-1]:g}"
     figures = [(f"average mAP, tIoU {span}", metrics.average, other.average if other else None)]
+    shown = ("0.3", "0.5", "0.7") if metrics.tious[0] < 0.5 else ("0.5", "0.75", "0.95")
     for tiou, value in zip(metrics.tious, metrics.map, strict=True):
-        if tiou in (0.3, 0.5, 0.7):
+        if tiou_key(tiou) in shown:
             beside = dict(zip(other.tious, other.map, strict=True)).get(tiou) if other else None
-            figures.append((f"mAP at {tiou:g}", value, beside))
+            figures.append((f"mAP at {tiou_key(tiou)}", value, beside))
     tiles = []
     for name, value, beside in figures:
         change = ""
@@ -146,6 +149,10 @@ def _classes(content: ReportContent) -> str:
     unscored = "".join(
         f"<p>{count} detections of {escape(name)}, which has no truth here, are in no average.</p>"
         for name, count in metrics.unscored.items()
+    )
+    unscored += "".join(
+        f"<p>{count} detections are left out under the protocol: {escape(reason)}.</p>"
+        for reason, count in metrics.left_out.items()
     )
     note = "Percent: the mean over tIoU, then at each."
     shown = table("class-table", heads, rows, by=2, rises=False)

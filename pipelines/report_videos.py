@@ -9,9 +9,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from cache.annotations import Segment, VideoEntry
-from cache.detections import Detection
+from cache.annotations import Dataset, Segment, VideoEntry
+from cache.detections import Detection, DetectionTable
+from training.evaluation import counted, protocol_videos
 from training.metrics import temporal_iou
+from training.protocol import Protocol
 
 T = TypeVar("T")
 RIGHT = 0.5
@@ -64,6 +66,15 @@ class JudgedVideo:
         """F1: 1 where every truth is found and nothing else is; 0 where nothing is right."""
         both = len(self.drawn) + len(self.entry.segments)
         return 2 * len(self.hit) / both if both else 1.0
+
+
+def judge_counted(dataset: Dataset, detections: DetectionTable, protocol: Protocol) -> dict[str, JudgedVideo]:
+    """As `judge_subset`, of the videos and detections that count under a protocol; in seconds whatever its units are.
+
+    Raises CacheError as `counted` does.
+    """
+    what = counted(dataset, detections, protocol.model_copy(update={"units": "seconds"}))
+    return judge_subset(what.detections.rows(), protocol_videos(dataset, protocol))
 
 
 def judge_subset(detections: Sequence[Detection], entries: Sequence[VideoEntry]) -> dict[str, JudgedVideo]:

@@ -1,6 +1,7 @@
 """The diagnosis of detections: against plain loops, by hand, and on real detections."""
 
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import mean
@@ -12,18 +13,21 @@ from hypothesis import strategies as st
 from plain_metrics import plain_iou
 
 from cache.annotations import Dataset, Segment, VideoEntry
-from cache.detections import Detection, read_detections
+from cache.detections import Detection, DetectionTable
 from training.diagnosis.characteristics import binned, values
 from training.diagnosis.columns import Columns, pairs
 from training.diagnosis.diagnose import diagnose
 from training.diagnosis.errors import KINDS, RIGHT, kinds
 from training.diagnosis.precision import average_precision, curves
 from training.diagnosis.schema import Diagnosis, DiagnosisRecipe
+from training.evaluation import counted
+from training.metrics import Ranking, TruthRows
+from training.protocol import PROTOCOLS, Protocol
 
 AUTOLOC = Path(__file__).parents[2] / "shared" / "data" / "autoloc"
 LABELS = ("Dive", "Jump")
 TIOUS = (0.1, 0.5, 0.75)
-RECIPE = DiagnosisRecipe(tious=TIOUS, multiples=2, recalls=6)
+RECIPE = DiagnosisRecipe(multiples=2, recalls=6)
 
 
 def found(video: str, label: str, score: float, start: float, end: float) -> Detection:
@@ -38,11 +42,25 @@ def video(video_id: str, *segments: tuple[str, float, float], duration: float | 
     return VideoEntry(video_id, "testing", duration, labels, truth, None)
 
 
-def diagnosis_of(detections: list[Detection], videos: list[VideoEntry], **recipe: object) -> Diagnosis:
+def columns_of(detections: list[Detection], videos: list[VideoEntry]) -> Columns:
+    """The columns of detections and truth."""
+    truth = TruthRows.of({one.video_id: one.segments for one in videos})
+    ranking = Ranking.of(DetectionTable.of(detections), truth, "given")
+    return Columns.of(ranking, {one.video_id: one.duration for one in videos})
+
+
+def diagnosis_of(
+    detections: list[Detection], videos: list[VideoEntry], *, tious: Sequence[float] = TIOUS, **recipe: object
+) -> Diagnosis:
     """The whole, with the tests' recipe but for some fields."""
-    return diagnose(
-        detections, videos, recipe=RECIPE.model_copy(update=recipe), name="toy", subset="testing", classes=LABELS
-    )
+    dataset = Dataset("toy", LABELS, tuple(videos))
+    what = counted(dataset, DetectionTable.of(detections), official(tious))
+    return diagnose(what, recipe=RECIPE.model_copy(update=recipe), name="toy", classes=LABELS)
+
+
+def official(tious: Sequence[float]) -> Protocol:
+    """The official script's protocol at some thresholds."""
+    return PROTOCOLS["seconds"].model_copy(update={"tious": tuple(tious)})
 
 
 spans = st.tuples(st.integers(0, 16), st.integers(0, 16)).map(lambda pair: (min(pair) / 2, max(pair) / 2))
@@ -110,7 +128,7 @@ def plain_kind(d: Detection, match: object, videos: list[VideoEntry], tiou: floa
     return "background"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(worlds)
 def test_errors_equal_the_definition(world: World) -> None:
     """Kinds, counts among the best G and 2G, and gains of plain and normalised mAP, as loops have them."""
@@ -148,7 +166,7 @@ def test_errors_equal_the_definition(world: World) -> None:
             assert breakdown.gain[name] >= 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(worlds, st.sampled_from(["quantiles", "thumos14", "activitynet"]))
 def test_bins_equal_the_definition(world: World, borders: str) -> None:
     """Every truth is in one bin or unknown; missed shares and mAP of every bin are what loops have."""
@@ -207,8 +225,8 @@ def test_the_parts_agree_with_the_whole(world: World) -> None:
     """The diagnosis's own AP is the evaluator's; with every truth in it a bin has the whole's figures; curves fall."""
     detections, videos = made(world)
     diagnosis = diagnosis_of(detections, videos)
-    columns = Columns.of(detections, videos)
-    matched = columns.matched(np.array(TIOUS))
+    columns = columns_of(detections, videos)
+    matched = columns.ranking.matched(np.array(TIOUS))
     for one, rows in zip(diagnosis.classes, columns.by_class(), strict=True):
         right = matched[rows] >= 0
         np.testing.assert_allclose(average_precision(right, ~right, truths=one.truths), one.ap, atol=1e-12)
@@ -216,7 +234,7 @@ def test_the_parts_agree_with_the_whole(world: World) -> None:
     missing = diagnosis_of(detections, videos, min_precision=0.0).missed
     for k in range(len(TIOUS)):
         assert missing[k] == pytest.approx(1 - len(set(matched[matched[:, k] >= 0, k].tolist())) / diagnosis.truths)
-    assert diagnosis.strays == sum(d.video_id == "x" and d.label not in diagnosis.unscored for d in detections)
+    assert diagnosis.outside == sum(d.video_id == "x" and d.label not in diagnosis.unscored for d in detections)
     assert diagnosis.detections + sum(diagnosis.unscored.values()) == len(detections)
 
 
@@ -232,9 +250,9 @@ def test_kinds_by_hand() -> None:
         found("v", "Jump", 0.4, 10.5, 11.5),  # between the two
         found("elsewhere", "Jump", 0.3, 0, 10),
     ]
-    columns = Columns.of(detections, truth)
-    recipe = DiagnosisRecipe(tious=(0.5,))
-    codes = kinds(columns, columns.matched(np.array(recipe.tious)), recipe)[:, 0].tolist()
+    columns = columns_of(detections, truth)
+    half = np.array([0.5])
+    codes = kinds(columns, columns.ranking.matched(half), half, foreground=0.1)[:, 0].tolist()
     expected = ["right", "double", "wrong_label", "localization", "confusion", "background", "background"]
     assert ["right" if code == RIGHT else KINDS[code] for code in codes] == expected
 
@@ -286,7 +304,7 @@ def test_curve_at_recalls_that_floats_miss() -> None:
 def test_detad_borders() -> None:
     """DETAD's bins are closed above: 3 s is XS and 3.1 s is S on THUMOS14; a coverage beyond 1 stays in the highest."""
     truth = [video("v", ("Jump", 0, 3), ("Jump", 5, 8.1), ("Jump", 0, 40), ("Dive", 0, 0))]
-    length, coverage, instances = binned(Columns.of([], truth), "thumos14")
+    length, coverage, instances = binned(columns_of([], truth), "thumos14")
     assert length.place.tolist() == [0, 1, 4, 0]
     assert coverage.place.tolist() == [4, 4, 4, 0]
     assert [instances.labels[place] for place in instances.place] == ["S", "S", "S", "XS"]
@@ -295,12 +313,24 @@ def test_detad_borders() -> None:
 def test_unknown_duration_has_no_coverage() -> None:
     """Neither has one of zero; length and instances do not need it."""
     truth = [video("v", ("Jump", 0, 3), duration=None), video("w", ("Jump", 0, 3), duration=0.0)]
-    numbers = values(Columns.of([], truth))
+    numbers = values(columns_of([], truth))
     assert np.isnan(numbers["coverage"]).all()
     assert numbers["length"].tolist() == [3.0, 3.0]
     _, coverage, _ = diagnosis_of([], truth).characteristics
     assert coverage.unknown == 2
     assert [b.truths for b in coverage.bins] == [0]
+
+
+def test_lengths_are_seconds_in_whatever_units() -> None:
+    """In snippets of 0.64 s the truth [0, 6.3] is ten of them: bins of length stay in seconds, coverage is the same."""
+    protocol = PROTOCOLS["seconds"].model_copy(update={"units": "snippets", "tious": (0.5,)})
+    dataset = Dataset("toy", LABELS, (video("v", ("Jump", 0, 6.3), ("Dive", 0, 12.7), duration=12.8),))
+    what = counted(dataset, DetectionTable.of([found("v", "Jump", 1, 0, 6.4)]), protocol)
+    diagnosis = diagnose(what, recipe=RECIPE, name="toy", classes=LABELS)
+    length, coverage, _ = diagnosis.characteristics
+    assert length.bins[0].high == pytest.approx(6.4)
+    assert coverage.bins[0].high == pytest.approx(0.5)
+    assert diagnosis.map == (0.5,)
 
 
 def test_nothing_detected() -> None:
@@ -332,9 +362,10 @@ def test_comes_back_from_json(tmp_path: Path) -> None:
 @pytest.mark.skipif(not AUTOLOC.exists(), reason=f"{AUTOLOC} is not there")
 def test_real_detections() -> None:
     """Published detections: the published mAP, every count and gain in order, and lengths that matter."""
-    videos = Dataset.load(AUTOLOC / "thumos14_ground_truth.json").split("test")
-    detections = read_detections(AUTOLOC / "thumos14_detections.json")
-    diagnosis = diagnose(detections, videos, recipe=DiagnosisRecipe(), name="autoloc", subset="test")
+    dataset = Dataset.load(AUTOLOC / "thumos14_ground_truth.json")
+    detections = DetectionTable.read(AUTOLOC / "thumos14_detections.json")
+    what = counted(dataset, detections, PROTOCOLS["seconds"].model_copy(update={"subset": "test"}))
+    diagnosis = diagnose(what, recipe=DiagnosisRecipe(), name="autoloc", classes=dataset.classes)
     np.testing.assert_allclose(diagnosis.map, [0.467, 0.417, 0.358, 0.290, 0.212, 0.134, 0.058], atol=5.1e-4)
     assert (diagnosis.truths, diagnosis.detections) == (3234, 20763)
     half = diagnosis.errors[4]

@@ -1,6 +1,7 @@
 """Incompleteness and over-completeness: by hand, and against fine-grained time."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -8,18 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_metrics import plain_iou
 
-from cache.annotations import Segment, VideoEntry
-from cache.detections import Detection
+from cache.annotations import Dataset, Segment, VideoEntry
+from cache.detections import Detection, DetectionTable
 from training.diagnosis.cover import Axis, Cover
 from training.diagnosis.diagnose import diagnose
 from training.diagnosis.schema import Completeness, DiagnosisRecipe, Extent
+from training.evaluation import counted
+from training.protocol import PROTOCOLS
 
 LABELS = ("Dive", "Jump")
 Row = tuple[str, str, float, float]
 """Video, class, start, end."""
 
 
-def completeness_of(truth: list[Row], detections: list[Row], **recipe: float) -> Completeness:
+def completeness_of(truth: Sequence[Row], detections: Sequence[Row], **recipe: float) -> Completeness:
     """Detections from the best-scored to the worst."""
     videos = [
         VideoEntry(
@@ -27,12 +30,12 @@ def completeness_of(truth: list[Row], detections: list[Row], **recipe: float) ->
         )
         for name in "uv"
     ]
-    found = [Detection(v, label, 1 - n / 100, a, b) for n, (v, label, a, b) in enumerate(detections)]
-    settings = DiagnosisRecipe.model_validate({"tious": (0.5,), **recipe})
-    return diagnose(found, videos, recipe=settings, name="toy", subset="testing", classes=LABELS).completeness
+    found = DetectionTable.of([Detection(v, label, 1 - n / 100, a, b) for n, (v, label, a, b) in enumerate(detections)])
+    what = counted(Dataset("toy", LABELS, tuple(videos)), found, PROTOCOLS["seconds"])
+    return diagnose(what, recipe=DiagnosisRecipe.model_validate(recipe), name="toy", classes=LABELS).completeness
 
 
-def means(extent: Extent) -> dict[str, float | None]:
+def means(extent: Extent) -> dict[str, object]:
     """The shares of an extent, without those that are 0."""
     assert extent.missed is not None
     assert extent.outside is not None
@@ -119,7 +122,7 @@ spans = st.tuples(st.integers(0, 12), st.integers(0, 12)).map(lambda pair: (floa
 rows = st.tuples(st.sampled_from("uv"), st.sampled_from(LABELS), spans).map(lambda row: (row[0], row[1], *row[2]))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(rows, min_size=1, max_size=8), st.lists(rows, max_size=10))
 def test_equals_counting_seconds(truth: list[Row], detections: list[Row]) -> None:
     """All shares and all parts, second by second, as loops have them from the definitions."""
@@ -130,7 +133,7 @@ def test_equals_counting_seconds(truth: list[Row], detections: list[Row]) -> Non
         seen[row[1]] += 1
         kept += [row] if seen[row[1]] <= counts[row[1]] else []
 
-    def seconds(lists: list[Row], where: str, label: str) -> set[int]:
+    def seconds(lists: Sequence[Row], where: str, label: str) -> set[int]:
         return {t for v, c, a, b in lists if (v, c) == (where, label) for t in range(int(a), int(b))}
 
     expected: dict[str, list[float]] = {name: [] for name in ("missed", "outside", "si", "in", "en", "fr", "be", "af")}

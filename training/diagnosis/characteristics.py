@@ -1,8 +1,9 @@
 """Which truths are missed, and how well those of one kind are found: by length, coverage and instances.
 
-As in DETAD (Alwassel et al., ECCV 2018, sections 5 and 6): length is end - start, coverage the length over the duration
-of the video, instances the number of truths of the same class in the video. Bins are open below and closed above; the
-lowest holds what lies below it, too, and the highest what lies above (annotations that run beyond their video).
+As in DETAD (Alwassel et al., ECCV 2018, sections 5 and 6): length is end - start in seconds, coverage the length over
+the duration of the video, instances the number of truths of the same class in the video. Bins are open below and closed
+above; the lowest holds what lies below it, too, and the highest what lies above (annotations that run beyond their
+video).
 Distance and size of context are left out: they need annotations of their own.
 
 Axis letters: m truths, n detections, k thresholds, b bins.
@@ -56,7 +57,7 @@ def values(columns: Columns) -> dict[CharacteristicName, Float[Array, " m"]]:
     group = np.stack([columns.truth_class, columns.truth_video])
     _, place, count = np.unique(group, axis=1, return_inverse=True, return_counts=True)
     instances = count[place.ravel()].astype(np.float64)
-    return {"length": length, "coverage": length / columns.durations, "instances": instances}
+    return {"length": length * columns.unit, "coverage": length / columns.durations, "instances": instances}
 
 
 def binned(columns: Columns, borders: Borders) -> tuple[Binned, ...]:

@@ -5,15 +5,13 @@ Axis letters: c classes, m truths, n detections, k thresholds of temporal IoU. R
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from cache.annotations import VideoEntry
-from cache.detections import Detection
-from training.metrics import match
+from training.metrics import Ranking
 
 Array = np.ndarray
 
@@ -22,48 +20,57 @@ Array = np.ndarray
 class Columns:
     """The truth of a subset, and the detections of its classes: class by class, the best first."""
 
-    classes: tuple[str, ...]
-    """Those of the truth, in alphabetical order; there is a truth of each."""
-    truth: Float[Array, "m 2"]
-    truth_class: Int[Array, " m"]
-    truth_video: Int[Array, " m"]
+    ranking: Ranking
     durations: Float[Array, " m"]
     """Of the truth's video; NaN where the annotations have none, or one of no length."""
-    found: Float[Array, "n 2"]
-    found_class: Int[Array, " n"]
-    found_video: Int[Array, " n"]
-    """-1 in a video that the subset does not have."""
+    unit: float = 1.0
+    """Seconds of one unit of all times."""
 
     @classmethod
-    def of(cls, detections: Sequence[Detection], videos: Sequence[VideoEntry]) -> Columns:
-        """Equal scores keep the order given, as in `mean_average_precision`, which checks what comes in here.
+    def of(cls, ranking: Ranking, durations: Mapping[str, float | None], *, unit: float = 1.0) -> Columns:
+        """`durations` by video id, in the unit of the truth."""
+        of_video = np.array([durations.get(video) or np.nan for video in ranking.truth.numbers], dtype=np.float64)
+        return cls(ranking, of_video[ranking.truth.videos], unit)
 
-        Detections of classes without truth are left out.
-        """
-        numbers = {video.video_id: number for number, video in enumerate(videos)}
-        rows = [(number, segment) for number, video in enumerate(videos) for segment in video.segments]
-        classes = tuple(sorted({segment.label for _, segment in rows}))
-        index = {label: number for number, label in enumerate(classes)}
-        video_of = np.array([number for number, _ in rows], dtype=np.int64)
-        durations = np.array([video.duration or np.nan for video in videos])
-        mine = [found for found in detections if found.label in index]
-        class_of = np.array([index[found.label] for found in mine], dtype=np.int64)
-        order = np.lexsort((-np.array([found.score for found in mine], dtype=np.float64), class_of))
-        return cls(
-            classes,
-            np.array([(segment.start, segment.end) for _, segment in rows], dtype=np.float64),
-            np.array([index[segment.label] for _, segment in rows], dtype=np.int64),
-            video_of,
-            durations[video_of],
-            np.array([(found.start, found.end) for found in mine], dtype=np.float64).reshape(-1, 2)[order],
-            class_of[order],
-            np.array([numbers.get(found.video_id, -1) for found in mine], dtype=np.int64)[order],
-        )
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Those of the truth, in alphabetical order; there is a truth of each."""
+        return self.ranking.truth.classes
+
+    @property
+    def truth(self) -> Float[Array, "m 2"]:
+        """[start, end]."""
+        return self.ranking.truth.segments
+
+    @property
+    def truth_class(self) -> Int[Array, " m"]:
+        """Place in `classes`."""
+        return self.ranking.truth.labels
+
+    @property
+    def truth_video(self) -> Int[Array, " m"]:
+        """Number of the video."""
+        return self.ranking.truth.videos
+
+    @property
+    def found(self) -> Float[Array, "n 2"]:
+        """[start, end]."""
+        return self.ranking.segments
+
+    @property
+    def found_class(self) -> Int[Array, " n"]:
+        """Place in `classes`, ascending."""
+        return self.ranking.labels
+
+    @property
+    def found_video(self) -> Int[Array, " n"]:
+        """Number of the video; -1 for one that does not count."""
+        return self.ranking.videos
 
     @property
     def truths(self) -> Int[Array, " c"]:
         """How many truths each class has: the G of DETAD."""
-        return np.bincount(self.truth_class, minlength=len(self.classes))
+        return self.ranking.truth.counts
 
     @property
     def mean_truths(self) -> float:
@@ -77,17 +84,7 @@ class Columns:
 
     def by_class(self) -> Iterator[slice]:
         """The detections of each class."""
-        borders = np.searchsorted(self.found_class, np.arange(len(self.classes) + 1)).tolist()
-        return map(slice, borders, borders[1:])
-
-    def matched(self, tious: Float[Array, " k"]) -> Int[Array, "n k"]:
-        """The truth that each detection finds at each threshold, as the evaluator counts it; -1 where none."""
-        matched = np.full((len(self.found), len(tious)), -1)
-        for number, rows in enumerate(self.by_class()):
-            mine = np.flatnonzero(self.truth_class == number)
-            places = match(self.found[rows], self.found_video[rows], self.truth[mine], self.truth_video[mine], tious)
-            matched[rows] = np.where(places >= 0, mine[places], -1)
-        return matched
+        return map(slice, *self.ranking.bounds)
 
 
 def pairs(left: Int[Array, " n"], right: Int[Array, " m"]) -> tuple[Int[Array, " p"], Int[Array, " p"]]:

@@ -1,54 +1,50 @@
-"""The whole diagnosis of detections against the truth of a subset."""
+"""The whole diagnosis of detections under a protocol."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 import numpy as np
 from jaxtyping import Int
 
-from cache.annotations import VideoEntry
-from cache.detections import Detection
 from training.diagnosis.characteristics import binned, characteristics, found_truths
 from training.diagnosis.columns import Columns
 from training.diagnosis.errors import breakdown
 from training.diagnosis.extent import completeness
 from training.diagnosis.precision import average_precision, curves
 from training.diagnosis.schema import ClassDiagnosis, Diagnosis, DiagnosisRecipe
-from training.metrics import Scores, mean_average_precision
+from training.evaluation import Counted
+from training.metrics import Ranking, Scores, TruthRows, mean_average_precision
 
 Array = np.ndarray
 
 
-def diagnose(
-    detections: Sequence[Detection],
-    videos: Sequence[VideoEntry],
-    *,
-    recipe: DiagnosisRecipe,
-    name: str,
-    subset: str,
-    classes: Collection[str] | None = None,
-) -> Diagnosis:
-    """Diagnose detections in the videos of a subset.
+def diagnose(counted: Counted, *, recipe: DiagnosisRecipe, name: str, classes: Collection[str]) -> Diagnosis:
+    """Diagnose what counts under a protocol.
 
     `classes` are the labels that exist, as for `mean_average_precision`; `name` is what the diagnosis goes by. Raises
     ValueError for whatever that function refuses.
     """
-    truth = {video.video_id: video.segments for video in videos}
-    scores = mean_average_precision(detections, truth, tious=recipe.tious, classes=classes)
-    columns = Columns.of(detections, videos)
-    matched = columns.matched(np.asarray(recipe.tious))
+    protocol = counted.protocol
+    scores = mean_average_precision(
+        counted.detections, counted.truth, tious=protocol.tious, classes=classes, ties=protocol.ties
+    )
+    ranking = Ranking.of(counted.detections, TruthRows.of(counted.truth), protocol.ties)
+    columns = Columns.of(ranking, counted.durations, unit=protocol.unit)
+    thresholds = np.asarray(protocol.tious, dtype=np.float64)
+    matched = ranking.matched(thresholds)
     bins = binned(columns, recipe.borders)
     recalls = np.linspace(0.0, 1.0, recipe.recalls)
     by_class = tuple(_classes(columns, matched, scores, recalls))
     return Diagnosis(
         name=name,
-        subset=subset,
+        protocol=protocol,
         recipe=recipe,
-        videos=len(videos),
+        videos=len(counted.truth),
         truths=len(columns.truth),
         detections=len(columns.found),
-        strays=int((columns.found_video < 0).sum()),
+        outside=int((columns.found_video < 0).sum()),
+        left_out=counted.left_out,
         unscored=scores.unscored,
         tious=scores.tious,
         recalls=tuple(recalls.tolist()),
@@ -58,7 +54,7 @@ def diagnose(
         missed=tuple((1 - found_truths(columns, matched, min_precision=recipe.min_precision).mean(axis=0)).tolist()),
         precision=_rows(np.mean([one.precision for one in by_class], axis=0)),
         classes=by_class,
-        errors=breakdown(columns, matched, recipe),
+        errors=breakdown(columns, matched, thresholds, recipe),
         characteristics=characteristics(columns, matched, bins, recipe),
         completeness=completeness(columns, next(one for one in bins if one.name == "length"), recipe),
     )

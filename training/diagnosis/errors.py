@@ -46,23 +46,27 @@ def nearest_truth(columns: Columns) -> tuple[Float[Array, " n"], Bool[Array, " n
     return best, own
 
 
-def kinds(columns: Columns, matched: Int[Array, "n k"], recipe: DiagnosisRecipe) -> Int[Array, "n k"]:
+def kinds(
+    columns: Columns, matched: Int[Array, "n k"], tious: Float[Array, " k"], *, foreground: float
+) -> Int[Array, "n k"]:
     """For each detection and threshold a place in KINDS, or RIGHT."""
     best, own = nearest_truth(columns)
-    near = best[:, None] >= np.asarray(recipe.tious)
-    touching = np.broadcast_to(best[:, None] >= recipe.foreground, near.shape)
+    near = best[:, None] >= tious
+    touching = np.broadcast_to(best[:, None] >= foreground, near.shape)
     mine = np.broadcast_to(own[:, None], near.shape)
     conditions = [matched >= 0, near & mine, near, touching & mine, touching]
     return np.select(conditions, [RIGHT, *range(RIGHT - 1)], default=RIGHT - 1)
 
 
-def breakdown(columns: Columns, matched: Int[Array, "n k"], recipe: DiagnosisRecipe) -> tuple[ErrorBreakdown, ...]:
+def breakdown(
+    columns: Columns, matched: Int[Array, "n k"], tious: Float[Array, " k"], recipe: DiagnosisRecipe
+) -> tuple[ErrorBreakdown, ...]:
     """The breakdown at every threshold.
 
     The gain of a kind is the rise of the mAP when its detections are taken away. That frees no truth, so who finds what
     stays as it is.
     """
-    kind = kinds(columns, matched, recipe)
+    kind = kinds(columns, matched, tious, foreground=recipe.foreground)
     multiple = columns.rank // columns.truths[columns.found_class] + 1
     tops = [multiple <= factor for factor in range(1, recipe.multiples + 1)]
     plain = _gains(columns, kind, np.ones_like(multiple, dtype=bool), size=None)
@@ -74,7 +78,7 @@ def breakdown(columns: Columns, matched: Int[Array, "n k"], recipe: DiagnosisRec
             gain=dict(zip(KINDS, plain[:, place].tolist(), strict=True)),
             gain_normalized=dict(zip(KINDS, normalized[:, place].tolist(), strict=True)),
         )
-        for place, tiou in enumerate(recipe.tious)
+        for place, tiou in enumerate(tious.tolist())
     )
 
 

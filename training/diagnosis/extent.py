@@ -108,7 +108,7 @@ def _pair(
     overlap = temporal_iou(truth[row], found[other])
     order = np.lexsort((-overlap, row))  # stable: of equals the better-scored, which comes first
     row, other, overlap = row[order], other[order], overlap[order]
-    best = np.append(True, row[1:] != row[:-1])[: len(row)] & (overlap >= tiou) & (overlap > 0)
+    best = np.append(True, row[1:] != row[:-1])[: len(row)] & (overlap >= tiou)
     pair = np.full(len(truth), -1)
     pair[row[best]] = other[best]
     return pair

@@ -2,7 +2,7 @@
 
 Axis letters of the tuples: k thresholds of temporal IoU (in the order of `Diagnosis.tious`), r recalls (in the order of
 `Diagnosis.recalls`), g multiples of the number of truths. Shares, precisions and average precisions lie in [0, 1];
-times are in the unit of the annotations, seconds as a rule. None stands where there is nothing to measure.
+times are in the units of the protocol, seconds as a rule. None stands where there is nothing to measure.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from cache.recipe import Recipe
+from training.protocol import Protocol
 
 FILE, RUNS_FILE = "diagnosis.json", "diagnosis_runs.json"
 ErrorKind = Literal["double", "wrong_label", "localization", "confusion", "background"]
@@ -22,8 +23,6 @@ Borders = Literal["quantiles", "thumos14", "activitynet"]
 class DiagnosisRecipe(Recipe):
     """How detections are diagnosed."""
 
-    tious: tuple[PositiveFloat, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
-    """Temporal IoU from which a detection is right; everything that depends on it is given for each."""
     foreground: PositiveFloat = 0.1
     """Temporal IoU from which a wrong detection has to do with a truth; below it is a background error."""
     multiples: PositiveInt = 10
@@ -98,7 +97,8 @@ class Bin(Recipe):
 class Characteristic(Recipe):
     """One property of truths, in bins.
 
-    length: end - start. coverage: length / duration of the video. instances: truths of the same class in the video.
+    length: end - start, in seconds whatever the units are. coverage: length / duration of the video. instances: truths
+    of the same class in the video.
     """
 
     name: CharacteristicName
@@ -170,18 +170,23 @@ class Diagnosis(Recipe):
     """Rises when a field changes its meaning or goes."""
     name: str
     """Of the run or of the file of detections."""
-    subset: str
+    protocol: Protocol
+    """Which videos and detections count, in which units, at which temporal IoUs."""
     recipe: DiagnosisRecipe
+    tious: tuple[float, ...]
+    """(k) those of the protocol: from which a detection is right."""
+    recalls: tuple[float, ...]
+    """(r)"""
     videos: PositiveInt
     truths: PositiveInt
     detections: NonNegativeInt
     """Of classes that the truth has; all of them are diagnosed."""
-    strays: NonNegativeInt
-    """Those among them in videos that the subset does not have: false positives, as in the official evaluator."""
+    outside: NonNegativeInt
+    """Those among them in videos that do not count, where the protocol takes them for false positives."""
+    left_out: dict[str, PositiveInt]
+    """Detections that the protocol leaves out, by reason."""
     unscored: dict[str, PositiveInt]
     """By class without any truth in the subset: its detections, which nothing here counts."""
-    tious: tuple[float, ...]
-    recalls: tuple[float, ...]
     map: tuple[float, ...]
     """(k) as `make eval` gives it."""
     average: float

@@ -8,6 +8,7 @@ from math import sqrt
 from statistics import mean, stdev
 
 from training.diagnosis.schema import Diagnosis, Difference, Measured, RunsDiagnosis
+from training.protocol import tiou_key
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def figures(diagnosis: Diagnosis) -> dict[str, float]:
     "mAP@0.5", "missed@0.5", of each kind of error its share of the best G detections ("background@0.5"),
     "average mAP", "AP LongJump" (mean over the thresholds), and those of completeness over all truths.
     """
-    at = [f"@{tiou:g}" for tiou in diagnosis.tious]
+    at = [f"@{tiou_key(tiou)}" for tiou in diagnosis.tious]
     found: dict[str, float | None] = {"average mAP": diagnosis.average}
     found |= {f"mAP{name}": value for name, value in zip(at, diagnosis.map, strict=True)}
     found |= {f"missed{name}": value for name, value in zip(at, diagnosis.missed, strict=True)}
