@@ -44,9 +44,7 @@ def comparison(dataset: str, runs: Sequence[ComparedRun]) -> str:
         _videos(runs),
     ]
     first = metrics[0]
-    facts = (
-        f"{dataset} · {first.videos} {first.subset} videos, {len(first.classes)} classes · {first.protocol.describe()}"
-    )
+    facts = f"{dataset} · {first.videos} videos, {len(first.classes)} classes · {first.protocol.describe()}"
     items = "".join(
         f'<li><i class="s{k % SERIES}"></i><b>{escape(run.name)}</b> {escape(run.facts)}{_link(run)}</li>'
         for k, run in enumerate(runs)
@@ -134,8 +132,8 @@ def _videos(runs: Sequence[ComparedRun]) -> str:
     outcomes = [(state, state) for state in ("better", "same", "worse")]
     fields = [select("class", "class", [(label, label) for label in labels]), select("state", "outcome", outcomes)]
     note = (
-        "F1 of the detections that are drawn: of each class and run as many of its best, over all videos, as it has true "
-        f"segments. The outcome is that of {runs[-1].name} against {runs[0].name}. A figure leads to the video in the "
+        "F1 of the detections that are drawn: of each class and run as many of its best, over all videos, as there are "
+        f"truths. The outcome is that of {runs[-1].name} against {runs[0].name}. A figure leads to the video in the "
         "report of its run, where there is one."
     )
     shown = table("video-table", heads, rows, by=len(heads) - 1)

@@ -22,7 +22,8 @@ def page(
     """A whole document. `title` is escaped here; `body` is markup, in which every text is escaped already.
 
     `data` is what the scripts read, as JSON, from the element `data`. The policy lets through images of the page
-    itself, its styles and, by its hash, the one script that `scripts` make together; `media` names the sources of videos where the page plays any.
+    itself, its styles and, by its hash, the one script that `scripts` make together; `media` names the sources of
+    videos where the page plays any.
     """
     style = "".join(path.read_text(encoding="utf-8") for path in (BASE_STYLE, *styles))
     script = "".join(path.read_text(encoding="utf-8") for path in scripts)

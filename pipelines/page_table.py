@@ -69,7 +69,7 @@ def table(
 
 
 def filters(table_name: str, fields: Sequence[str], *, noun: str) -> str:
-    """The form above a table: a search, `fields` (see page.select), and how many rows are left; hidden without script."""
+    """The form above a table: a search, `fields` (see page.select), how many rows are left. Hidden without script."""
     return (
         f'<form class="filters" data-table="{escape(table_name)}" data-noun="{escape(noun)}" hidden>'
         f'<label class="wide-field">search<input type="search" name="text" placeholder="words in a row"></label>'

@@ -93,9 +93,7 @@ def gather(recipe: ReportRun) -> ReportContent:
         other=other,
         grid=store.grid,
         videos=tuple(_views(recipe, dataset.classes, store.grid, list(judged.values()))),
-        priors=_priors(recipe, folder, dataset, list(judged))
-        if run.recipe.train.model.needs_texts
-        else PriorsShown({}, {}),
+        priors=_priors(recipe, run, dataset, list(judged)),
         diagnosis=_diagnosis(recipe, run, dataset, detections),
     )
 
@@ -182,8 +180,11 @@ def _player(entry: VideoEntry, page: Path) -> str:
     return quote(Path(os.path.relpath(entry.path.resolve(), page.resolve())).as_posix())
 
 
-def _priors(recipe: ReportRun, folder: Path, dataset: Dataset, videos: Sequence[str]) -> PriorsShown:
+def _priors(recipe: ReportRun, run: RunResult, dataset: Dataset, videos: Sequence[str]) -> PriorsShown:
     """Texts of these videos, where they were described, and of a few training videos a class; none without a cache."""
+    folder = recipe.dataset or run.recipe.dataset
+    if not run.recipe.train.model.needs_texts:
+        return PriorsShown({}, {})
     home, embeddings = recipe.descriptions, recipe.embeddings
     if home is None:
         if not (folder / "descriptions").is_dir():

@@ -170,9 +170,9 @@ def _completeness(found: Diagnosis) -> str:
     shown = "".join(f'<div class="tile"><b>{value}</b><span>{escape(name)}</span></div>' for value, name in tiles)
     many = "as many as there are truths" if found.recipe.kept == 1 else f"{found.recipe.kept:g} for each truth"
     note = (
-        f"Of each class its best detections count, {many}. {overall.paired:,} of {overall.truths:,} truths have one that "
-        f"overlaps them by a tIoU of {found.recipe.paired:g} or more. Of these pairs: how much of the truth the detection "
-        "misses (incomplete), and how much of the detection lies outside of the truth (over-complete)."
+        f"Of each class its best detections count, {many}. {overall.paired:,} of {overall.truths:,} truths have one "
+        f"that overlaps them by a tIoU of {found.recipe.paired:g} or more. Of these pairs: how much of the truth the "
+        "detection misses (incomplete), and how much of the detection lies outside of the truth (over-complete)."
     )
     body = f'<p>{escape(note)}</p><div class="tiles">{shown}</div>{keys}{charts}'
     return section("Incomplete and over-complete", body, name="completeness")

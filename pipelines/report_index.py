@@ -33,9 +33,7 @@ def video_index(content: ReportContent) -> str:
         columns += [
             Column("F1", title="2 found / (truths + drawn detections), percent"),
             Column("truths", title="true segments"),
-            Column(
-                "found", title=f"truths that a drawn detection of their class overlaps by a tIoU of {RIGHT:g} or more"
-            ),
+            Column("found", title=f"truths that a drawn detection of their class overlaps by {RIGHT:g} or more"),
             Column("missed", title="truths that no drawn detection found"),
             Column("false", title="drawn detections that found nothing, or a truth that a better one had found"),
         ]

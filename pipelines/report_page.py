@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +103,7 @@ def _qualities(values: Sequence[float]) -> str:
     """How many videos have which F1."""
     edges = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
     bars = {"0": Bar(sum(value == 0 for value in values), "videos in which nothing is right")}
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         bars[f"≤ {100 * high:.0f}"] = Bar(sum(low < value <= high for value in values), f"F1 above {100 * low:.0f}")
     most = max((bar.value or 0 for bar in bars.values()), default=0)
     chart = columns("Videos by F1", "F1 of the video [%]", counts("videos", most), bars)
@@ -110,7 +111,7 @@ def _qualities(values: Sequence[float]) -> str:
 
 
 def map_section(runs: Sequence[Metrics], names: Sequence[str] = (), *, beside: str = "") -> str:
-    """The mAP of runs with the same thresholds, as a table and as curves; `beside` is a figure that stands there, too."""
+    """The mAP of runs with the same thresholds, as a table and as curves; `beside` is a figure next to these."""
     names, tious = names or [one.run for one in runs], runs[0].tious
     note = "In percent at each temporal IoU, as ActivityNet's official evaluator counts it; last, the mean over tIoU."
     best = [max(values) for values in zip(*((*one.map, one.average) for one in runs), strict=True)]
