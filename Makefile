@@ -25,7 +25,7 @@ export HF_HUB_OFFLINE := 1
 export HF_HUB_DISABLE_PROGRESS_BARS := 1
 endif
 
-.PHONY: help setup demo demo-smoke videos priors import features train eval evaluate-file diagnose report table3 inspect export \
+.PHONY: help setup demo demo-smoke videos priors import features train eval evaluate-file diagnose report compare table3 inspect export \
         test pytest lint format types contracts clean clean-demo clean-venv
 
 help:  ## list the targets
@@ -77,6 +77,9 @@ diagnose: $(STAMP)  ## what the detections get wrong, and how complete they are:
 
 report: $(STAMP)  ## write runs/<name>/report.html
 	@$(PY) -m pipelines.report $(PRESET) $(ARGS)
+
+compare: $(STAMP)  ## the mAP of several runs; ARGS="--runs runs/a runs/b --html compare.html" for a page
+	@$(PY) -m pipelines.compare $(PRESET) $(ARGS)
 
 table3: $(STAMP)  ## host alone, + head, + KSM, + CSR, + both over SEEDS=3 seeds: the paper's Table 3
 	@$(PY) -m pipelines.ablate $(PRESET) --seeds $(SEEDS) $(ARGS)
