@@ -16,7 +16,7 @@ from cache.detections import Detection, DetectionTable, write_detections
 from cache.embeddings import TOKENS_TABLE
 from cache.features import FeatureGrid, FeatureStore
 from cache.recipe import Recipe
-from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, TOKENS, TokenRow
+from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, KINDS, TOKENS, Kind, TokenRow
 from cache.store import PartStore
 from pipelines.evaluate import Metrics
 from pipelines.marked_texts import MarkedText, Priors, PriorsShown
@@ -136,7 +136,7 @@ def describe(data: Path) -> None:
     store = PartStore.create(data / "descriptions", WordsBy(), DESCRIPTIONS, key=DESCRIPTION_KEY)
     text = f"Someone jumps {SCRIPT} {IMAGE}"
     pairs = (("train", "Jump"), ("train", SCRIPT), ("beta", "Jump"))
-    keys = [(*pair, kind) for pair in pairs for kind in ("key", "complete")]
+    keys: list[tuple[str, str, Kind]] = [(video, label, kind) for video, label in pairs for kind in KINDS]
     store.append([described(*key, text) for key in keys])
     words = WordsBy(descriptions=store.home.name)
     tokens = PartStore.create(data / "embeddings", words, TOKENS, key=DESCRIPTION_KEY, table=TOKENS_TABLE)
