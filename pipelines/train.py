@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from cache.annotations import Dataset
-from cache.embeddings import PriorTexts, load_prior_texts
+from cache.embeddings import load_prior_texts
 from cache.features import FeatureStore
 from cache.folders import only_fingerprint
 from cache.recipe import Recipe
@@ -43,15 +44,28 @@ class TrainRun(Recipe):
         """The same with `host` put into the model's recipe."""
         if self.host is None:
             return self
-        model = self.train.model
-        if self.host != model.host.kind:
-            model = model.model_copy(update={"host": default_recipe(self.host)})
-        return self.model_copy(update={"host": None, "train": self.train.model_copy(update={"model": model})})
+        return self.model_copy(update={"host": None, "train": on_host(self.train, self.host)})
 
     @property
     def features_folder(self) -> Path:
         """Where the features are."""
         return self.features or self.dataset / "features"
+
+    @property
+    def embeddings_folder(self) -> Path:
+        """Where the words are. Raises CacheError if none was chosen and there is none, or several."""
+        return self.embeddings or only_fingerprint(
+            self.dataset / "embeddings", made_by="make priors", chosen_by="--embeddings"
+        )
+
+
+def on_host(recipe: TrainRecipe, kind: HostKind, changes: Mapping[str, Any] | None = None) -> TrainRecipe:
+    """The same training on another host, with that host's defaults and `changes` of fields by their dotted names; on
+    the host that it has, the training itself.
+    """
+    if kind == recipe.model.host.kind:
+        return recipe
+    return recipe.changed({"model.host": default_recipe(kind)}).changed(changes or {})
 
 
 def main(recipe: TrainRun) -> None:
@@ -74,15 +88,8 @@ def load_data(recipe: TrainRun) -> WtalData:
     """The training videos with their features and, where the recipe asks for them, texts."""
     dataset = Dataset.load(recipe.dataset / "annotations.json")
     store = FeatureStore.open(recipe.features_folder)
-    texts = _texts(recipe) if recipe.train.model.needs_texts else None
+    texts = load_prior_texts(recipe.embeddings_folder) if recipe.train.model.needs_texts else None
     return WtalData(dataset, store, texts, recipe=recipe.train.data, seed=recipe.train.seed)
-
-
-def _texts(recipe: TrainRun) -> PriorTexts:
-    folder = recipe.embeddings or only_fingerprint(
-        recipe.dataset / "embeddings", made_by="make priors", chosen_by="--embeddings"
-    )
-    return load_prior_texts(folder)
 
 
 if __name__ == "__main__":

@@ -93,6 +93,41 @@ def mean_average_precision(
     return Scores(tuple(map(float, tious)), rows.classes, ap, mean, float(mean.mean()), dict(unscored))
 
 
+@dataclass(frozen=True)
+class ClassHits:
+    """The detections of one class, best first, and which of them are right: all that its average precision needs.
+
+    Axes: n detections, m true segments, k thresholds. Videos are numbered in the order of the truth.
+    """
+
+    label: str
+    videos: Int[Array, " n"]
+    """-1 where the truth does not hold the video."""
+    hits: Bool[Array, "n k"]
+    truth_videos: Int[Array, " m"]
+
+
+def class_hits(
+    detections: Iterable[Detection], truth: Mapping[str, Sequence[Segment]], *, tious: Sequence[float]
+) -> list[ClassHits]:
+    """What `mean_average_precision` counts, before it is counted: one entry for each class of the truth.
+
+    Detections of other labels are passed over; errors are those of `mean_average_precision`.
+    """
+    rows = _TruthRows.of(truth)
+    by_label: dict[str, list[Detection]] = {label: [] for label in rows.classes}
+    for detection in detections:
+        by_label.get(detection.label, []).append(detection)
+    found = []
+    for label, own in by_label.items():
+        mine = rows.of_class(label)
+        segments, scores, videos = _columns(own, mine)
+        order = np.argsort(-scores, kind="stable")
+        hits = _match(segments[order], videos[order], mine.segments, mine.videos, np.asarray(tious, dtype=np.float64))
+        found.append(ClassHits(label, videos[order], hits, mine.videos))
+    return found
+
+
 def average_precision(
     segments: Float[Array, "n 2"],
     scores: Float[Array, " n"],
@@ -191,16 +226,24 @@ class _TruthRows:
 
 
 def _class_ap(detections: list[Detection], truth: _TruthRows, tious: Sequence[float]) -> Float[Array, " k"]:
+    segments, scores, videos = _columns(detections, truth)
+    thresholds = np.asarray(tious, dtype=np.float64)
+    return average_precision(
+        segments, scores, videos, truth=truth.segments, truth_videos=truth.videos, tious=thresholds
+    )
+
+
+def _columns(
+    detections: list[Detection], truth: _TruthRows
+) -> tuple[Float[Array, "n 2"], Float[Array, " n"], Int[Array, " n"]]:
+    """Segments, scores and numbers of the videos of the detections of one class; ValueError for impossible ones."""
     segments = np.array([(d.start, d.end) for d in detections], dtype=np.float64).reshape(-1, 2)
     scores = np.array([d.score for d in detections], dtype=np.float64)
     _refuse_impossible(segments, f"detections of {truth.classes[0]!r}")
     if not np.isfinite(scores).all():
         raise ValueError(f"detections of {truth.classes[0]!r}: a score is not finite")
     videos = np.array([truth.numbers.get(d.video_id, -1) for d in detections], dtype=np.int64)
-    thresholds = np.asarray(tious, dtype=np.float64)
-    return average_precision(
-        segments, scores, videos, truth=truth.segments, truth_videos=truth.videos, tious=thresholds
-    )
+    return segments, scores, videos
 
 
 def _refuse_impossible(segments: Float[Array, "n 2"], where: str) -> None:
