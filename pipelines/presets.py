@@ -5,29 +5,42 @@ The rooms are imported where a recipe is asked for, so that a command loads its 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from pipelines.ablate import AblateRun
     from pipelines.compare import CompareRun
     from pipelines.encode import FeaturesRun
     from pipelines.evaluate import EvalRun
+    from pipelines.experiments.grid import TableRun
     from pipelines.export import ExportRun
     from pipelines.generate import PriorsRun
     from pipelines.inspect_cache import InspectRun
     from pipelines.report import ReportRun
     from pipelines.train import TrainRun
+    from training.hosts.recipes import HostKind
 
 R = TypeVar("R")
 CHECKPOINTS = Path("pipelines/demo/checkpoints")
+
+DEMO_HOSTS: Mapping[str, Mapping[str, Any]] = {
+    "plain": {"model.host.width": 128, "model.host.norm": 0.2},
+    "delu": {"model.host.width": 128, "model.host.attention_width": 48, "model.host.norm": 0.2},
+    "um": {"model.host.width": 128},
+    "ddgnet": {"model.host.width": 128, "model.host.attention_width": 48, "model.host.norm": 0.2},
+    "gaufuse": {"model.host.width": 128},
+}
+"""What the demo's training changes on each host but its own, by dotted names; the rest of a host's settings are its
+defaults. Chosen by the score on the validation videos."""
 
 
 class Preset:
     """What a preset says for every command; the defaults of the recipes are those of THUMOS14."""
 
     name: str
+    hosts: Mapping[str, Mapping[str, Any]] = {}
+    """What its training changes on each host but its own, by dotted names of the training's recipe."""
 
     @property
     def dataset(self) -> Path:
@@ -60,6 +73,15 @@ class Preset:
 
         return TrainRun(dataset=self.dataset, run=self.run)
 
+    def train_on(self, host: HostKind | None) -> TrainRun:
+        """Of `make train ARGS="--host ..."`: the same on another host, with what the preset changes for it."""
+        from pipelines.train import on_host
+
+        run = self.train()
+        if host is None:
+            return run
+        return run.model_copy(update={"train": on_host(run.train, host, self.hosts.get(host))})
+
     def evaluate(self) -> EvalRun:
         """Of `make eval`."""
         from pipelines.evaluate import EvalRun
@@ -72,14 +94,15 @@ class Preset:
 
         return ReportRun(run=self.run)
 
-    def ablate(self) -> AblateRun:
-        """Of `make table3`."""
-        from pipelines.ablate import AblateRun
+    def tables(self) -> TableRun:
+        """Of `make table3`, `table4`, `table5` and `ablations`."""
+        from pipelines.experiments.grid import TableRun
 
-        table = Path("runs") / f"{self.name}-table3"
-        return AblateRun(
-            train=self.train().model_copy(update={"run": table}),
-            evaluate=self.evaluate().model_copy(update={"run": table}),
+        tables = Path("runs") / f"{self.name}-tables"
+        return TableRun(
+            train=self.train().model_copy(update={"run": tables}),
+            evaluate=self.evaluate().model_copy(update={"run": tables}),
+            hosts={host: dict(changes) for host, changes in self.hosts.items()},
         )
 
     def compare(self) -> CompareRun:
@@ -107,11 +130,16 @@ class Thumos14(Preset):
 
     name = "thumos14"
 
+    def tables(self) -> TableRun:
+        """Beside figures that were published."""
+        return super().tables().model_copy(update={"published": Path("pipelines/experiments/published.csv")})
+
 
 class Demo(Preset):
     """The embedded world: rendered videos, tiny models, everything on a CPU in minutes. Its numbers are its own."""
 
     name = "demo"
+    hosts = DEMO_HOSTS
 
     def priors(self) -> PriorsRun:
         """A tiny VideoLLaMA3, and word vectors trained on the captions of the world."""
@@ -148,11 +176,11 @@ class Demo(Preset):
         from training.distillation import DpidRecipe
         from training.hosts.co2net import Co2NetRecipe
         from training.ksm import KsmRecipe
+        from training.localization_head import HeadRecipe
         from training.model import ModelRecipe
         from training.optimizers import LoopRecipe
         from training.pseudo_labels import PseudoLabelRecipe
         from training.recipe import TrainRecipe
-        from training.teacher import TeacherRecipe
 
         recipe = TrainRecipe(
             data=DataRecipe(num_snippets=128, num_pairs=4, singles=8),
@@ -161,9 +189,8 @@ class Demo(Preset):
                 ksm=KsmRecipe(width=96, heads=4, context=4),
                 csr=CsrRecipe(width=96, heads=4, encoder_layers=1, decoder_layers=1, contrast=1.0),
                 dpid=DpidRecipe(schedule="joint", reconstruct_weight=0.2),
-                pseudo=PseudoLabelRecipe(curves=("attention",)),
+                head=HeadRecipe(pseudo_labels=PseudoLabelRecipe(curves=("attention",), teacher_decay=0.99)),
             ),
-            teacher=TeacherRecipe(decay=0.99),
             loop=LoopRecipe(steps=800, host_lr=5e-4, lr=2e-3, schedule="cosine", warmup=40, checkpoint_every=200),
         )
         return TrainRun(dataset=self.dataset, run=self.run, train=recipe)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import tyro
 
@@ -34,7 +35,7 @@ class TrainRun(Recipe):
     embeddings: Path | None = None
     """Folder embeddings/<recipe>; needed only where the dataset has several."""
     host: HostKind | None = None
-    """Another host than the preset's, with the defaults of its own recipe."""
+    """Another host than the preset's, with its own defaults and what the preset changes of them."""
     resume: bool = True
     """Go on from the run's checkpoint; without, a run starts anew and forgets it."""
     train: Annotated[TrainRecipe, tyro.conf.arg(name="")] = TrainRecipe()
@@ -68,6 +69,13 @@ def on_host(recipe: TrainRecipe, kind: HostKind, changes: Mapping[str, Any] | No
     return recipe.changed({"model.host": default_recipe(kind)}).changed(changes or {})
 
 
+def asked_host(arguments: Sequence[str]) -> HostKind | None:
+    """The host that `--host` names, found before the options are read, so that they can change its settings, too."""
+    said = dict(zip(arguments, [*arguments[1:], ""], strict=True))
+    said |= dict(argument.split("=", 1) for argument in arguments if argument.startswith("--host="))
+    return next((kind for kind in get_args(HostKind) if kind == said.get("--host")), None)
+
+
 def main(recipe: TrainRun) -> None:
     """Train; the recipe is written beside the finished checkpoint."""
     recipe = recipe.resolved()
@@ -88,11 +96,13 @@ def load_data(recipe: TrainRun) -> WtalData:
     """The training videos with their features and, where the recipe asks for them, texts."""
     dataset = Dataset.load(recipe.dataset / "annotations.json")
     store = FeatureStore.open(recipe.features_folder)
-    texts = load_prior_texts(recipe.embeddings_folder) if recipe.train.model.needs_texts else None
-    return WtalData(dataset, store, texts, recipe=recipe.train.data, seed=recipe.train.seed)
+    training = recipe.train
+    texts = load_prior_texts(recipe.embeddings_folder) if training.model.needs_texts else None
+    return WtalData(dataset, store, texts, recipe=training.data, seed=training.seed, choice=training.model.text_choice)
 
 
 if __name__ == "__main__":
     from pipelines import presets, train
 
-    launch("train", presets.choices(lambda preset: preset.train()), train.main)
+    chosen = train.asked_host(sys.argv)
+    launch("train", presets.choices(lambda preset: preset.train_on(chosen)), train.main)

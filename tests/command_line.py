@@ -13,7 +13,7 @@ COMMANDS: dict[str, Callable[[presets.Preset], Recipe]] = {
     "train": lambda preset: preset.train(),
     "evaluate": lambda preset: preset.evaluate(),
     "report": lambda preset: preset.report(),
-    "ablate": lambda preset: preset.ablate(),
+    "experiments.run": lambda preset: preset.tables(),
     "compare": lambda preset: preset.compare(),
     "inspect_cache": lambda preset: preset.inspect(),
     "export": lambda preset: preset.export(),

@@ -31,8 +31,8 @@ from training.ksm import KsmRecipe
 from training.localization_head import HeadRecipe
 from training.model import ModelRecipe
 from training.optimizers import LoopRecipe
+from training.pseudo_labels import PseudoLabelRecipe
 from training.recipe import TrainRecipe
-from training.teacher import TeacherRecipe
 
 CLASSES = ("HighKick", "LongJump")
 WORDS = ("high", "kick", "long", "jump", "runs")
@@ -51,10 +51,10 @@ def small_training() -> TrainRecipe:
         host=PlainRecipe(width=8),
         ksm=KsmRecipe(width=8, heads=2, context=1),
         csr=CsrRecipe(width=8, heads=2, encoder_layers=1, decoder_layers=1),
-        head=HeadRecipe(width=8, levels=2),
+        head=HeadRecipe(width=8, levels=2, pseudo_labels=PseudoLabelRecipe(warmup=0.3, refresh=0.3)),
     )
     loop = LoopRecipe(steps=6, log_every=2, tensorboard=False, device="cpu")
-    return TrainRecipe(model=model, loop=loop, teacher=TeacherRecipe(warmup=0.3, refresh=0.3))
+    return TrainRecipe(model=model, loop=loop)
 
 
 @pytest.fixture

@@ -110,7 +110,7 @@ def test_attention_weighs_the_head() -> None:
 def test_both_sources_compete() -> None:
     """Head and T-CAM candidates are suppressed together, the latter's scores times their weight."""
     head = head_candidates((10, 20, 1, 0.5))
-    recipe = LocalizeRecipe(source="both", suppression="hard", cam_weight=0.5)
+    recipe = LocalizeRecipe(source="head+cam", suppression="hard", cam_weight=0.5)
     found = detect(recipe, head=head)
     assert [round(d.start, 2) for d in found] == [6.4, 19.2]
     assert [d.score for d in found] == pytest.approx([0.5, 0.5 * (0.64 + 0.18)])

@@ -24,7 +24,7 @@ Array = np.ndarray
 class LocalizeRecipe(Recipe):
     """How detections are read off. Defaults of the T-CAM way are those of the CO2-Net family, without its defects."""
 
-    source: Literal["head", "cam", "both"] = "head"
+    source: Literal["head", "cam", "head+cam"] = "head"
     """Who proposes: the localization head, the thresholded T-CAM, or both together."""
     class_threshold: float = Field(default=0.2, ge=0, le=1)
     """Classes whose video score reaches this are localized; if none does, the best one is."""
@@ -44,7 +44,7 @@ class LocalizeRecipe(Recipe):
     attention_power: float = Field(default=0.0, ge=0)
     """Head's way: score = sigmoid(logit) * (mean attention inside)^this; 0 leaves attention out."""
     cam_weight: PositiveFloat = 1.0
-    """Both: T-CAM scores are multiplied by this before they compete with the head's."""
+    """head+cam: T-CAM scores are multiplied by this before they compete with the head's."""
     suppression: Literal["soft", "hard", "none"] = "soft"
     """What happens to overlapping detections of a class."""
     sigma: PositiveFloat = 0.3
