@@ -73,7 +73,8 @@ def asked_host(arguments: Sequence[str]) -> HostKind | None:
     """The host that `--host` names, found before the options are read, so that they can change its settings, too."""
     said = dict(zip(arguments, [*arguments[1:], ""], strict=True))
     said |= dict(argument.split("=", 1) for argument in arguments if argument.startswith("--host="))
-    return next((kind for kind in get_args(HostKind) if kind == said.get("--host")), None)
+    kinds: tuple[HostKind, ...] = get_args(HostKind)
+    return next((kind for kind in kinds if kind == said.get("--host")), None)
 
 
 def main(recipe: TrainRun) -> None:

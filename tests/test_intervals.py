@@ -1,4 +1,4 @@
-"""Bootstrap intervals: resampling equals evaluating the resampled set, and intervals hold the truth as often as said."""
+"""Intervals: redrawing equals evaluating what was redrawn, and intervals hold the truth as often as they say."""
 
 import numpy as np
 import pytest

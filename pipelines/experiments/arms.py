@@ -147,9 +147,7 @@ def plan_of(table: TableName, *, arms: Sequence[str] = (), groups: Sequence[str]
     plan = {"table3": _table3, "table4": _table4, "table5": _table5, "ablations": _ablations}[table]()
     _refuse_unknown("arms", arms, [arm.name for arm in plan.arms])
     _refuse_unknown("groups", groups, list(dict.fromkeys(arm.group for arm in plan.arms if arm.group)))
-    kept = [
-        arm for arm in plan.arms if (not arms or arm.name in arms) and (not groups or arm.group in (*groups, ""))
-    ]
+    kept = [arm for arm in plan.arms if (not arms or arm.name in arms) and (not groups or arm.group in (*groups, ""))]
     needed = {arm.baseline for arm in kept} | {arm.name for arm in kept}
     chosen = tuple(arm for arm in plan.arms if arm.name in needed)
     names = {arm.name for arm in chosen}

@@ -48,7 +48,9 @@ def _work() -> None:
 
 
 def _end_with_input() -> None:
-    sys.stdin.buffer.read()
+    # Not through sys.stdin: a thread that waits in its buffer when the process ends lets it crash.
+    while os.read(0, 1024):
+        pass
     os.kill(os.getpid(), signal.SIGINT)  # a training writes its checkpoint
     time.sleep(_PATIENCE)
     os.kill(os.getpid(), signal.SIGKILL)

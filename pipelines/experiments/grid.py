@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from cache.annotations import Dataset
 from cache.content import annotations_content, embeddings_content, features_content
@@ -51,7 +51,7 @@ class TableRun(Recipe):
     """How intervals are found."""
     published: Path | None = None
     """CSV of published figures that stand beside the table's: table, row, column, value, source."""
-    hosts: Annotated[dict[str, dict[str, Any]], tyro.conf.Suppress] = {}
+    hosts: Annotated[dict[str, dict[str, Any]], tyro.conf.Suppress] = Field(default={})
     """What the preset changes of its training for each other host."""
 
     @property

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from pipelines.console import progress, say
 from pipelines.experiments.grid import Cell, CellRun
@@ -96,6 +95,7 @@ def run_jobs(jobs: Sequence[Job], *, workers: int, devices: Sequence[int] = ()) 
                 if process.poll() is None:
                     continue
                 del running[place]
+                _close(process)
                 ended, over = ended + 1, over + job.steps
                 if process.returncode:
                     failures.append(Failure(job, _reason(job, process.returncode)))
@@ -115,27 +115,29 @@ def _start(job: Job, device: int | None) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT
         )
-    inbox = _inbox(process)
+    assert process.stdin is not None
     with suppress(BrokenPipeError):  # it has ended already: its exit code says why
-        inbox.write(job.run.model_dump_json().encode() + b"\n")
-        inbox.flush()
+        process.stdin.write(job.run.model_dump_json().encode() + b"\n")
+        process.stdin.flush()
     return process
 
 
-def _inbox(process: subprocess.Popen[bytes]) -> IO[bytes]:
+def _close(process: subprocess.Popen[bytes]) -> None:
+    """Close a worker's input, by which it stops if it still runs."""
     assert process.stdin is not None
-    return process.stdin
+    with suppress(BrokenPipeError):
+        process.stdin.close()
 
 
 @contextmanager
 def _workers(running: dict[int, tuple[Job, subprocess.Popen[bytes]]]) -> Iterator[None]:
-    """End what still runs: its input is closed, by which it stops and writes its checkpoint."""
+    """End what still runs; a training writes its checkpoint first."""
     try:
         yield
     finally:
         left = [process for _, process in running.values()]
         for process in left:
-            _inbox(process).close()
+            _close(process)
         deadline = time.monotonic() + _PATIENCE
         for process in left:
             try:

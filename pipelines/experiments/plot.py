@@ -48,12 +48,12 @@ def table_figure(title: str, results: Results, *, published: PublishedRows) -> F
     averages, gains = top.subplots(1, 2, sharey=True)
     _averages(averages, rows, published)
     _gains(gains, rows)
-    panels = bottom.subplots(down, across, sharex=True, sharey=True, squeeze=False).flat
+    panels = list(bottom.subplots(down, across, sharex=True, sharey=True, squeeze=False).flat)
     for panel, group in zip(panels, groups, strict=False):
         own = [row for row in rows if row.arm.group == group]
         others = [results.row(name) for name in dict.fromkeys(row.arm.baseline for row in own) if name]
         _curves(panel, [*(row for row in others if row not in own and row.own), *own], results.tious)
-    for panel in list(panels)[len(groups) :]:
+    for panel in panels[len(groups) :]:
         panel.set_axis_off()
     return figure
 
@@ -70,14 +70,16 @@ def _averages(axes: Axes, rows: Sequence[Row], published: PublishedRows) -> None
                 axes.plot(one.values[AVERAGE], place, "D", color=_COLOURS[1], markersize=5, fillstyle="none")
     axes.set_yticks(range(len(rows)), [row.arm.title for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel("average mAP [%] with its interval (◇ published)" if published else "average mAP [%] with its interval")
+    axes.set_xlabel(
+        "average mAP [%] with its interval (◇ published)" if published else "average mAP [%] with its interval"
+    )
     axes.grid(axis="x", linewidth=0.4)
 
 
 def _gains(axes: Axes, rows: Sequence[Row]) -> None:
     axes.axvline(0, color=_BASELINE, linewidth=0.8)
     for place, row in enumerate(rows):
-        if row.gain is None:
+        if row.gain is None or row.same:
             continue
         mean, low, high = (100 * values[-1] for values in (row.gain.mean, row.gain.low, row.gain.high))
         colour = _COLOURS[2] if low > 0 else _COLOURS[1] if high < 0 else "0.55"

@@ -29,16 +29,17 @@ def load_published(path: Path, table: str) -> dict[str, list[Published]]:
     """
     found: dict[tuple[str, str], dict[str, float]] = {}
     for number, line in _lines(path):
-        known = [name for name in TABLES if name == line["table"]]
-        rows = [arm.name for name in known for arm in plan_of(name).arms]
-        _expect(path, number, "table", line["table"], TABLES)
-        _expect(path, number, "row", line["row"], rows)
+        known = {name: [arm.name for arm in plan_of(name).arms] for name in TABLES}
+        _expect(path, number, "table", line["table"], tuple(known))
+        _expect(path, number, "row", line["row"], known[line["table"]])
         if line["column"] != AVERAGE and not line["column"].startswith("@"):
             raise CacheError(f"{path}: line {number}: column: found {line['column']!r}, expected @0.5 or {AVERAGE}")
         try:
             value = float(line["value"])
         except ValueError:
-            raise CacheError(f"{path}: line {number}: value: found {line['value']!r}, expected mAP in percent") from None
+            raise CacheError(
+                f"{path}: line {number}: value: found {line['value']!r}, expected mAP in percent"
+            ) from None
         if line["table"] == table:
             found.setdefault((line["row"], line["source"]), {})[line["column"]] = value
     published: dict[str, list[Published]] = {}

@@ -12,7 +12,7 @@ from cache.detections import read_detections
 from cache.schema import CacheError
 from pipelines.evaluate import DETECTIONS_FILE, EvalRun, Metrics
 from pipelines.experiments.arms import Arm
-from pipelines.experiments.grid import Cell, TableRun, metrics_file
+from pipelines.experiments.grid import Cell, CellRun, TableRun, metrics_file
 from training.intervals import Interval, Redraws, resampled_scores
 from training.metrics import class_hits
 
@@ -31,6 +31,8 @@ class Row:
     """The same of the paired differences to the arm's baseline."""
     validation: Interval | None
     """mAP on the validation subset."""
+    same: bool = False
+    """Whether its cells are its baseline's: the preset has it so."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,13 @@ def collect(recipe: TableRun, cells: Sequence[Cell]) -> Results:
     reported = _Subset(recipe, first.subset, done, place=0)
     beside = None if recipe.validation is None else _Subset(recipe, recipe.validation, done, place=1)
     rows = [
-        Row(arm, reported.own(arm.name), reported.gain(arm.name, arm.baseline), beside and beside.own(arm.name))
+        Row(
+            arm,
+            own=reported.own(arm.name),
+            gain=reported.gain(arm.name, arm.baseline),
+            validation=None if beside is None else beside.own(arm.name),
+            same=arm.baseline is not None and _runs(cells, arm.name) == _runs(cells, arm.baseline),
+        )
         for arm in recipe.plan.arms
     ]
     further = [
@@ -78,6 +86,10 @@ def collect(recipe: TableRun, cells: Sequence[Cell]) -> Results:
         for one, other in recipe.plan.further
     ]
     return Results(tuple(rows), tuple(further), first.tious, first.subset, first.videos, recipe.validation)
+
+
+def _runs(cells: Sequence[Cell], name: str) -> list[CellRun]:
+    return [cell.run for cell in cells if cell.arm.name == name]
 
 
 class _Subset:

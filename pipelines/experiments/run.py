@@ -30,8 +30,12 @@ def main(recipe: TableRun) -> int:
         written += draw(recipe, results, published=published)
         say(f"written: {recipe.folder}: {', '.join(path.name for path in written)}")
     if failures:
-        fail("\n".join([f"{len(failures)} of {len(jobs)} cells failed; the same command tries them again:"]
-                       + [f"  {failure}" for failure in failures]))
+        fail(
+            "\n".join(
+                [f"{len(failures)} of {len(jobs)} cells failed; the same command tries them again:"]
+                + [f"  {failure}" for failure in failures]
+            )
+        )
     return 1 if failures else 0
 
 

@@ -56,7 +56,7 @@ def _own_row(row: Row, results: Results) -> list[str]:
     if row.own is None:
         return [row.arm.title, *[""] * len(results.tious), "failed", "", *([] if results.validation is None else [""])]
     cells = [row.arm.title, *(f"{100 * value:.1f}" for value in row.own.mean[:-1]), _spread(row.own)]
-    cells.append("" if row.gain is None else difference(row.gain))
+    cells.append("as the preset has it" if row.same else "" if row.gain is None else difference(row.gain))
     if results.validation is not None:
         cells.append("" if row.validation is None else _spread(row.validation))
     return cells
@@ -80,14 +80,10 @@ def _spread(interval: Interval) -> str:
     return shown if interval.seeds == 1 else f"{shown} ± {100 * interval.spread[-1]:.1f}"
 
 
-def _notes(
-    recipe: TableRun, results: Results, cells: Sequence[Cell], published: PublishedRows
-) -> list[str]:
+def _notes(recipe: TableRun, results: Results, cells: Sequence[Cell], published: PublishedRows) -> list[str]:
     level = f"{100 * recipe.bootstrap.level:g} %"
     baselines = {arm.baseline for arm in recipe.plan.arms if arm.baseline}
-    against = (
-        f"to {recipe.plan.arm(baselines.pop()).title}" if len(baselines) == 1 else "to the same host alone"
-    )
+    against = f"to {recipe.plan.arm(baselines.pop()).title}" if len(baselines) == 1 else "to the same host alone"
     chance = "the test videos and the seeds" if recipe.seeds > 1 else "the test videos alone (one seed says no more)"
     notes = [
         f"mAP [%] on {results.subset} ({results.videos} videos): mean of {recipe.seeds} seeds, ± standard deviation. "
