@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from pipelines.compare import CompareRun
+    from pipelines.diagnose import DiagnoseRun
     from pipelines.encode import FeaturesRun
     from pipelines.evaluate import EvalRun
     from pipelines.experiments.grid import TableRun
@@ -88,6 +89,12 @@ class Preset:
 
         return EvalRun(run=self.run)
 
+    def diagnose(self) -> DiagnoseRun:
+        """Of `make diagnose`."""
+        from pipelines.diagnose import DiagnoseRun
+
+        return DiagnoseRun(run=self.run)
+
     def report(self) -> ReportRun:
         """Of `make report`."""
         from pipelines.report import ReportRun
@@ -131,8 +138,15 @@ class Thumos14(Preset):
     name = "thumos14"
 
     def tables(self) -> TableRun:
-        """Beside figures that were published."""
-        return super().tables().model_copy(update={"published": Path("pipelines/experiments/published.csv")})
+        """Beside figures that were published. THUMOS14 has no videos to choose settings by: it trains on them."""
+        published = Path("pipelines/experiments/published.csv")
+        return super().tables().model_copy(update={"published": published, "validation": None})
+
+    def diagnose(self) -> DiagnoseRun:
+        """With the borders of length, coverage and instances that DETAD has for THUMOS14."""
+        from training.diagnosis.schema import DiagnosisRecipe
+
+        return super().diagnose().model_copy(update={"diagnosis": DiagnosisRecipe(borders="thumos14")})
 
 
 class Demo(Preset):

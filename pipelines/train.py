@@ -105,5 +105,4 @@ def load_data(recipe: TrainRun) -> WtalData:
 if __name__ == "__main__":
     from pipelines import presets, train
 
-    chosen = train.asked_host(sys.argv)
-    launch("train", presets.choices(lambda preset: preset.train_on(chosen)), train.main)
+    launch("train", presets.choices(lambda preset: preset.train_on(train.asked_host(sys.argv))), train.main)

@@ -11,12 +11,13 @@ import torch
 from toy_data import CLASSES, LABELS, toy_dataset, toy_store, toy_texts
 
 from cache.annotations import Dataset, Segment
+from cache.class_texts import class_words
 from cache.embeddings import PriorTexts
 from cache.schema import CacheError
 from training.data import Batch, DataRecipe, WtalData
 from training.errors import TrainingError
 from training.sampling import stratified
-from training.texts import MASK_WEIGHTS, MaskPolicy, TextChoice, class_words, draw_masked
+from training.texts import MASK_WEIGHTS, MaskPolicy, TextChoice, draw_masked
 
 RECIPE = DataRecipe(num_snippets=16, num_pairs=2, singles=2)
 

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cache.annotations import Segment
-from cache.detections import Detection
-from training.intervals import BootstrapRecipe, Redraws, resampled_scores
-from training.metrics import class_hits, mean_average_precision
+from cache.annotations import Dataset, Segment, VideoEntry
+from cache.detections import Detection, DetectionTable
+from training.intervals import BootstrapRecipe, ClassHits, Redraws, class_hits, resampled_scores
+from training.metrics import mean_average_precision
+from training.protocol import Protocol
 
 TIOUS = (0.3, 0.5, 0.7)
 
@@ -32,6 +33,14 @@ def made_up(seed: int, *, videos: int = 6, labels: tuple[str, ...] = ("a", "b"))
     return truth, found
 
 
+def hits_of(found: list[Detection], truth: dict[str, list[Segment]]) -> list[ClassHits]:
+    """Of these detections, in a dataset of this truth."""
+    labels = tuple(sorted({segment.label for segments in truth.values() for segment in segments}))
+    videos = tuple(VideoEntry(video, "testing", None, labels, tuple(rows), None) for video, rows in truth.items())
+    protocol = Protocol(tious=TIOUS, outside="false-positive")
+    return class_hits(Dataset("toy", labels, videos), DetectionTable.of(found), protocol)
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.lists(st.integers(0, 3), min_size=7, max_size=7))
 def test_a_redrawn_test_set_scores_as_if_it_were_written_out(seed, times):
@@ -46,7 +55,7 @@ def test_a_redrawn_test_set_scores_as_if_it_were_written_out(seed, times):
         if one.video_id == video
     ]
     written += [one for one in found if one.video_id == "elsewhere"]
-    scores = resampled_scores(class_hits(found, truth, tious=TIOUS), np.array([times], np.float32))
+    scores = resampled_scores(hits_of(found, truth), np.array([times], np.float32))
     if not any(written_truth.values()):
         assert not scores.any()
         return
@@ -58,7 +67,7 @@ def test_the_test_set_itself_comes_first():
     """Redraw 0 holds every video once: its scores are those of the evaluation."""
     truth, found = made_up(1, videos=30)
     redraws = Redraws.draw(len(truth), BootstrapRecipe(redraws=10))
-    scores = resampled_scores(class_hits(found, truth, tious=TIOUS), redraws.videos)
+    scores = resampled_scores(hits_of(found, truth), redraws.videos)
     expected = mean_average_precision(found, truth, tious=TIOUS)
     np.testing.assert_allclose(scores[0], [*expected.map, expected.average], rtol=1e-5)
     assert (redraws.videos.sum(axis=1) == len(truth)).all()
@@ -67,7 +76,7 @@ def test_the_test_set_itself_comes_first():
 def test_the_same_recipe_gives_the_same_interval():
     """And another seed of the redraws hardly another."""
     truth, found = made_up(2, videos=40)
-    hits = class_hits(found, truth, tious=TIOUS)
+    hits = hits_of(found, truth)
 
     def interval(seed: int):
         redraws = Redraws.draw(len(truth), BootstrapRecipe(seed=seed))

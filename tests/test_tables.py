@@ -19,7 +19,7 @@ from pipelines import train
 from pipelines.evaluate import EvalRun
 from pipelines.experiments import cell, jobs, run
 from pipelines.experiments.arms import TABLES, plan_of
-from pipelines.experiments.grid import Cell, TableRun, cells
+from pipelines.experiments.grid import Cell, TableRun, cells, metrics_file
 from pipelines.experiments.jobs import missing_jobs, run_jobs
 from pipelines.experiments.published import load_published
 from training.intervals import BootstrapRecipe
@@ -99,7 +99,7 @@ def test_cells_are_named_after_settings_and_data_not_after_places(world):
     recipe = table_on(world)
 
     def keys(one: TableRun) -> list[tuple[str, str]]:
-        return [(c.run.train.run.name, c.run.evaluations[0].output.name) for c in cells(one)]
+        return [(c.run.train.run.name, metrics_file(c.run.evaluations[0]).parent.name) for c in cells(one)]
 
     before = keys(recipe)
     assert keys(recipe.model_copy(update={"seeds": 3, "workers": 1}))[:4] == before
@@ -143,7 +143,8 @@ def test_a_finished_cell_is_never_run_again(world, trained, capsys):
     }
     text = (recipe.folder / "table3.md").read_text()
     assert f"{by_arm['both'].mean():.1f} ± {by_arm['both'].std(ddof=1):.1f}" in text
-    gain, low, high = map(float, re.search(r"([+-][\d.]+) \[([+-][\d.]+), ([+-][\d.]+)\]", text).groups())
+    ((gain, low, high),) = re.findall(r"([+-][\d.]+) \[([+-][\d.]+), ([+-][\d.]+)\]", text)
+    gain, low, high = float(gain), float(low), float(high)
     assert gain == pytest.approx((by_arm["both"] - by_arm["host"]).mean(), abs=0.051)
     assert low <= gain <= high
     assert "4 of 4 cells are there" in capsys.readouterr().out

@@ -15,11 +15,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Bool, Float, Float32, Int
 from pydantic import Field, NonNegativeInt, PositiveInt
 
+from cache.annotations import Dataset
+from cache.detections import DetectionTable
 from cache.recipe import Recipe
-from training.metrics import ClassHits
+from training.evaluation import counted
+from training.metrics import Ranking, TruthRows
+from training.protocol import Protocol
 
 Array = np.ndarray
 
@@ -88,6 +92,33 @@ class Redraws:
         low, high = np.quantile(deviations, (outside, 1 - outside), axis=0)
         mean = point.mean(axis=0)
         return Interval(mean, mean + low, mean + high, spread, seeds)
+
+
+@dataclass(frozen=True)
+class ClassHits:
+    """The detections of one class, best first, and which are right: all that its average precision needs."""
+
+    label: str
+    videos: Int[Array, " n"]
+    """Number of each one's video; -1 where it does not count."""
+    hits: Bool[Array, "n k"]
+    truth_videos: Int[Array, " m"]
+    """Number of the video of each true segment."""
+
+
+def class_hits(dataset: Dataset, detections: DetectionTable, protocol: Protocol) -> list[ClassHits]:
+    """What `evaluate_detections` counts, before it is counted: an entry for each class of the truth.
+
+    Videos are numbered as `protocol_videos` gives them. Raises CacheError as `counted` does.
+    """
+    what = counted(dataset, detections, protocol)
+    truth = TruthRows.of(what.truth)
+    ranking = Ranking.of(what.detections, truth, protocol.ties)
+    hits = ranking.matched(np.asarray(protocol.tious, dtype=np.float64)) >= 0
+    return [
+        ClassHits(label, ranking.videos[first:end], hits[first:end], truth.videos[truth.labels == number])
+        for number, (label, first, end) in enumerate(zip(truth.classes, *ranking.bounds, strict=True))
+    ]
 
 
 def resampled_scores(classes: Sequence[ClassHits], videos: Float32[Array, "r v"]) -> Float[Array, "r k1"]:

@@ -78,6 +78,8 @@ class Localization:
     """Probability of each class in the video."""
     head: HeadOutput | None
     """The localization head's output, where there is a head."""
+    logits: Float[Tensor, "b t k"]
+    """The host's own T-CAM: raw scores, the background's last."""
 
 
 class Mllm4Wtal(nn.Module):
@@ -201,7 +203,7 @@ class Mllm4Wtal(nn.Module):
         output = self.host(features, mask)
         cas, video_scores = self.fused(output, mask)
         head = None if self.head is None else self.head(output.embedding, mask)
-        return Localization(cas, output.attention, video_scores, head)
+        return Localization(cas, output.attention, video_scores, head, output.cas)
 
     def fused(
         self, output: HostOutput, mask: Bool[Tensor, "b t"], *, share: float | None = None

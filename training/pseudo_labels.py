@@ -17,7 +17,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from cache.recipe import Recipe
-from training.proposals import Candidates, group_segments, outer_inner, stretch
+from training.proposals import Candidates, outer_inner, propose, stretch
 from training.suppression import fuse, hard_nms
 
 
@@ -90,31 +90,35 @@ def pseudo_segments(
     probability = cas_probability.detach().double().cpu().numpy()
     gate = attention.detach().double().cpu().numpy()
     present = labels.detach().cpu().numpy().nonzero()[0]
-    found = Candidates.concatenate([_of_class(probability[:, c], gate, int(c), recipe) for c in present])
+    found = _of_classes(probability.T[present], gate, recipe)
     return PseudoSegments(
         torch.from_numpy(found.segments[:, 0].astype(np.float32)),
         torch.from_numpy(found.segments[:, 1].astype(np.float32)),
-        torch.from_numpy(found.labels),
+        torch.from_numpy(present[found.labels].astype(np.int64)),
         torch.from_numpy(found.scores.astype(np.float32)),
     )
 
 
-def _of_class(
-    probability: Float[np.ndarray, " t"], attention: Float[np.ndarray, " t"], label: int, recipe: PseudoLabelRecipe
+def _of_classes(
+    probability: Float[np.ndarray, "p t"], attention: Float[np.ndarray, " t"], recipe: PseudoLabelRecipe
 ) -> Candidates:
+    """Of all present classes at once; labels are rows."""
     fused = probability * attention
-    voting = {"fused": fused, "attention": attention, "cas": probability}
-    segments = np.concatenate([group_segments(stretch(voting[name]), recipe.thresholds) for name in recipe.curves])
-    segments = np.unique(segments, axis=0) if len(recipe.curves) > 1 else segments
-    scores = outer_inner(fused, segments, margin=recipe.margin)
+    voting = {"fused": fused, "attention": attention[None], "cas": probability}
+    row, segments = propose(
+        [(stretch(voting[name]), recipe.thresholds) for name in recipe.curves], rows=len(probability)
+    )
+    scores = outer_inner(fused, segments, row=row, margin=recipe.margin)
+    largest = np.zeros(len(probability))
+    np.maximum.at(largest, row, scores)
     good = scores > 0
-    if not good.any():
-        return Candidates.none()
-    shares = scores[good] / scores.max()
-    proposals = Candidates(segments[good], np.full(len(shares), label, dtype=np.int64), shares)
+    proposals = Candidates(segments[good], row[good], scores[good] / largest[row[good]])
     match recipe.merge:
         case "fuse":
             merged = fuse(proposals, tiou=recipe.tiou, temperature=recipe.temperature)
         case "nms":
             merged = hard_nms(proposals, tiou=recipe.tiou)
-    return merged.take(merged.scores >= recipe.keep).take(slice(recipe.most))
+    merged = merged.take(merged.scores >= recipe.keep)
+    merged = merged.take(np.argsort(merged.labels, kind="stable"))  # best first within a class
+    place = np.arange(len(merged)) - np.searchsorted(merged.labels, merged.labels)
+    return merged.take(place < recipe.most)

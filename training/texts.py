@@ -1,6 +1,5 @@
 """The texts that training draws from: which words stand for a class or a video, and how likely each is to be masked."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -9,10 +8,11 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
 from cache.annotations import VideoEntry
+from cache.class_texts import TEMPLATE, class_words
 from cache.embeddings import PriorTexts
 from cache.schema import Kind
 from training.errors import TrainingError
-from training.vocabulary import UNKNOWN, Vocabulary
+from training.vocabulary import Vocabulary
 
 QuerySource = Literal["class_pool", "class_name", "template"]
 SentenceSource = Literal["complete", "class_name", "template"]
@@ -35,8 +35,6 @@ MASK_WEIGHTS: dict[MaskPolicy, tuple[float, float, float]] = {
     "content_words": (2.0, 2.0, 1.0),
     "uniform": (1.0, 1.0, 1.0),
 }
-
-TEMPLATE = ("a", "video", "of", "the", "action")
 
 
 @dataclass(frozen=True)
@@ -83,12 +81,6 @@ class TextBank:
     """Per class, the rows of its pool: a key description of each of its videos, or its name as often."""
     complete_rows: dict[str, Int64[np.ndarray, " _"]]
     """Per video, the rows of its complete descriptions, or of its classes' names."""
-
-
-def class_words(label: str) -> tuple[str, ...]:
-    """Words of a class name: "HighKick", "high_kick" and "high kick" all give ("high", "kick")."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", label)
-    return tuple(re.findall(r"[a-z0-9]+", spaced.lower()))
 
 
 def _words(
@@ -163,7 +155,8 @@ def _refuse_gaps(key: Mapping[str, Sequence[int]], complete: Mapping[str, Sequen
 
 
 def _refuse_unknown_names(classes: Sequence[str], vocabulary: Vocabulary) -> None:
-    nameless = [label for label in classes if vocabulary.encode(class_words(label)).max(initial=UNKNOWN) == UNKNOWN]
+    # the rows of the special ids are zero, too
+    nameless = [label for label in classes if not vocabulary.vectors[vocabulary.encode(class_words(label))].any()]
     if nameless:
         raise TrainingError(
             f"class names: found no word with a vector in {', '.join(nameless)}, expected at least one in each; run "

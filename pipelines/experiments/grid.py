@@ -6,6 +6,7 @@ what it was taken. So rows and tables that need the same have it once, and what 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,8 +23,7 @@ from pipelines.evaluate import METRICS_FILE, EvalRun, Metrics
 from pipelines.experiments.arms import Arm, Plan, TableName, plan_of
 from pipelines.train import RECIPE_FILE, TrainRun, on_host
 from training.intervals import BootstrapRecipe
-
-_PATHS = {"run", "dataset", "features", "output"}
+from training.protocol import ProtocolChoice
 
 
 class TableRun(Recipe):
@@ -136,16 +136,22 @@ def _cell(recipe: TableRun, arm: Arm, seed: int, content: _Content) -> Cell:
         training = on_host(training, host, recipe.hosts.get(host, {}))
     training = training.changed({**arm.changes, "seed": seed})
     data = content.of_training(training.data.subset, texts=training.model.needs_texts)
-    run = recipe.train.run / "cells" / _fingerprint(training, data)
+    run = recipe.train.run / "cells" / _fingerprint({"train": training}, data)
     train = recipe.train.model_copy(update={"run": run, "host": None, "train": training})
     reported = recipe.evaluate.changed({f"localize.{name}": value for name, value in arm.localize.items()})
-    subsets = [reported.subset, *([] if recipe.validation is None else [recipe.validation])]
+    choices = [reported]
+    if recipe.validation is not None:
+        # its videos are no protocol's: all of the subset count, at the thresholds of the reported figures
+        plain = {"protocol": "seconds", "subset": recipe.validation, "tious": reported.chosen().tious}
+        unset = dict.fromkeys(ProtocolChoice.model_fields)
+        choices.append(reported.model_copy(update={**unset, **plain}))
+    places = {"run": run, "dataset": recipe.dataset, "features": recipe.train.features_folder}
     evaluations = []
-    for subset in subsets:
-        taken = reported.model_dump(mode="json", exclude=_PATHS) | {"subset": subset}
-        output = run / f"{subset}-{_fingerprint(taken, content.of_scores(subset))}"
-        places = {"run": run, "dataset": recipe.dataset, "features": recipe.train.features_folder, "output": output}
-        evaluations.append(reported.model_copy(update={"subset": subset, **places}))
+    for one in choices:
+        protocol = one.chosen()
+        taken = {"protocol": protocol, "localize": one.localize, "official": one.official}
+        key = _fingerprint(taken, content.of_scores(protocol.subset))
+        evaluations.append(one.model_copy(update={**places, "output": run / f"{protocol.subset}-{key}"}))
     return Cell(arm, seed, CellRun(train=train, evaluations=tuple(evaluations)))
 
 
@@ -179,6 +185,6 @@ class _Key(Recipe):
     data: tuple[str, ...]
 
 
-def _fingerprint(recipe: Recipe | dict[str, Any], data: tuple[str, ...]) -> str:
-    made_by = recipe.model_dump(mode="json") if isinstance(recipe, Recipe) else recipe
-    return _Key(made_by=made_by, data=data).fingerprint()
+def _fingerprint(made_by: Mapping[str, Any], data: tuple[str, ...]) -> str:
+    recipes = {name: one.model_dump(mode="json") if isinstance(one, Recipe) else one for name, one in made_by.items()}
+    return _Key(made_by=recipes, data=data).fingerprint()

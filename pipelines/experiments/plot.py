@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -21,7 +22,12 @@ _BESIDE = 4
 _BASELINE = "0.25"
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Told apart by colour-blind readers, too (Okabe and Ito)."""
-_STYLE = {"font.size": 8.5, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "table"}
+_STYLE: dict[Any, Any] = {
+    "font.size": 8.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.hashsalt": "table",
+}
 
 
 def draw(recipe: TableRun, results: Results, *, published: PublishedRows) -> list[Path]:
@@ -43,8 +49,8 @@ def table_figure(title: str, results: Results, *, published: PublishedRows) -> F
     down = -(-len(groups) // across)
     above, below = 1.0 + 0.27 * len(rows), 2.5 * down
     figure = Figure(figsize=(_WIDTH, above + below), layout="constrained")
-    figure.suptitle(f"{title}, {results.subset} ({results.videos} videos)", fontsize=10.5)
-    top, bottom = figure.subfigures(2, 1, height_ratios=(above, below))
+    figure.suptitle(f"{title}, {results.protocol.subset} ({results.videos} videos)", fontsize=10.5)
+    top, bottom = figure.subfigures(2, 1, height_ratios=(above, below), squeeze=False).flat
     averages, gains = top.subplots(1, 2, sharey=True)
     _averages(averages, rows, published)
     _gains(gains, rows)
@@ -52,7 +58,7 @@ def table_figure(title: str, results: Results, *, published: PublishedRows) -> F
     for panel, group in zip(panels, groups, strict=False):
         own = [row for row in rows if row.arm.group == group]
         others = [results.row(name) for name in dict.fromkeys(row.arm.baseline for row in own) if name]
-        _curves(panel, [*(row for row in others if row not in own and row.own), *own], results.tious)
+        _curves(panel, [*(row for row in others if row not in own and row.own), *own], results.protocol.tious)
     for panel in panels[len(groups) :]:
         panel.set_axis_off()
     return figure

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from cache.annotations import Dataset
-from cache.detections import read_detections
+from cache.detections import DetectionTable
 from cache.schema import CacheError
 from pipelines.evaluate import DETECTIONS_FILE, EvalRun, Metrics
 from pipelines.experiments.arms import Arm
 from pipelines.experiments.grid import Cell, CellRun, TableRun, metrics_file
-from training.intervals import Interval, Redraws, resampled_scores
-from training.metrics import class_hits
+from training.evaluation import protocol_videos
+from training.intervals import Interval, Redraws, class_hits, resampled_scores
+from training.protocol import Protocol
 
 Scores = dict[int, np.ndarray]
 """Of one row, by seed: mAP at every tIoU and their mean (columns) on every redraw of the test set (rows)."""
@@ -50,8 +51,8 @@ class Results:
 
     rows: tuple[Row, ...]
     further: tuple[Difference, ...]
-    tious: tuple[float, ...]
-    subset: str
+    protocol: Protocol
+    """Of the reported figures."""
     videos: int
     validation: str | None
 
@@ -68,9 +69,9 @@ def collect(recipe: TableRun, cells: Sequence[Cell]) -> Results:
     done = [cell for cell in cells if cell.done]
     if not done:
         raise CacheError("no cell of the table has ended well, so there is nothing to write")
-    first = done[0].metrics()[0]
-    reported = _Subset(recipe, first.subset, done, place=0)
-    beside = None if recipe.validation is None else _Subset(recipe, recipe.validation, done, place=1)
+    videos = done[0].metrics()[0].videos
+    reported = _Subset(recipe, done, place=0)
+    beside = None if recipe.validation is None else _Subset(recipe, done, place=1)
     rows = [
         Row(
             arm,
@@ -85,7 +86,7 @@ def collect(recipe: TableRun, cells: Sequence[Cell]) -> Results:
         Difference(recipe.plan.arm(one), recipe.plan.arm(other), reported.gain(one, other))
         for one, other in recipe.plan.further
     ]
-    return Results(tuple(rows), tuple(further), first.tious, first.subset, first.videos, recipe.validation)
+    return Results(tuple(rows), tuple(further), reported.protocol, videos, recipe.validation)
 
 
 def _runs(cells: Sequence[Cell], name: str) -> list[CellRun]:
@@ -95,10 +96,10 @@ def _runs(cells: Sequence[Cell], name: str) -> list[CellRun]:
 class _Subset:
     """The scores of all cells on one subset, all on the same redraws of its videos."""
 
-    def __init__(self, recipe: TableRun, subset: str, cells: Sequence[Cell], *, place: int) -> None:
-        videos = Dataset.load(recipe.dataset / "annotations.json").split(subset)
-        self.truth = {video.video_id: video.segments for video in videos}
-        self.redraws = Redraws.draw(len(self.truth), recipe.bootstrap)
+    def __init__(self, recipe: TableRun, cells: Sequence[Cell], *, place: int) -> None:
+        self.dataset = Dataset.load(recipe.dataset / "annotations.json")
+        self.protocol = cells[0].run.evaluations[place].chosen()
+        self.redraws = Redraws.draw(len(protocol_videos(self.dataset, self.protocol)), recipe.bootstrap)
         known: dict[EvalRun, np.ndarray] = {}
         self.by_arm: dict[str, Scores] = {}
         for cell in cells:
@@ -119,9 +120,8 @@ class _Subset:
     def _scores(self, evaluation: EvalRun) -> np.ndarray:
         metrics = Metrics.load(metrics_file(evaluation))
         path = metrics_file(evaluation).with_name(DETECTIONS_FILE)
-        scores = resampled_scores(
-            class_hits(read_detections(path), self.truth, tious=metrics.tious), self.redraws.videos
-        )
+        hits = class_hits(self.dataset, DetectionTable.read(path), self.protocol)
+        scores = resampled_scores(hits, self.redraws.videos)
         if not np.allclose(scores[0], (*metrics.map, metrics.average), atol=1e-4):
             raise CacheError(
                 f"{path}: found an average mAP of {scores[0, -1]:.4f}, expected {metrics.average:.4f} as in "

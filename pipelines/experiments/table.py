@@ -13,6 +13,7 @@ from pipelines.experiments.grid import Cell, TableRun
 from pipelines.experiments.published import AVERAGE, Published
 from pipelines.experiments.results import Results, Row
 from training.intervals import Interval
+from training.protocol import tiou_key
 
 PublishedRows = Mapping[str, Sequence[Published]]
 
@@ -39,7 +40,7 @@ def write_table(recipe: TableRun, results: Results, cells: Sequence[Cell], *, pu
 
 def main_table(results: Results, *, published: PublishedRows) -> tuple[list[str], list[list[str]]]:
     """Header and rows: mAP in percent, the difference to the row's baseline with its interval, published figures."""
-    columns = [*(f"@{tiou:g}" for tiou in results.tious), AVERAGE]
+    columns = [*(f"@{tiou_key(tiou)}" for tiou in results.protocol.tious), AVERAGE]
     header = ["", *columns, "gain"]
     if results.validation is not None:
         header.append(f"average on {results.validation}")
@@ -53,8 +54,9 @@ def main_table(results: Results, *, published: PublishedRows) -> tuple[list[str]
 
 
 def _own_row(row: Row, results: Results) -> list[str]:
+    beside = [] if results.validation is None else [""]
     if row.own is None:
-        return [row.arm.title, *[""] * len(results.tious), "failed", "", *([] if results.validation is None else [""])]
+        return [row.arm.title, *[""] * len(results.protocol.tious), "failed", "", *beside]
     cells = [row.arm.title, *(f"{100 * value:.1f}" for value in row.own.mean[:-1]), _spread(row.own)]
     cells.append("as the preset has it" if row.same else "" if row.gain is None else difference(row.gain))
     if results.validation is not None:
@@ -81,14 +83,15 @@ def _spread(interval: Interval) -> str:
 
 
 def _notes(recipe: TableRun, results: Results, cells: Sequence[Cell], published: PublishedRows) -> list[str]:
-    level = f"{100 * recipe.bootstrap.level:g} %"
-    baselines = {arm.baseline for arm in recipe.plan.arms if arm.baseline}
-    against = f"to {recipe.plan.arm(baselines.pop()).title}" if len(baselines) == 1 else "to the same host alone"
-    chance = "the test videos and the seeds" if recipe.seeds > 1 else "the test videos alone (one seed says no more)"
+    baselines = [
+        recipe.plan.arm(name).title for name in dict.fromkeys(arm.baseline for arm in recipe.plan.arms) if name
+    ]
+    against = baselines[0] if len(baselines) == 1 else "the same host alone"
+    chance = "of test videos and seeds" if recipe.seeds > 1 else "of test videos (one seed says nothing of others)"
     notes = [
-        f"mAP [%] on {results.subset} ({results.videos} videos): mean of {recipe.seeds} seeds, ± standard deviation. "
-        f"gain: mean of the differences {against} with the same seed, and in brackets where it lies with {level} "
-        f"confidence, given the chance of {chance}."
+        f"mAP [%], mean of {recipe.seeds} seeds, ± standard deviation; {results.videos} videos; "
+        f"{results.protocol.describe()}. gain: mean of the differences of the average to {against} with the same seed; "
+        f"in brackets the {100 * recipe.bootstrap.level:g} % interval, given the chance {chance}."
     ]
     if not any(published.get(arm.name) for arm in recipe.plan.arms) and recipe.published is not None:
         notes.append(f"{recipe.published} has no published figures of this table.")
@@ -106,7 +109,7 @@ def _csv(cells: Sequence[Cell]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     done = [(cell, metrics) for cell in cells if cell.done for metrics in cell.metrics()]
-    tious = [f"mAP@{tiou:g}" for tiou in done[0][1].tious]
+    tious = [f"mAP@{tiou_key(tiou)}" for tiou in done[0][1].tious]
     writer.writerow(["arm", "seed", "subset", *tious, "average", "run"])
     for cell, one in done:
         writer.writerow([cell.arm.name, cell.seed, one.subset, *one.map, one.average, cell.run.train.run])
