@@ -5,30 +5,43 @@ The rooms are imported where a recipe is asked for, so that a command loads its 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from pipelines.ablate import AblateRun
     from pipelines.compare import CompareRun
     from pipelines.diagnose import DiagnoseRun
     from pipelines.encode import FeaturesRun
     from pipelines.evaluate import EvalRun
+    from pipelines.experiments.grid import TableRun
     from pipelines.export import ExportRun
     from pipelines.generate import PriorsRun
     from pipelines.inspect_cache import InspectRun
     from pipelines.report import ReportRun
     from pipelines.train import TrainRun
+    from training.hosts.recipes import HostKind
 
 R = TypeVar("R")
 CHECKPOINTS = Path("pipelines/demo/checkpoints")
+
+DEMO_HOSTS: Mapping[str, Mapping[str, Any]] = {
+    "plain": {"model.host.width": 128, "model.host.norm": 0.2},
+    "delu": {"model.host.width": 128, "model.host.attention_width": 48, "model.host.norm": 0.2},
+    "um": {"model.host.width": 128},
+    "ddgnet": {"model.host.width": 128, "model.host.attention_width": 48, "model.host.norm": 0.2},
+    "gaufuse": {"model.host.width": 128},
+}
+"""What the demo's training changes on each host but its own, by dotted names; the rest of a host's settings are its
+defaults. Chosen by the score on the validation videos."""
 
 
 class Preset:
     """What a preset says for every command; the defaults of the recipes are those of THUMOS14."""
 
     name: str
+    hosts: Mapping[str, Mapping[str, Any]] = {}
+    """What its training changes on each host but its own, by dotted names of the training's recipe."""
 
     @property
     def dataset(self) -> Path:
@@ -61,6 +74,15 @@ class Preset:
 
         return TrainRun(dataset=self.dataset, run=self.run)
 
+    def train_on(self, host: HostKind | None) -> TrainRun:
+        """Of `make train ARGS="--host ..."`: the same on another host, with what the preset changes for it."""
+        from pipelines.train import on_host
+
+        run = self.train()
+        if host is None:
+            return run
+        return run.model_copy(update={"train": on_host(run.train, host, self.hosts.get(host))})
+
     def evaluate(self) -> EvalRun:
         """Of `make eval`."""
         from pipelines.evaluate import EvalRun
@@ -79,14 +101,15 @@ class Preset:
 
         return ReportRun(run=self.run)
 
-    def ablate(self) -> AblateRun:
-        """Of `make table3`."""
-        from pipelines.ablate import AblateRun
+    def tables(self) -> TableRun:
+        """Of `make table3`, `table4`, `table5` and `ablations`."""
+        from pipelines.experiments.grid import TableRun
 
-        table = Path("runs") / f"{self.name}-table3"
-        return AblateRun(
-            train=self.train().model_copy(update={"run": table}),
-            evaluate=self.evaluate().model_copy(update={"run": table}),
+        tables = Path("runs") / f"{self.name}-tables"
+        return TableRun(
+            train=self.train().model_copy(update={"run": tables}),
+            evaluate=self.evaluate().model_copy(update={"run": tables}),
+            hosts={host: dict(changes) for host, changes in self.hosts.items()},
         )
 
     def compare(self) -> CompareRun:
@@ -114,6 +137,11 @@ class Thumos14(Preset):
 
     name = "thumos14"
 
+    def tables(self) -> TableRun:
+        """Beside figures that were published. THUMOS14 has no videos to choose settings by: it trains on them."""
+        published = Path("pipelines/experiments/published.csv")
+        return super().tables().model_copy(update={"published": published, "validation": None})
+
     def diagnose(self) -> DiagnoseRun:
         """With the borders of length, coverage and instances that DETAD has for THUMOS14."""
         from training.diagnosis.schema import DiagnosisRecipe
@@ -125,6 +153,7 @@ class Demo(Preset):
     """The embedded world: rendered videos, tiny models, everything on a CPU in minutes. Its numbers are its own."""
 
     name = "demo"
+    hosts = DEMO_HOSTS
 
     def priors(self) -> PriorsRun:
         """A tiny VideoLLaMA3, and word vectors trained on the captions of the world."""

@@ -14,7 +14,7 @@ COMMANDS: dict[str, Callable[[presets.Preset], Recipe]] = {
     "evaluate": lambda preset: preset.evaluate(),
     "diagnose": lambda preset: preset.diagnose(),
     "report": lambda preset: preset.report(),
-    "ablate": lambda preset: preset.ablate(),
+    "experiments.run": lambda preset: preset.tables(),
     "compare": lambda preset: preset.compare(),
     "inspect_cache": lambda preset: preset.inspect(),
     "export": lambda preset: preset.export(),
