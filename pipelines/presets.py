@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipelines.evaluate import EvalRun
     from pipelines.export import ExportRun
     from pipelines.generate import PriorsRun
+    from pipelines.import_dataset import ImportDatasetRun
     from pipelines.inspect_cache import InspectRun
     from pipelines.report import ReportRun
     from pipelines.train import TrainRun
@@ -38,6 +39,12 @@ class Preset:
     def run(self) -> Path:
         """Folder of the training run."""
         return Path("runs") / self.name
+
+    def import_dataset(self) -> ImportDatasetRun:
+        """Of `make import-dataset`."""
+        from pipelines.import_dataset import ImportDatasetRun
+
+        return ImportDatasetRun(dataset=self.dataset, source=Path("downloads") / self.name)
 
     def priors(self) -> PriorsRun:
         """Of `make priors`."""
