@@ -25,7 +25,7 @@ export HF_HUB_OFFLINE := 1
 export HF_HUB_DISABLE_PROGRESS_BARS := 1
 endif
 
-.PHONY: help setup demo demo-smoke videos priors import features train eval report table3 inspect export \
+.PHONY: help setup demo demo-smoke videos priors import features train eval evaluate-file diagnose report table3 inspect export \
         test pytest lint format types contracts clean clean-demo clean-venv
 
 help:  ## list the targets
@@ -68,6 +68,12 @@ train: $(STAMP)  ## train MLLM4WTAL
 
 eval: $(STAMP)  ## localize in the test videos and print the mAP
 	@$(PY) -m pipelines.evaluate $(PRESET) $(ARGS)
+
+evaluate-file: $(STAMP)  ## score any results JSON: ARGS="--detections D.json --annotations A.json --protocol thumos14-210"
+	@$(PY) -m pipelines.evaluate_file $(ARGS)
+
+diagnose: $(STAMP)  ## what the detections get wrong, and how complete they are: runs/<name>/diagnosis.json
+	@$(PY) -m pipelines.diagnose $(PRESET) $(ARGS)
 
 report: $(STAMP)  ## write runs/<name>/report.html
 	@$(PY) -m pipelines.report $(PRESET) $(ARGS)

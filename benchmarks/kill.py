@@ -1,14 +1,14 @@
 """SIGKILL at random moments: the whole run, workers of Ray, decoders. Nothing may be lost, made twice or left behind.
 
-`python -m benchmarks.kill [--engine local|ray|cluster] [--times 20] [--seed 0]` prints a table and exits with 1 if
-anything differs from an undisturbed run. ray: each run starts a Ray of its own. cluster: runs meet one that stays, so
-that workers outlive the run that is killed.
+`python -m benchmarks.kill [--engine local|ray|cluster] [--times 20] [--seed 0]` kills that many runs (while they start,
+describe, merge parts or embed), and workers and decoders besides; prints a table and exits with 1 if anything differs
+from an undisturbed run. ray: each run starts a Ray of its own. cluster: runs meet one that stays, so that workers
+outlive the run that is killed.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 import os
 import random
 import secrets
@@ -20,27 +20,29 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import psutil
-import pyarrow.parquet as pq
 
-from benchmarks.canned import RECIPE, SETTINGS, load
-from cache.annotations import Dataset, VideoEntry
-from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS
-from cache.store import PartStore
-from priors.decode_pool import DecodeRecipe
-from priors.generate import Engine, LocalEngine, generate
-from priors.recipe import RayRecipe, RunRecipe
-from tests.videos import cut, write_video
+from benchmarks.canned import RECIPE
+from benchmarks.kill_runs import (
+    DESCRIBED,
+    LATENCY,
+    MADE,
+    EngineName,
+    describe_and_embed,
+    make_dataset,
+    open_parts,
+    tables,
+    twice,
+)
 
-EngineName = Literal["local", "ray", "cluster"]
 Victim = Literal["run", "worker", "decoder"]
-LATENCY = 0.4
-"""Seconds a batch."""
+START_SECONDS: dict[EngineName, float] = {"local": 4.0, "ray": 15.0, "cluster": 10.0}
+"""About what a run takes until its first part is there."""
 ENDED_SECONDS = 30.0
 """In which every process of a killed run has to be gone."""
 TITLES = {"worker": "MapWorker", "decoder": "priors.decode_worker"}
@@ -51,66 +53,13 @@ class Tally:
     """What happened."""
 
     kills: Counter[Victim] = field(default_factory=Counter)
+    moments: Counter[str] = field(default_factory=Counter)
+    """Of the runs that were killed."""
     rounds: int = 0
     starts: int = 0
     slowest_end: float = 0.0
     """Most seconds until the last process of a killed run was gone."""
     faults: list[str] = field(default_factory=list)
-
-
-def make_dataset(folder: Path, videos: int) -> Dataset:
-    """Short clips of 8 kinds under many names, and some that cannot be read."""
-    clips = [write_video(folder / f"clip{number}.mp4", 10 + 5 * number) for number in range(8)]
-    empty, garbage = folder / "empty.mp4", folder / "garbage.mp4"
-    empty.write_bytes(b"")
-    garbage.write_bytes(random.Random(0).randbytes(5000))
-    bad = [empty, garbage, cut(write_video(folder / "long.mp4", 300, container={"movflags": "faststart"}), 0.6)]
-    entries = []
-    for number in range(videos):
-        source = bad[number // 10 % 3] if number % 10 == 7 else clips[number % 8]
-        path = folder / "videos" / f"v{number}.mp4"
-        path.parent.mkdir(exist_ok=True)
-        os.link(source, path)
-        entries.append(VideoEntry(f"v{number}", "training", None, ("Dive",), (), path))
-    dataset = Dataset("pool", ("Dive",), tuple(entries))
-    dataset.save(folder / "annotations.json")
-    return dataset
-
-
-def make_engine(name: EngineName, address: str | None, latency: float) -> tuple[Engine, RunRecipe]:
-    """The engine of a run that is killed, with small units and frequent writes."""
-    run = RunRecipe(
-        decode=DecodeRecipe(workers=2),
-        write_seconds=0.5,
-        ray=RayRecipe(address=address, replicas=2, videos_per_unit=3),
-    )
-    model = functools.partial(load, seconds=latency)
-    if name == "local":
-        return LocalEngine(lambda: model(SETTINGS), RECIPE, SETTINGS, run), run
-    from priors.ray_engine import RayEngine
-
-    return RayEngine(SETTINGS, RECIPE, run, load=model), run
-
-
-class Uncompacted(PartStore):
-    """Keeps its parts as they were written, to see what was made twice."""
-
-    def compact(self) -> int:
-        """Nothing."""
-        return 0
-
-
-def open_parts(root: Path) -> PartStore:
-    """The store at `root`."""
-    return Uncompacted.create(root, RECIPE, DESCRIPTIONS, key=DESCRIPTION_KEY)
-
-
-def describe(
-    folder: Path, store: PartStore, name: EngineName, address: str | None = None, latency: float = 0.0
-) -> None:
-    """One run, to its end."""
-    engine, run = make_engine(name, address, latency)
-    generate(Dataset.load(folder / "annotations.json"), "training", store, engine, run)
 
 
 class Round:
@@ -119,7 +68,8 @@ class Round:
     def __init__(self, folder: Path, store: Path, name: EngineName, address: str | None, rng: random.Random) -> None:
         self._command = [sys.executable, "-m", "benchmarks.kill", "--engine", name, "--run", str(folder), str(store)]
         self._command += ["--address", address] if address else []
-        self._name, self._store, self._rng = name, store, rng
+        self._name: EngineName = name
+        self._store, self._rng = store, rng
         self._log = store.with_suffix(".log")
 
     def play(self, tally: Tally, times: int) -> None:
@@ -130,10 +80,12 @@ class Round:
             tally.starts += 1
             with self._log.open("ab") as log:
                 child = subprocess.Popen(self._command, stderr=log, stdout=log, start_new_session=True)
-            self._disturb(child, tally, times)
+            moment = self._disturb(child, tally, times)
             code = child.wait()
             if code == 0:
                 return
+            tally.kills["run"] += 1
+            tally.moments[moment] += 1
             before, done = done, open_parts(self._store).done()
             if lost := before - done:
                 tally.faults.append(f"{len(lost)} finished descriptions were lost")
@@ -141,44 +93,56 @@ class Round:
                 tally.faults.append(f"a run ended with {code}: {self._log.read_text().strip()[-3000:]}")
                 return
 
-    def _disturb(self, child: subprocess.Popen, tally: Tally, times: int) -> None:
-        """Kill decoders and workers of a run, then the run itself; leave it alone when it is enough."""
+    def _disturb(self, child: subprocess.Popen, tally: Tally, times: int) -> str:
+        """Kill decoders and workers of a run, then the run itself, and say when; leave it alone when it is enough."""
+        if tally.kills["run"] >= times:
+            return ""
+        if self._rng.random() < 0.25:
+            time.sleep(self._rng.uniform(0, START_SECONDS[self._name]))
+            return self._kill_run(child, tally, "starting")
         among: tuple[Victim, ...] = ("decoder",) if self._name == "local" else ("worker", "decoder")
-        victims: list[Victim] = [*self._rng.choices(among, k=self._rng.randint(0, len(among) + 1)), "run"]
-        for victim in victims:
-            if tally.kills.total() >= times or not self._wait_for_progress(child):
-                return
+        for victim in self._rng.choices(among, k=self._rng.randint(0, len(among) + 1)):
+            if not self._wait_for_progress(child):
+                break
             time.sleep(self._rng.uniform(0, 3 * LATENCY))
-            if victim == "run":
-                tally.slowest_end = max(tally.slowest_end, self._kill_run(child, tally))
-            elif found := self._find(child, victim):
-                self._rng.choice(found).kill()
-            else:
-                continue
-            tally.kills[victim] += 1
+            with suppress(psutil.NoSuchProcess, IndexError):  # those of a run that ends just now
+                self._rng.choice(self._find(child, victim)).kill()
+                tally.kills[victim] += 1
+        if self._wait_for_progress(child):
+            time.sleep(self._rng.uniform(0, 3 * LATENCY))
+            return self._kill_run(child, tally, "describing")
+        if self._rng.random() < 0.8:
+            time.sleep(self._rng.uniform(0, LATENCY / 2))
+            return self._kill_run(child, tally, "merging or embedding")
+        return ""
 
     def _wait_for_progress(self, child: subprocess.Popen) -> bool:
-        """Wait for one more part; False if the run has come to its end."""
+        """Wait for one more part; False if there is none to come."""
         before = self._parts()
         while self._parts() <= before:
-            if child.poll() is not None:
+            if child.poll() is not None or (self._store / DESCRIBED).exists():
                 return False
             time.sleep(0.02)
         return True
 
-    def _kill_run(self, child: subprocess.Popen, tally: Tally) -> float:
-        """Kill, and wait for what it leaves behind; returns the seconds. Workers of a cluster are left to the next."""
+    def _kill_run(self, child: subprocess.Popen, tally: Tally, moment: str) -> str:
+        """Kill, and wait for what it leaves behind. Workers of a cluster are left to the next, mostly."""
+        if child.poll() is not None:  # it was faster
+            return moment
         family = psutil.Process(child.pid).children(recursive=True)
         child.kill()
         child.wait()
         started = time.monotonic()
         if self._name == "cluster" and self._rng.random() < 0.7:
-            return 0.0
+            return moment
         family += _workers_of_cluster() if self._name == "cluster" else []
-        family = [process for process in family if "Agent" not in _title(process)]  # Ray's own, gone after a minute
-        _, alive = psutil.wait_procs(family, timeout=ENDED_SECONDS)
-        tally.faults += [f"{' '.join(process.cmdline())[:80]} outlived its run" for process in alive]
-        return time.monotonic() - started
+        while (left := [title for title in map(_title, family) if title and "Agent" not in title]) and (
+            time.monotonic() - started < ENDED_SECONDS  # agents are Ray's own, and gone after a minute
+        ):
+            time.sleep(0.05)
+        tally.faults += [f"{title[:80].strip()} outlived its run" for title in left]
+        tally.slowest_end = max(tally.slowest_end, time.monotonic() - started)
+        return moment
 
     def _find(self, child: subprocess.Popen, victim: Victim) -> list[psutil.Process]:
         processes = psutil.Process(child.pid).children(recursive=True)
@@ -187,12 +151,13 @@ class Round:
         return [process for process in processes if TITLES[victim] in _title(process)]
 
     def _parts(self) -> int:
-        return len(list(self._store.glob("*/part-*")))
+        return len(list((self._store / RECIPE.fingerprint()).glob("part-*")))
 
 
 def _title(process: psutil.Process) -> str:
+    """How it was called; the empty text once it has ended."""
     try:
-        return " ".join(process.cmdline())
+        return " ".join(process.cmdline()) if process.is_running() else ""
     except psutil.Error:
         return ""
 
@@ -210,24 +175,15 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
         return []
 
 
-def check(store: PartStore, whole: PartStore, tally: Tally) -> None:
+def check(root: Path, whole: Path, tally: Tally) -> None:
     """Hold a store that was killed over and over against one that was not."""
-    if again := twice(store):
+    if again := twice(root / MADE):
         tally.faults.append(f"{again} descriptions were made twice")
-    names = [name for name in store.schema.names if name not in ("created_at", "made_by")]
-    if not store.table(names).equals(whole.table(names)):
-        tally.faults.append("the table differs from an undisturbed run's")
-    if left := [path.name for path in store.folder.iterdir() if path.name.startswith((".unfinished", ".attempts"))]:
+    for (name, table), expected in zip(tables(root), tables(whole), strict=True):
+        if not table.equals(expected[1]):
+            tally.faults.append(f"the table {name} differs from an undisturbed run's")
+    if left := [path.name for path in root.rglob(".*") if path.name.startswith((".unfinished", ".attempts"))]:
         tally.faults.append(f"files were left behind: {left}")
-
-
-def twice(store: PartStore) -> int:
-    """Keys with more than one ok row in the parts."""
-    made = Counter[tuple]()
-    for part in store.folder.glob("part-*"):
-        table = pq.ParquetFile(part).read([*store.key, "status"])
-        made.update(tuple(row.values())[:-1] for row in table.to_pylist() if row["status"] == "ok")
-    return sum(count > 1 for count in made.values())
 
 
 @contextmanager
@@ -260,14 +216,13 @@ def play(name: EngineName, times: int, seed: int, videos: int) -> Tally:
     folder = Path(tempfile.mkdtemp(prefix="kill-"))
     try:
         make_dataset(folder, videos)
-        whole = open_parts(folder / "whole")
-        describe(folder, whole, "local")
+        describe_and_embed(folder, folder / "whole", "local")
         with cluster(name) as address:
-            while tally.kills.total() < times and not tally.faults:
+            while tally.kills["run"] < times and not tally.faults:
                 root = folder / f"store{tally.rounds}"
                 open_parts(root)
                 Round(folder, root, name, address, rng).play(tally, times)
-                check(open_parts(root), whole, tally)
+                check(root, folder / "whole", tally)
     finally:
         shutil.rmtree(folder)
     return tally
@@ -279,20 +234,20 @@ def main() -> int:
     parser.add_argument("--engine", choices=["local", "ray", "cluster"], default="local")
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--videos", type=int, default=90)
+    parser.add_argument("--videos", type=int, default=60)
     parser.add_argument("--run", nargs=2, type=Path, metavar=("FOLDER", "STORE"), help="one run, to be killed")
     parser.add_argument("--address", help="of a Ray cluster, for --run")
     choice = parser.parse_args()
     if choice.run:
         folder, root = choice.run
-        store = open_parts(root)
-        describe(folder, store, choice.engine, choice.address, LATENCY)
+        describe_and_embed(folder, root, choice.engine, choice.address, LATENCY)
         return 0
     started = time.monotonic()
     tally = play(choice.engine, choice.times, choice.seed, choice.videos)
     rows = {
         "engine": choice.engine,
         "runs killed": tally.kills["run"],
+        **{f"  while {moment}": count for moment, count in sorted(tally.moments.items())},
         "workers killed": tally.kills["worker"],
         "decoders killed": tally.kills["decoder"],
         "runs started": tally.starts,

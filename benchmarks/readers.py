@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import bisect
+import os
 import resource
 import tempfile
 import time
@@ -30,6 +31,7 @@ from priors.decoding import Decoded, decode
 from priors.frames import FramesRecipe, ReaderName, VideoError, require_reader, sample_frames
 from tests.videos import paint, read
 
+os.environ.setdefault("SVT_LOG", "1")  # errors alone, of the encoder of AV1
 SAMPLES = 16
 _ZOOM = 6
 

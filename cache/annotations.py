@@ -40,6 +40,14 @@ class VideoEntry:
     ambiguous: tuple[tuple[float, float], ...] = ()
     """Stretches [start, end] in seconds that annotators left undecided; some protocols drop what lies there."""
 
+    @property
+    def file_bytes(self) -> int | None:
+        """Size of the video file; None where there is none, or none that this process may look at."""
+        try:
+            return None if self.path is None else self.path.stat().st_size
+        except (OSError, ValueError):  # no such file, no right to enter its folder, a name no file can have ...
+            return None
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -54,9 +62,10 @@ class Dataset:
         """Read `database[video_id] = {subset, duration?, path?, annotations: [{label, segment?: [start, end]}],
         ambiguous?: [[start, end]]}`.
 
-        A video's file is its entry's `path` (relative to the JSON), else `<video_id>.<ext>` or `v_<video_id>.<ext>` in
-        `videos` (default: the folder `videos` beside the JSON). Classes are the file's `classes` where it has that
-        field, else the sorted labels. Raises CacheError naming the file, the field, what was found and expected.
+        A video's file is `<video_id>.<ext>` or `v_<video_id>.<ext>` in `videos`, else its entry's `path` (relative to
+        the JSON), else a file so named in the folder `videos` beside the JSON. Classes are the file's `classes` where
+        it has that field, else the sorted labels. Raises CacheError naming the file, the field, what was found and
+        expected, and if there is no folder `videos`.
         """
         return cls.parse(path, read_document(path), videos=videos)
 
@@ -68,8 +77,13 @@ class Dataset:
             raise CacheError(f"{path}: database: found {type(database).__name__}, expected an object of videos")
         found = {label for entry in database.values() for label in _labels_of(entry)}
         classes = _classes(path, document, found)
+        if videos is not None and not videos.is_dir():
+            raise CacheError(f"videos: {videos}: no such folder")
         files = _video_files(videos or path.parent / "videos")
-        entries = tuple(_entry(path, video_id, entry, classes, files) for video_id, entry in database.items())
+        entries = tuple(
+            _entry(path, video_id, entry, classes, files, prefer_files=videos is not None)
+            for video_id, entry in database.items()
+        )
         name = document.get("name") or (path.parent.name if path.stem == "annotations" else path.stem)
         return cls(str(name), classes, entries)
 
@@ -156,7 +170,13 @@ def _video_files(folder: Path) -> dict[str, list[Path]]:
 
 
 def _entry(
-    path: Path, video_id: str, entry: object, classes: tuple[str, ...], files: Mapping[str, list[Path]]
+    path: Path,
+    video_id: str,
+    entry: object,
+    classes: tuple[str, ...],
+    files: Mapping[str, list[Path]],
+    *,
+    prefer_files: bool,
 ) -> VideoEntry:
     where = f"{path}: database.{video_id}"
     # The id names files (features, thumbnails), so it must be one plain name.
@@ -186,7 +206,7 @@ def _entry(
         None if duration is None else _seconds(f"{where}.duration", duration),
         tuple(name for name in classes if name in labels),
         tuple(segments),
-        _path(where, path, video_id, entry.get("path"), files),
+        _path(where, path, video_id, entry.get("path"), files, prefer_files=prefer_files),
         tuple(_stretch(f"{where}.ambiguous[{index}]", value) for index, value in enumerate(ambiguous)),
     )
 
@@ -210,12 +230,14 @@ def _seconds(where: str, value: object) -> float:
     return number
 
 
-def _path(where: str, json_path: Path, video_id: str, given: object, files: Mapping[str, list[Path]]) -> Path | None:
-    if given is not None:
-        if not isinstance(given, str):
-            raise CacheError(f"{where}.path: found {given!r}, expected a path relative to the annotation file")
-        return Path(os.path.normpath(json_path.parent / given))
+def _path(
+    where: str, json_path: Path, video_id: str, given: object, files: Mapping[str, list[Path]], *, prefer_files: bool
+) -> Path | None:
+    if given is not None and not isinstance(given, str):
+        raise CacheError(f"{where}.path: found {given!r}, expected a path relative to the annotation file")
     candidates = [*files.get(video_id, []), *files.get(f"v_{video_id}", [])]
+    if given is not None and not (prefer_files and candidates):
+        return Path(os.path.normpath(json_path.parent / given))
     if len(candidates) > 1:
         names = ", ".join(file.name for file in candidates)
         raise CacheError(f"{where}: {names} in {candidates[0].parent} could all be this video; say which with 'path'")

@@ -17,18 +17,30 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a dot-file beside `path` to write to; on success it is fsynced and renamed to `path`, on any error removed.
 
     The dot-file keeps the suffix of `path` (writers such as `numpy.save` look at it) and is locked while it is being
-    written, so `remove_unfinished` can tell a writer at work from a killed one.
+    written, so `remove_unfinished` can tell a writer at work from a killed one. OSErrors name `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished, lock = _claim(path)
     try:
-        yield unfinished
-        _sync(unfinished)
-        os.replace(unfinished, path)
-        _sync(path.parent)
+        with naming(path):
+            yield unfinished
+            _sync(unfinished)
+            os.replace(unfinished, path)
+            _sync(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)
         os.close(lock)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let OSErrors that name no file, as those of a full disk do, name `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
 def remove_unfinished(folder: Path) -> list[Path]:

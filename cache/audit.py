@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cache.annotations import Dataset, VideoEntry
-from cache.embeddings import PriorTexts
 from cache.flags import MEANINGS
 from cache.schema import DESCRIPTION_KEY, FLAGS, KINDS, Flag, Kind
 from cache.store import PartStore
@@ -53,15 +52,17 @@ class Audit:
         return not self.errors
 
 
-def audit(dataset: Dataset, subset: str, descriptions: PartStore, texts: PriorTexts | None) -> Audit:
+def audit(dataset: Dataset, subset: str, descriptions: PartStore, tokens: PartStore | None) -> Audit:
     """Hold the cache against the keys that `subset` asks for; rows of other videos or classes are left out.
 
-    Reads no texts: what is wrong with them stands in the rows as flags. Raises CacheError if the dataset has no such
-    subset or a part of the cache cannot be read.
+    `tokens` is the table of their words, None where there is none to look at. Reads no texts: what is wrong with them
+    stands in the rows as flags. Raises CacheError if the dataset has no such subset or a part of the cache cannot be
+    read.
     """
     videos = dataset.split(subset)
     keys = expected_keys(videos)
     rows = _States.of(descriptions, keys)
+    words = None if tokens is None else _Words.of(tokens, keys)
     coverage = _coverage(dataset, keys, rows.ok)
     flagged: dict[Flag, tuple[Key, ...]] = {
         flag: tuple(key for key in keys if key in rows.flagged[flag]) for flag in FLAGS
@@ -73,12 +74,12 @@ def audit(dataset: Dataset, subset: str, descriptions: PartStore, texts: PriorTe
         flagged=flagged,
         partial=tuple(key for key in keys if key in rows.partial),
         stale=_stale(videos, rows),
-        out_of_vocabulary=None if texts is None else _out_of_vocabulary(texts, keys),
+        out_of_vocabulary=None if words is None else words.out_of_vocabulary,
         errors=(),
         warnings=(),
     )
     errors, warnings = _verdict(subset, coverage, set(flagged["empty"]))
-    if texts is not None and (unembedded := [key for key in keys if key in rows.ok and key not in texts.rows]):
+    if words is not None and (unembedded := [key for key in keys if key in rows.ok and key not in words.embedded]):
         errors.append(f"{len(unembedded)} descriptions have no word vectors yet, first {unembedded[0]}; {_MEND}")
     return replace(found, errors=tuple(errors), warnings=(*warnings, *_notes(subset, found)))
 
@@ -128,6 +129,31 @@ class _States:
         return states
 
 
+@dataclass
+class _Words:
+    """What the table of tokens says of the keys asked for: counts alone."""
+
+    embedded: set[Key] = field(default_factory=set)
+    tokens: int = 0
+    unknown: int = 0
+
+    @classmethod
+    def of(cls, table: PartStore, keys: Sequence[Key]) -> _Words:
+        words, wanted = cls(), {key: key for key in keys}
+        for row in table.rows([*DESCRIPTION_KEY, "description_sha256", "known"]):
+            key = wanted.get((row["video_id"], row["action_class"], row["kind"]))
+            if key is None or not row["description_sha256"]:  # of another video, or taken back
+                continue
+            words.embedded.add(key)
+            words.tokens += len(row["known"])
+            words.unknown += row["known"].count(False)
+        return words
+
+    @property
+    def out_of_vocabulary(self) -> float | None:
+        return self.unknown / self.tokens if self.tokens else None
+
+
 def _coverage(dataset: Dataset, keys: Sequence[Key], ok: set[Key]) -> tuple[Coverage, ...]:
     expected = Counter((label, kind) for _, label, kind in keys)
     made = Counter((label, kind) for video, label, kind in keys if (video, label, kind) in ok)
@@ -139,8 +165,7 @@ def _coverage(dataset: Dataset, keys: Sequence[Key], ok: set[Key]) -> tuple[Cove
 def _stale(videos: Sequence[VideoEntry], rows: _States) -> tuple[Key, ...]:
     stale = []
     for video in videos:
-        if video.path is not None and video.path.is_file():
-            size = video.path.stat().st_size
+        if (size := video.file_bytes) is not None:
             stale += [key for key in expected_keys([video]) if rows.video_bytes.get(key, size) != size]
     return tuple(stale)
 
@@ -183,9 +208,3 @@ def _notes(subset: str, found: Audit) -> list[str]:
             f"{_MEND} to describe them anew"
         )
     return notes
-
-
-def _out_of_vocabulary(texts: PriorTexts, keys: Sequence[Key]) -> float | None:
-    known = [texts.rows[key].known for key in keys if key in texts.rows]
-    total = sum(len(row) for row in known)
-    return sum(int((~row).sum()) for row in known) / total if total else None

@@ -1,15 +1,21 @@
-"""Detections, in and out of ActivityNet's results JSON."""
+"""Detections, one by one and as columns, in and out of ActivityNet's results JSON."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from cache.atomic import atomic_path
 from cache.schema import CacheError
+
+_EXPECTED = "{results: {video_id: [{label, score, segment: [start, end]}]}}"
 
 
 @dataclass(frozen=True)
@@ -21,6 +27,97 @@ class Detection:
     score: float
     start: float
     end: float
+
+
+@dataclass(frozen=True)
+class DetectionTable:
+    """Detections as columns, in the order given: for hundreds of thousands, without an object for each.
+
+    `video` and `label` are indices into the names beside them.
+    """
+
+    videos: tuple[str, ...]
+    """Distinct ids; some may have no detection."""
+    labels: tuple[str, ...]
+    """Distinct labels; some may have no detection."""
+    video: Int[np.ndarray, " n"]
+    label: Int[np.ndarray, " n"]
+    score: Float[np.ndarray, " n"]
+    segments: Float[np.ndarray, "n 2"]
+    """[start, end], in seconds."""
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    @classmethod
+    def of(cls, detections: Iterable[Detection]) -> DetectionTable:
+        """From detections one by one."""
+        rows = list(detections)
+        videos, video = _numbered([row.video_id for row in rows])
+        labels, label = _numbered([row.label for row in rows])
+        score = np.array([row.score for row in rows], dtype=np.float64)
+        segments = np.array([(row.start, row.end) for row in rows], dtype=np.float64).reshape(-1, 2)
+        return cls(videos, labels, video, label, score, segments)
+
+    @classmethod
+    def read(cls, path: Path) -> DetectionTable:
+        """Read results JSON, of this project or of any other: of the file only `results` is needed, numbers may stand
+        as text, and fields that are not known are passed over.
+
+        Raises CacheError naming the file, the video and the row, what was found and what was expected.
+        """
+        results = _results(path)
+        rows = list(chain.from_iterable(results.values()))
+        try:
+            names = [row["label"] for row in rows]
+            score = np.array([float(row["score"]) for row in rows], dtype=np.float64)
+            times = [(float(start), float(end)) for start, end in [row["segment"] for row in rows]]
+        except (KeyError, TypeError, ValueError):
+            raise _first_problem(path, results) from None
+        segments = np.array(times, dtype=np.float64).reshape(-1, 2)
+        sound = np.isfinite(score) & np.isfinite(segments).all(axis=1) & (segments[:, 0] <= segments[:, 1])
+        typed = all(isinstance(row["label"], str) and isinstance(row["segment"], list) for row in rows)
+        if not sound.all() or not typed:
+            raise _first_problem(path, results)
+        labels, label = _numbered(names)
+        video = np.repeat(np.arange(len(results)), [len(found) for found in results.values()])
+        return cls(tuple(results), labels, video, label, score, segments)
+
+    def rows(self) -> list[Detection]:
+        """One by one."""
+        columns = zip(
+            self.video.tolist(), self.label.tolist(), self.score.tolist(), self.segments.tolist(), strict=True
+        )
+        return [Detection(self.videos[v], self.labels[c], score, start, end) for v, c, score, (start, end) in columns]
+
+    def take(self, rows: Bool[np.ndarray, " n"]) -> DetectionTable:
+        """The rows that are marked; names stay."""
+        return replace(
+            self, video=self.video[rows], label=self.label[rows], score=self.score[rows], segments=self.segments[rows]
+        )
+
+    def named_as(self, video_ids: Collection[str]) -> tuple[DetectionTable, int]:
+        """With the ids of `video_ids` where they differ by YouTube's usual "v_" in front alone, and how many differed.
+
+        Raises CacheError where both forms of an id have detections.
+        """
+        renamed = [_known_as(video, video_ids) for video in self.videos]
+        if len(set(renamed)) < len(renamed):
+            twice = next(name for name in renamed if renamed.count(name) > 1)
+            raise CacheError(f"detections: video {twice!r} stands there both with and without 'v_' in front")
+        changed = sum(old != new for old, new in zip(self.videos, renamed, strict=True))
+        return replace(self, videos=tuple(renamed)), changed
+
+
+def _known_as(video: str, video_ids: Collection[str]) -> str:
+    others = (video.removeprefix("v_"), f"v_{video}")
+    return video if video in video_ids else next((name for name in others if name in video_ids), video)
+
+
+def _numbered(names: Sequence[str]) -> tuple[tuple[str, ...], Int[np.ndarray, " n"]]:
+    """The distinct names in the order of their first appearance, and the index of each."""
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return tuple(numbers), np.array([numbers[name] for name in names], dtype=np.int64)
 
 
 def write_detections(path: Path, detections: Iterable[Detection], *, external_data: dict | None = None) -> None:
@@ -41,28 +138,50 @@ def write_detections(path: Path, detections: Iterable[Detection], *, external_da
 
 def read_detections(path: Path) -> list[Detection]:
     """Read results JSON, of this project or of any other. Raises CacheError naming the file and what is wrong in it."""
+    return DetectionTable.read(path).rows()
+
+
+def _results(path: Path) -> dict[str, list]:
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))["results"]
-        return [
-            Detection(video_id, str(row["label"]), _finite(row["score"]), *map(_finite, _pair(row["segment"])))
-            for video_id, rows in results.items()
-            for row in rows
-        ]
+        document = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise CacheError(f"{path}: no such file of detections") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        expected = "{results: {video_id: [{label, score, segment: [start, end]}]}}"
-        raise CacheError(f"{path}: {type(error).__name__}: {error}; expected {expected}") from error
+    except (OSError, ValueError) as error:
+        raise CacheError(f"{path}: cannot be read as JSON: {error}; expected {_EXPECTED}") from error
+    results = document.get("results") if isinstance(document, dict) else None
+    if not isinstance(results, dict):
+        raise CacheError(f"{path}: results: found {type(results).__name__}, expected {_EXPECTED}")
+    for video, rows in results.items():
+        if not isinstance(rows, list):
+            raise CacheError(f"{path}: results.{video}: found {type(rows).__name__}, expected {_EXPECTED}")
+    return results
 
 
-def _pair(value: list) -> list:
-    if len(value) != 2:
-        raise ValueError(f"segment {value!r} is not [start, end]")
-    return value
+def _first_problem(path: Path, results: dict[str, list]) -> CacheError:
+    """Names the first row that is no detection."""
+    problems = ((video, index, _problem(row)) for video, rows in results.items() for index, row in enumerate(rows))
+    video, index, problem = next(found for found in problems if found[2])
+    return CacheError(f"{path}: results.{video}[{index}]{problem}")
 
 
-def _finite(value: object) -> float:
-    number = float(value)  # pyright: ignore[reportArgumentType]  # checked by the caller's except
-    if not math.isfinite(number):
-        raise ValueError(f"{value!r} is not a finite number")
-    return number
+def _problem(row: object) -> str | None:
+    if not isinstance(row, dict):
+        return f": found {row!r}, expected {{label, score, segment: [start, end]}}"
+    if not isinstance(row.get("label"), str):
+        return f".label: found {row.get('label')!r}, expected the name of a class"
+    if _finite(row.get("score")) is None:
+        return f".score: found {row.get('score')!r}, expected a finite number"
+    segment = row.get("segment")
+    times = [_finite(value) for value in segment] if isinstance(segment, list) else []
+    start, end = times if len(times) == 2 else (None, None)
+    if start is None or end is None or end < start:
+        return f".segment: found {segment!r}, expected [start, end] in seconds, finite, the end not before the start"
+    return None
+
+
+def _finite(value: object) -> float | None:
+    try:
+        number = float(value)  # pyright: ignore[reportArgumentType]  # whatever is no number raises
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None

@@ -93,12 +93,17 @@ class PriorTexts:
     """By (video_id, action_class, kind)."""
 
 
+def open_tokens(folder: Path) -> PartStore:
+    """The table tokens/ of `<dataset>/embeddings/<fingerprint>`. Raises CacheError if it is missing or damaged."""
+    return PartStore.open(folder, TOKENS, key=DESCRIPTION_KEY, table=TOKENS_TABLE)
+
+
 def load_prior_texts(folder: Path) -> PriorTexts:
     """Read `<dataset>/embeddings/<fingerprint>`, which holds the tables tokens/ and vocabulary/.
 
     Raises CacheError if a table is missing or damaged, or a token's vector is not in the vocabulary.
     """
-    tokens = PartStore.open(folder, TOKENS, key=DESCRIPTION_KEY, table=TOKENS_TABLE).table(sort=False)
+    tokens = open_tokens(folder).table(sort=False)
     return texts_of(tokens, read_words(folder))  # in this order: words are written before the texts that use them
 
 

@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 from cache.annotations import Dataset
 from cache.atomic import atomic_path
 from cache.data_card import CardContent, TableCard, data_card
-from cache.embeddings import TOKENS_TABLE, VOCABULARY_TABLE
-from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, TOKENS, VOCABULARY_KEY, CacheError, vocabulary_schema
+from cache.embeddings import VOCABULARY_TABLE, open_tokens
+from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, VOCABULARY_KEY, CacheError, vocabulary_schema
 from cache.store import PartStore
 
 Table = Literal["descriptions", "tokens", "vocabulary"]
@@ -46,7 +46,7 @@ def open_tables(descriptions: Path, embeddings: Path | None) -> dict[Table, Part
     tables: dict[Table, PartStore] = {"descriptions": PartStore.open(descriptions, DESCRIPTIONS, key=DESCRIPTION_KEY)}
     if embeddings is not None:
         width = _vector_width(embeddings / VOCABULARY_TABLE)
-        tables["tokens"] = PartStore.open(embeddings, TOKENS, key=DESCRIPTION_KEY, table=TOKENS_TABLE)
+        tables["tokens"] = open_tokens(embeddings)
         tables["vocabulary"] = PartStore.open(
             embeddings, vocabulary_schema(width), key=VOCABULARY_KEY, table=VOCABULARY_TABLE
         )

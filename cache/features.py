@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from pydantic import PositiveFloat, PositiveInt
@@ -11,6 +12,8 @@ from pydantic import PositiveFloat, PositiveInt
 from cache.atomic import atomic_path, remove_unfinished
 from cache.recipe import Recipe
 from cache.schema import CacheError
+
+Positions = TypeVar("Positions", float, np.ndarray)
 
 GRID_FILE = "features.json"
 _MEND = "run `make features`, or point to the folder that has them"
@@ -41,8 +44,8 @@ class FeatureGrid(Recipe):
         """Where snippet `index` ends."""
         return (index * self.snippet_stride + self.snippet_frames) / self.fps
 
-    def boundary_seconds(self, position: float) -> float:
-        """Seconds of a position in snippet units, where position i is the start of snippet i."""
+    def boundary_seconds(self, position: Positions) -> Positions:
+        """Seconds of a position in snippet units, or of an array of them; position i is the start of snippet i."""
         return position * self.snippet_stride / self.fps
 
     def position(self, seconds: float) -> float:

@@ -68,7 +68,7 @@ more no not of off on one onto or other out over right she so some that the thei
 through to toward towards two under until up very was were what when where which while who will with without you your
 """
 # Frequent words of, a line each, Spanish, French, German, Italian, Portuguese, Dutch, Indonesian, Turkish, Polish,
-# Swedish and Vietnamese. What English has as well ("met", "door") is outweighed by the English words around it.
+# Swedish, Vietnamese and Romanian. What English has as well ("met", "door") is outweighed by the English words around.
 _FOREIGN = """
 el la los las un una unos que con por para del se su y en al es está mientras sobre desde hacia lo como
 le la les un une des et dans avec sur qui est il elle sa du au aux en puis pour par ses sont une vers ce
@@ -78,10 +78,13 @@ os um uma que com não em da para ao na dos das se seu sua ele ela é está enqu
 de het een en van met op zijn naar wordt terwijl dan niet voor door aan uit hij zij deze
 dan yang di dengan untuk ke dari sebuah seorang itu ini pada adalah sedang dalam kemudian
 ve bir bu ile için çok olarak daha sonra gibi olan da de
-w z na się jest oraz nie który po potem przez od za jego
+w z do na się jest oraz nie który po potem przez od za jego
 och en ett att som på med är för av till det den inte från han hon
 và của một là trong người với được đang cho các này trên
+și în pe cu este un o la din spre apoi care se sa lui
 """
+# Function words of English that other languages have as well, in whatever sense: alone they make no text English.
+_SHARED = frozenset(["a", "an", "as", "in", "is", "of", "on", "or", "over", "so", "under", "was"])
 _OPEN_WORDS = frozenset(_OPEN_ENDS.split())
 FUNCTION_WORDS = frozenset(_ENGLISH.split())
 """Words of English that every text holds, and that say little about what happens."""
@@ -189,11 +192,17 @@ def _is_foreign(text: str) -> bool:
     if sum(not _is_latin(sign) for sign in letters) >= _FOREIGN_LETTERS * len(letters):
         return True
     words = [word for word in words_of(text) if not word.isdigit()]
-    english = sum(word in FUNCTION_WORDS or word.endswith(("ing", "'s")) for word in words)
-    foreign = max(sum(word in language for word in words) for language in _FOREIGN_WORDS)
-    if len(words) >= 5 and foreign >= 2 and foreign > 2 * english:
+    english = [word for word in words if word in FUNCTION_WORDS or word.endswith(("ing", "'s"))]
+    foreign = max(_foreign_words(words, language) for language in _FOREIGN_WORDS)
+    if len(words) >= 5 and foreign >= 2 and (foreign > 2 * len(english) or (foreign >= 3 and {*english} <= _SHARED)):
         return True
-    return len(words) >= _LONG and english == 0
+    return len(words) >= _LONG and not english
+
+
+def _foreign_words(words: Sequence[str], language: frozenset[str]) -> int:
+    """How many are of the language: words that it uses all the time, and beside two of these, words with accents."""
+    known = sum(word in language for word in words)
+    return known if known < 2 else known + sum(not word.isascii() and word not in language for word in words)
 
 
 def _is_latin(letter: str) -> bool:

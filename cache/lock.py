@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
+from cache.atomic import naming
 from cache.schema import CacheError
 from cache.workers import dismiss
 
@@ -76,10 +77,11 @@ def _take(file: TextIO, how: int, *, wait: bool) -> bool:
 
 
 def _sign(file: TextIO, what: str) -> None:
-    file.truncate(0)
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    file.write(f"host {socket.gethostname()}, pid {os.getpid()}, started {started}{what}")
-    file.flush()
+    with naming(Path(file.name)):
+        file.truncate(0)
+        file.write(f"host {socket.gethostname()}, pid {os.getpid()}, started {started}{what}")
+        file.flush()
 
 
 def _owner(file: TextIO) -> str:

@@ -8,9 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cache.embeddings import TOKENS_TABLE, PriorTexts, read_words, texts_of
+from cache.embeddings import PriorTexts, open_tokens, read_words, texts_of
 from cache.schema import DESCRIPTION_KEY, TOKENS, CacheError
-from cache.store import PartStore
 
 
 class VideoTexts:
@@ -21,7 +20,7 @@ class VideoTexts:
     """
 
     def __init__(self, folder: Path) -> None:
-        store = PartStore.open(folder, TOKENS, key=DESCRIPTION_KEY, table=TOKENS_TABLE)
+        store = open_tokens(folder)
         self._parts = [(path, pq.read_metadata(path)) for path in sorted(store.folder.glob("part-*.parquet"))]
         self._ranges = [
             [_video_range(part.row_group(g)) for g in range(part.num_row_groups)] for _, part in self._parts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 import time
@@ -25,6 +26,8 @@ _ROOMS = ("cache", "priors", "training", "pipelines")
 _LINE_EVERY = 10.0
 """Seconds between two lines of progress where there is no terminal to draw a bar on."""
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says of a disk, or a quota, that is used up."""
 BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
 """Exit codes beside 0 (done) and 1 (done, but something failed)."""
 
@@ -33,14 +36,21 @@ class _Terminated(KeyboardInterrupt):
     """SIGTERM, by which schedulers end a job: what Ctrl-C saves is saved then, too."""
 
 
-def launch(command: str, presets: Presets[R], main: Callable[[R], int | None], *, go_on: str = "") -> NoReturn:
-    """Read the recipe from the command line, run `main` on it and exit.
+def launch(
+    command: str, presets: Presets[R] | type[R], main: Callable[[R], int | None], *, go_on: str = ""
+) -> NoReturn:
+    """Read the recipe from the command line, run `main` on it and exit. A command that needs no preset passes the type
+    of its recipe.
 
     Errors that the rooms raise on purpose, and those of the operating system, end as one message and exit code 2;
     Ctrl-C and SIGTERM say how to go on (`go_on`) and end with 130 and 143. Any other error is a defect and keeps its
     traceback.
     """
-    recipe = tyro.extras.overridable_config_cli(dict(presets), prog=f"python -m pipelines.{command}")
+    prog = f"python -m pipelines.{command}"
+    if isinstance(presets, type):
+        recipe = tyro.cli(presets, prog=prog)
+    else:
+        recipe = tyro.extras.overridable_config_cli(dict(presets), prog=prog)
     sys.exit(guarded(lambda: main(recipe), go_on=go_on))
 
 
@@ -55,7 +65,8 @@ def guarded(work: Callable[[], int | None], *, go_on: str = "") -> int:
     except Exception as error:
         if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _ROOMS:
             raise
-        fail(str(error))
+        full = isinstance(error, OSError) and error.errno in _FULL
+        fail(f"{error}{'; free space and run the same command again' if full else ''}")
         return BAD_INPUT
 
 
@@ -71,6 +82,11 @@ def fail(message: str) -> None:
 def say(message: str) -> None:
     """One plain line on stdout; nothing in it is read as markup."""
     console.print(message, markup=False)
+
+
+def note(message: str) -> None:
+    """One plain line on stderr, for commands whose stdout others read."""
+    print(message, file=sys.stderr)
 
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -5,25 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import NonNegativeInt, PositiveFloat
+from pydantic import NonNegativeInt
 
 from cache.annotations import Dataset
-from cache.detections import write_detections
+from cache.detections import DetectionTable, write_detections
 from cache.features import FeatureStore
 from cache.recipe import Recipe
 from cache.schema import CacheError
 from pipelines.console import launch, progress, say, table
 from pipelines.train import RECIPE_FILE, TrainRun
+from training.evaluation import Evaluation, evaluate_detections, protocol_videos
 from training.inference import detect, load_run, save_curves
 from training.localize import LocalizeRecipe
-from training.metrics import Scores, mean_average_precision
+from training.official import Method, official_recipe
+from training.protocol import Protocol, ProtocolChoice, tiou_key
 
 METRICS_FILE, DETECTIONS_FILE, CURVES_FILE = "metrics.json", "detections.json", "curves.npz"
-THUMOS_TIOUS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 
 
-class EvalRun(Recipe):
-    """Which run is evaluated on what."""
+class EvalRun(ProtocolChoice):
+    """Which run is evaluated on what, under which protocol."""
 
     run: Path
     """Folder of the run: holds the checkpoint, receives detections.json, metrics.json and curves.npz."""
@@ -31,20 +32,20 @@ class EvalRun(Recipe):
     """Folder of the dataset; the one that the run was trained on when not given."""
     features: Path | None = None
     """Folder of snippet features; features/ in the dataset's folder, or those of the training, when not given."""
-    subset: str = "testing"
-    """Subset that is localized and scored."""
     output: Path | None = None
     """Folder of the results; the run's own when not given."""
-    tious: tuple[PositiveFloat, ...] = THUMOS_TIOUS
-    """Temporal IoU from which a detection is right: mAP is given for each, and their mean."""
     localize: LocalizeRecipe = LocalizeRecipe()
     """How detections are read off."""
+    official: Method | None = None
+    """Read them off as the public code of this method does on THUMOS14, whatever `localize` says."""
 
 
 class Metrics(Recipe):
     """metrics.json: the scores of one run on one subset, and what they were computed with."""
 
     run: str
+    protocol: Protocol
+    """What the figures were computed under; those of another protocol are not comparable."""
     subset: str
     videos: NonNegativeInt
     detections: NonNegativeInt
@@ -58,6 +59,8 @@ class Metrics(Recipe):
     """Average precision by class and tIoU."""
     unscored: dict[str, int]
     """Detections of classes without any truth in the subset."""
+    left_out: dict[str, int]
+    """Detections that the protocol leaves out, by reason."""
     localize: LocalizeRecipe
 
 
@@ -71,7 +74,8 @@ def main(recipe: EvalRun) -> None:
 def evaluate(recipe: EvalRun) -> Metrics | None:
     """Localize the subset and write detections.json, curves.npz and, last, metrics.json.
 
-    None, and no metrics.json, where the annotations hold no segment to compare with.
+    None, and no metrics.json, where the annotations hold no segment to compare with. Raises CacheError, before
+    anything is localized, where they are not those of the protocol.
     """
     if not (recipe.run / RECIPE_FILE).exists():
         raise CacheError(f"{recipe.run / RECIPE_FILE}: no such file, so no run was finished here; run `make train`")
@@ -81,11 +85,12 @@ def evaluate(recipe: EvalRun) -> Metrics | None:
     own = folder / "features" if recipe.dataset else trained_on.features_folder
     store = FeatureStore.open(recipe.features or own)
     trained = load_run(recipe.run, dataset, store)
-    localize = recipe.localize
+    protocol = recipe.chosen()
+    videos = protocol_videos(dataset, protocol)
+    localize = recipe.localize if recipe.official is None else official_recipe(recipe.official)
     if trained.model.head is None and localize.source != "cam":
         say(f"{recipe.run.name} has no localization head: its detections come from the T-CAM")
         localize = localize.model_copy(update={"source": "cam"})
-    videos = dataset.split(recipe.subset)
     curves, found = [], []
     with progress(f"localizing {recipe.run.name}") as report:
         for done, (drawn, detections) in enumerate(detect(trained, store, videos, recipe=localize), start=1):
@@ -93,16 +98,15 @@ def evaluate(recipe: EvalRun) -> Metrics | None:
             found += detections
             report(done, len(videos))
     output = recipe.output or recipe.run
-    external = {"run": recipe.run.name, "subset": recipe.subset}
+    external = {"run": recipe.run.name, "subset": protocol.subset}
     write_detections(output / DETECTIONS_FILE, found, external_data=external)
     save_curves(output / CURVES_FILE, curves)
     say(f"{len(found)} detections in {len(videos)} videos: {output / DETECTIONS_FILE}")
-    truth = {video.video_id: video.segments for video in videos}
-    if not any(truth.values()):
-        say(f"the annotations hold no segments of subset {recipe.subset!r}, so there is no mAP")
+    if not any(video.segments for video in videos):
+        say(f"the annotations hold no segments of subset {protocol.subset!r}, so there is no mAP")
         return None
-    scores = mean_average_precision(found, truth, tious=recipe.tious, classes=dataset.classes)
-    metrics = _metrics(scores, recipe, localize, videos=len(videos), detections=len(found))
+    evaluation = evaluate_detections(dataset, DetectionTable.of(found), protocol)
+    metrics = _metrics(evaluation, recipe.run.name, localize)
     metrics.save(output / METRICS_FILE)
     return metrics
 
@@ -110,26 +114,29 @@ def evaluate(recipe: EvalRun) -> Metrics | None:
 def print_map(results: Sequence[Metrics], *, names: Sequence[str] = ()) -> None:
     """One row a run: mAP at each tIoU and their mean, in percent."""
     first = results[0]
-    header = [f"mAP [%] on {first.subset}", *(f"@{tiou:g}" for tiou in first.tious), "average"]
+    header = [f"mAP [%] on {first.subset}", *(f"@{tiou_key(tiou)}" for tiou in first.tious), "average"]
     rows = [
         [name, *(f"{100 * value:.1f}" for value in (*one.map, one.average))]
         for name, one in zip(names or [one.run for one in results], results, strict=True)
     ]
-    table(f"{first.videos} videos, {len(first.classes)} classes", header, rows)
+    table(f"{first.videos} videos, {len(first.classes)} classes; {first.protocol.describe()}", header, rows)
 
 
-def _metrics(scores: Scores, recipe: EvalRun, localize: LocalizeRecipe, *, videos: int, detections: int) -> Metrics:
+def _metrics(evaluation: Evaluation, run: str, localize: LocalizeRecipe) -> Metrics:
+    scores = evaluation.scores
     return Metrics(
-        run=recipe.run.name,
-        subset=recipe.subset,
-        videos=videos,
-        detections=detections,
+        run=run,
+        protocol=evaluation.protocol,
+        subset=evaluation.protocol.subset,
+        videos=evaluation.videos,
+        detections=evaluation.detections,
         tious=scores.tious,
         map=tuple(scores.map.tolist()),
         average=scores.average,
         classes=scores.classes,
         ap=tuple(map(tuple, scores.ap.tolist())),
         unscored=scores.unscored,
+        left_out=evaluation.left_out,
         localize=localize,
     )
 

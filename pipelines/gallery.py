@@ -10,8 +10,8 @@ from typing import Any
 
 from cache.annotations import Dataset, VideoEntry
 from cache.atomic import atomic_path
-from cache.embeddings import TOKENS_TABLE
-from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, KINDS, TOKENS
+from cache.embeddings import open_tokens
+from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, KINDS
 from cache.spans import action_spans
 from cache.store import PartStore
 from pipelines.gallery_page import Frame, GalleryContent, Said, VideoCard, gallery
@@ -100,7 +100,7 @@ def _left_out(asked: int, with_rows: int, shown: int) -> str:
 def _tokens(embeddings: Path | None, videos: set[str]) -> dict[tuple[str, str, str], Mapping[str, Any]]:
     if embeddings is None:
         return {}
-    table = PartStore.open(embeddings, TOKENS, key=DESCRIPTION_KEY, table=TOKENS_TABLE)
+    table = open_tokens(embeddings)
     rows = table.rows([*DESCRIPTION_KEY, "tokens", "is_action_word"])
     return {_key(row): row for row in rows if row["video_id"] in videos}
 

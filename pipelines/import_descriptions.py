@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cache.annotations import Dataset
 from cache.audit import audit
-from cache.embeddings import load_prior_texts
+from cache.embeddings import open_tokens
 from cache.recipe import Recipe
 from cache.schema import CacheError
 from pipelines.console import BAD_INPUT, fail, launch, say, table
@@ -68,12 +68,12 @@ def main(recipe: ImportRun) -> int:
     if checked.ignored:
         say(f"columns without a meaning here: {', '.join(sorted(checked.ignored))}; expected {', '.join(OPTIONAL)}")
     say(f"descriptions: {store.folder}")
-    texts = None
+    tokens = None
     if vectors is not None:
         embedded = embed(store, vectors, recipe.dataset / "embeddings")
-        texts = load_prior_texts(embedded.folder) if embedded.tokens else None
+        tokens = open_tokens(embedded.folder)
         say(f"embeddings: {embedded.folder} ({embedded.unknown} of {embedded.tokens} words unknown)")
-    state = audit(dataset, recipe.subset, store, texts)
+    state = audit(dataset, recipe.subset, store, tokens)
     for line in (*state.errors, *state.warnings):
         say(f"note: {line}")
     return 1 if checked.bad else 0

@@ -16,11 +16,11 @@ from pydantic import NonNegativeInt, PositiveInt
 from cache.annotations import Dataset, VideoEntry
 from cache.audit import Audit, Coverage, Key, audit, coverage_by_subset
 from cache.differences import differences
-from cache.embeddings import TOKENS_TABLE, load_prior_texts
+from cache.embeddings import open_tokens
 from cache.features import GRID_FILE, FeatureStore
 from cache.folders import CacheFolder, cache_folders, embeddings_of, newest_folder
 from cache.recipe import Recipe
-from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, TOKENS, CacheError, Flag
+from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, CacheError, Flag
 from cache.statistics import COLUMNS, TextStatistics, describe, out_of_vocabulary
 from cache.store import PartStore
 from pipelines.console import launch, say
@@ -33,6 +33,8 @@ class InspectRun(Recipe):
 
     dataset: Path
     """Folder of the dataset: annotations.json, descriptions/, embeddings/, features/."""
+    videos: Path | None = None
+    """Folder of the videos, for the page's frames, as it was given to `make priors`."""
     subset: str = "training"
     """Subset whose priors are looked at."""
     descriptions: Path | None = None
@@ -110,7 +112,7 @@ class Inspection:
 
 def main(recipe: InspectRun) -> int:
     """Print what is there; 1 if something in it stops training."""
-    dataset = Dataset.load(recipe.dataset / "annotations.json")
+    dataset = Dataset.load(recipe.dataset / "annotations.json", videos=recipe.videos)
     _check_choice(recipe, dataset)
     home = recipe.descriptions or newest_folder(recipe.dataset / "descriptions", but=recipe.diff).path
     store = PartStore.open(home, DESCRIPTIONS, key=DESCRIPTION_KEY)
@@ -144,7 +146,8 @@ def inspect(recipe: InspectRun, dataset: Dataset, store: PartStore) -> Inspectio
     if words is None:
         fitting = embeddings_of(recipe.dataset / "embeddings", store.home.name)
         words = fitting[0].path if fitting else None
-    found = audit(dataset, recipe.subset, store, None if words is None else load_prior_texts(words))
+    table = None if words is None else open_tokens(words)
+    found = audit(dataset, recipe.subset, store, table)
     videos = chosen_videos(recipe, dataset)
     ids = {video.video_id for video in videos}
 
@@ -152,8 +155,7 @@ def inspect(recipe: InspectRun, dataset: Dataset, store: PartStore) -> Inspectio
         return row["video_id"] in ids and recipe.action_class in (None, row["action_class"])
 
     tokens, unknown = 0, Counter()
-    if words is not None:
-        table = PartStore.open(words, TOKENS, key=DESCRIPTION_KEY, table=TOKENS_TABLE)
+    if table is not None:
         tokens, unknown = out_of_vocabulary(filter(chosen, table.rows([*DESCRIPTION_KEY, "tokens", "known"])))
     samples, examples = _samples(recipe, videos, found, store)
     return Inspection(
@@ -202,7 +204,7 @@ def _subsets(dataset: Dataset, data: Path) -> tuple[SubsetCounts, ...]:
         found = SubsetCounts(
             subset=subset,
             videos=len(videos),
-            with_file=sum(video.path is not None and video.path.exists() for video in videos),
+            with_file=sum(video.file_bytes is not None for video in videos),
             with_features=sum(features is not None and features.has(video.video_id) for video in videos),
             video_labels=sum(len(video.labels) for video in videos),
             segments=sum(len(video.segments) for video in videos),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from pipelines.ablate import AblateRun
     from pipelines.compare import CompareRun
+    from pipelines.diagnose import DiagnoseRun
     from pipelines.encode import FeaturesRun
     from pipelines.evaluate import EvalRun
     from pipelines.export import ExportRun
@@ -95,6 +96,12 @@ class Preset:
 
         return EvalRun(run=self.run)
 
+    def diagnose(self) -> DiagnoseRun:
+        """Of `make diagnose`."""
+        from pipelines.diagnose import DiagnoseRun
+
+        return DiagnoseRun(run=self.run)
+
     def report(self) -> ReportRun:
         """Of `make report`."""
         from pipelines.report import ReportRun
@@ -135,6 +142,12 @@ class Thumos14(Preset):
     """THUMOS14, or any dataset of your own: I3D-like features, VideoLLaMA3, GloVe, the hosts' public settings."""
 
     name = "thumos14"
+
+    def diagnose(self) -> DiagnoseRun:
+        """With the borders of length, coverage and instances that DETAD has for THUMOS14."""
+        from training.diagnosis.schema import DiagnosisRecipe
+
+        return super().diagnose().model_copy(update={"diagnosis": DiagnosisRecipe(borders="thumos14")})
 
 
 class ActivityNet12(Preset):
@@ -211,11 +224,11 @@ class Demo(Preset):
         from training.distillation import DpidRecipe
         from training.hosts.co2net import Co2NetRecipe
         from training.ksm import KsmRecipe
+        from training.localization_head import HeadRecipe
         from training.model import ModelRecipe
         from training.optimizers import LoopRecipe
         from training.pseudo_labels import PseudoLabelRecipe
         from training.recipe import TrainRecipe
-        from training.teacher import TeacherRecipe
 
         recipe = TrainRecipe(
             data=DataRecipe(num_snippets=128, num_pairs=4, singles=8),
@@ -224,9 +237,8 @@ class Demo(Preset):
                 ksm=KsmRecipe(width=96, heads=4, context=4),
                 csr=CsrRecipe(width=96, heads=4, encoder_layers=1, decoder_layers=1, contrast=1.0),
                 dpid=DpidRecipe(schedule="joint", reconstruct_weight=0.2),
-                pseudo=PseudoLabelRecipe(curves=("attention",)),
+                head=HeadRecipe(pseudo_labels=PseudoLabelRecipe(curves=("attention",), teacher_decay=0.99)),
             ),
-            teacher=TeacherRecipe(decay=0.99),
             loop=LoopRecipe(steps=800, host_lr=5e-4, lr=2e-3, schedule="cosine", warmup=40, checkpoint_every=200),
         )
         return TrainRun(dataset=self.dataset, run=self.run, train=recipe)

@@ -17,6 +17,7 @@ from cache.folders import only_fingerprint
 from cache.recipe import Recipe
 from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, CacheError
 from cache.store import PartStore
+from pipelines.compare import refuse_mixture
 from pipelines.console import launch, say
 from pipelines.evaluate import CURVES_FILE, DETECTIONS_FILE, METRICS_FILE, Metrics
 from pipelines.page import picture_uri
@@ -60,6 +61,9 @@ def main(recipe: ReportRun) -> None:
 def gather(recipe: ReportRun) -> ReportContent:
     """Read what the page shows. Raises CacheError naming the missing file and the command that makes it."""
     run = _result(recipe.run)
+    other = None if recipe.compare is None else _result(recipe.compare)
+    if recipe.compare and other and other.metrics and run.metrics:
+        refuse_mixture((recipe.run, recipe.compare), (run.metrics, other.metrics))
     folder = recipe.dataset or run.recipe.dataset
     dataset = Dataset.load(folder / "annotations.json")
     store = FeatureStore.open(folder / "features" if recipe.dataset else run.recipe.features_folder)
@@ -68,7 +72,7 @@ def gather(recipe: ReportRun) -> ReportContent:
     return ReportContent(
         dataset=dataset.name,
         run=run,
-        other=None if recipe.compare is None else _result(recipe.compare),
+        other=other,
         grid=store.grid,
         videos=tuple(_views(recipe, dataset, store, entries)),
         said=_said(recipe.descriptions, folder, dataset) if needs_texts else {},

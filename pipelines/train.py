@@ -75,7 +75,8 @@ def load_data(recipe: TrainRun) -> WtalData:
     dataset = Dataset.load(recipe.dataset / "annotations.json")
     store = FeatureStore.open(recipe.features_folder)
     texts = _texts(recipe) if recipe.train.model.needs_texts else None
-    return WtalData(dataset, store, texts, recipe=recipe.train.data, seed=recipe.train.seed)
+    training = recipe.train
+    return WtalData(dataset, store, texts, recipe=training.data, seed=training.seed, choice=training.model.text_choice)
 
 
 def _texts(recipe: TrainRun) -> PriorTexts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from cache.class_texts import TEMPLATE, class_words
 from cache.embeddings import INLINE_TABLE, TOKENS_TABLE, VOCABULARY_TABLE, InlineRow, inline_schema
 from cache.recipe import Recipe
 from cache.schema import DESCRIPTION_KEY, TOKENS, VOCABULARY_KEY, TokenRow, vocabulary_schema
@@ -84,9 +85,10 @@ def embed(
 ) -> EmbedSummary:
     """Cut every ok description into words, and write `<root>/<fingerprint>/{tokens,vocabulary}`, and `inline` if asked.
 
-    Rows that are there already for the same text are kept, so a second run writes nothing. A row whose description is
-    no more there, or failed when it was made again, is taken back by an empty row. Waits where another run embeds the
-    same descriptions. Memory grows by 16 bytes a description. Raises CacheError if a part cannot be read.
+    The vocabulary holds the words of the texts, of their classes' names and of the template around a name. Rows that
+    are there already for the same text are kept, so a second run writes nothing. A row whose description is no more
+    there, or failed when it was made again, is taken back by an empty row. Waits where another run embeds the same
+    descriptions. Memory grows by 16 bytes a description. Raises CacheError if a part cannot be read.
     """
     recipe = EmbeddingRecipe(
         descriptions=descriptions.home.name,
@@ -159,8 +161,8 @@ def _bring_up_to_date(
     descriptions: PartStore, targets: list[_Target], words: WordsInUse, on_progress: OnEmbedded | None
 ) -> tuple[int, int, int]:
     """Descriptions embedded, descriptions there are, rows taken back."""
-    states = descriptions.rows([*DESCRIPTION_KEY, "status"])
-    current = _Digests(_digest(row) for row in states if row["status"] == "ok")
+    classes: set[str] = set()
+    current = _Digests(_digest(row) for row in _ok_rows(descriptions, classes))
     embedded = done = 0
     batch: list[TokenRow] = []
     for row in descriptions.rows([*DESCRIPTION_KEY, "description", "status"]):
@@ -176,9 +178,19 @@ def _bring_up_to_date(
             batch = []
         if on_progress is not None and (done % _ROWS == 0 or done == len(current)):
             on_progress(done, len(current))
+    for label in sorted(classes):  # names stand for their classes where training compares them with descriptions
+        words.ids([*TEMPLATE, *class_words(label)])
     _write(batch, targets, words)
     retired = [target.retire(current) for target in targets]
     return embedded, done, retired[0]
+
+
+def _ok_rows(descriptions: PartStore, classes: set[str]) -> Iterator[dict[str, Any]]:
+    """Keys of the descriptions that are ok; their classes are added to `classes`."""
+    for row in descriptions.rows([*DESCRIPTION_KEY, "status"]):
+        if row["status"] == "ok":
+            classes.add(row["action_class"])
+            yield row
 
 
 def _write(batch: list[TokenRow], targets: list[_Target], words: WordsInUse) -> None:

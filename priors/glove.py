@@ -38,6 +38,17 @@ class GloveRecipe(Recipe):
     """Read a .kv, which is a pickle: reading one can run any code that its maker put there."""
 
 
+def find_words(recipe: GloveRecipe) -> WordFile:
+    """The file that the recipe means, unread. Raises CacheError if there is none, or a .kv that it does not allow."""
+    file = WordFile.find(recipe.path, recipe.member)
+    if file.format == "native" and not recipe.allow_pickle:
+        raise CacheError(
+            f"glove.path: {recipe.path}: is a pickle, and reading one can run code; if you trust it, add "
+            "--glove.allow-pickle, or save it as text with gensim's save_word2vec_format"
+        )
+    return file
+
+
 class WordVectors:
     """A table of words and vectors; a word's id is its row."""
 
@@ -57,12 +68,7 @@ class WordVectors:
         `on_share` is told how far the conversion is. Raises CacheError naming the file, and the line, that cannot be
         read, or a .kv that the recipe does not allow.
         """
-        file = WordFile.find(recipe.path, recipe.member)
-        if file.format == "native" and not recipe.allow_pickle:
-            raise CacheError(
-                f"glove.path: {recipe.path}: is a pickle, and reading one can run code; if you trust it, add "
-                "--glove.allow-pickle, or save it as text with gensim's save_word2vec_format"
-            )
+        file = find_words(recipe)
         big = file.bytes() >= _MAPPED_BYTES
         table = mapped_copy(file, recipe.converted, on_share=on_share) if big else read_whole(file)
         return cls(_keyed(table), table.sha256, file.name, recipe.unknown)

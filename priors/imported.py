@@ -91,10 +91,15 @@ class Checked:
     """All of them, by the column at fault."""
     ignored: set[str] = field(default_factory=set)
     """Columns that mean nothing here."""
+    found: set[str] = field(default_factory=set)
+    """Columns of COLUMNS that some row has."""
 
 
 def check_file(dataset: Dataset, file: Path, recipe: ImportedRecipe) -> Checked:
-    """Read the whole file and say which lines are good. Raises CacheError if it cannot be read at all."""
+    """Read the whole file and say which lines are good.
+
+    Raises CacheError if it cannot be read at all, or no line has one of COLUMNS.
+    """
     checked = Checked()
     for found in _rows(dataset, file, recipe, checked):
         if isinstance(found, Problem):
@@ -104,6 +109,12 @@ def check_file(dataset: Dataset, file: Path, recipe: ImportedRecipe) -> Checked:
                 checked.problems.append(found)
         else:
             checked.good += 1
+    if checked.found | checked.ignored and (absent := [name for name in COLUMNS if name not in checked.found]):
+        has = ", ".join(map(repr, sorted(checked.found | checked.ignored)))
+        raise CacheError(
+            f"{file}: no row has the column {absent[0]!r}; found {has}, expected {', '.join(COLUMNS)} (in CSV named in "
+            "the first line, and parted by commas)"
+        )
     return checked
 
 
@@ -138,6 +149,7 @@ def _rows(dataset: Dataset, file: Path, recipe: ImportedRecipe, checked: Checked
         if record.problem is not None:
             yield Problem(record.line, "", record.problem)
             continue
+        checked.found.update(record.values.keys() & COLUMNS)
         if len(checked.ignored) < _NAMES:
             odd = record.values.keys() - {*COLUMNS, *OPTIONAL}
             checked.ignored.update(name.encode(errors="backslashreplace").decode() for name in odd)

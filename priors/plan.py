@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from cache.annotations import VideoEntry
@@ -110,7 +109,7 @@ def _state(
             continue
         key: Key = (row["video_id"], row["action_class"], row["kind"])
         if entry.video_id not in files:
-            files[entry.video_id] = _file(entry.path, check)
+            files[entry.video_id] = _file(entry, check)
         if _is_another(files[entry.video_id], row):
             replaced.add(entry.video_id)
             done.discard(key)
@@ -120,14 +119,14 @@ def _state(
     return done, repeated, replaced
 
 
-def _file(path: Path | None, check: CheckVideos) -> tuple[int, str | None] | None:
+def _file(entry: VideoEntry, check: CheckVideos) -> tuple[int, str | None] | None:
     """Size and stamp of a video's file; None where there is none, or nobody asks."""
-    if path is None or check == "no":
-        return None
-    try:
-        return path.stat().st_size, video_stamp(path) if check == "stamp" else None
-    except OSError:
+    if check == "no" or entry.path is None or (size := entry.file_bytes) is None:
         return None  # a description outlives its video
+    try:
+        return size, video_stamp(entry.path) if check == "stamp" else None
+    except OSError:
+        return None
 
 
 def _is_another(file: tuple[int, str | None] | None, row: Mapping) -> bool:

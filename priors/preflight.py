@@ -31,13 +31,14 @@ def check_target(folder: Path, rows: int) -> None:
     needed, free = rows * ROW_BYTES + _VOCABULARY_BYTES, shutil.disk_usage(folder).free
     if free < needed:
         raise CacheError(
-            f"{folder}: {free >> 20} MiB are free, expected {needed >> 20} MiB for {rows} descriptions; free space"
+            f"{folder}: {free >> 20} MiB are free, expected {needed >> 20} MiB for {rows} new descriptions and the "
+            "words of all; free space, or choose another folder with --dataset"
         )
 
 
 def check_videos(plan: Plan) -> int:
     """Number of videos to be described that have no file. Raises CacheError if that is all of them."""
-    missing = [item.entry for item in plan.work if item.entry.path is None or not item.entry.path.exists()]
+    missing = [item.entry for item in plan.work if item.entry.file_bytes is None]
     if missing and len(missing) == len(plan.work):
         first = missing[0]
         where = "has no path in the annotations, and the videos folder has no file of its name"

@@ -73,8 +73,8 @@ class RayEngine:
                 remove_unfinished(store.folder)
 
     def _job(self, work: Sequence[VideoWork], store: PartStore, signature: str) -> Job:
-        paths = (item.entry.path for item in work)
-        sample = next((path.absolute() for path in paths if path is not None and path.exists()), None)
+        there = (item.entry.path for item in work if item.entry.file_bytes is not None)
+        sample = next((path.absolute() for path in there if path is not None), None)
         home = store.home.absolute()
         return Job(self._load, self._describer, self._texts, self._run, home, signature, sample)
 

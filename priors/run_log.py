@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 
 LOG_FILE = "runs.jsonl"
 _LINE_SECONDS = 30.0
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,10 @@ class RunLog:
         )
 
     def write(self) -> None:
-        """Append one line. Processes may append to one file side by side: a line is written at once."""
+        """Append one line. Processes may append to one file side by side: a line is written at once.
+
+        One that cannot be written is a warning: no run ends for want of it, and no reason to end one is hidden by it.
+        """
         self._written = time.monotonic()
         now = self.progress()
         line = {
@@ -108,9 +113,13 @@ class RunLog:
             **asdict(now),
             "videos_per_second": now.videos_per_second,
             "tokens_per_second": now.tokens_per_second,
+            "seconds_left": now.seconds_left,
         }
-        with (self.folder / LOG_FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        try:
+            with (self.folder / LOG_FILE).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            _log.warning("%s: the run's rates could not be written (%s)", self.folder / LOG_FILE, error.strerror)
 
 
 def last_rate(folder: Path) -> tuple[float, str] | None:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from cache.annotations import Dataset
 from cache.audit import Audit, audit
-from cache.embeddings import load_prior_texts
+from cache.embeddings import open_tokens
 from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, CacheError
 from cache.store import RECIPE_FILE, PartStore
 from priors.describer import make_describer
 from priors.embed import EmbedSummary, OnEmbedded, embed
 from priors.frames import require_reader
 from priors.generate import Engine, LocalEngine, OnProgress, Summary, generate
-from priors.glove import WordVectors
+from priors.glove import WordVectors, find_words
 from priors.mapped_copy import OnShare
 from priors.plan import Plan, keys_of, plan
 from priors.preflight import ROW_BYTES, check_target
@@ -76,21 +76,26 @@ def make_priors(
     if shard is not None and _others_at_work(dataset, subset, store):
         return PriorsSummary(store, described, None, audit(dataset, subset, store, None))
     embedded = embed(store, vectors, recipe.data.folder / "embeddings", options=recipe.embed, on_progress=on_embedded)
-    state = audit(dataset, subset, store, load_prior_texts(embedded.folder) if embedded.tokens else None)
+    state = audit(dataset, subset, store, open_tokens(embedded.folder))
     return PriorsSummary(store, described, embedded, state)
 
 
 def preview(recipe: PriorsRecipe) -> Preview:
-    """What `make_priors` would do, without loading the model or writing anything. Raises as `make_priors` does."""
+    """What `make_priors` would do, without loading the model, reading word vectors or writing anything.
+
+    Raises as `make_priors` does, as far as it is to be seen without that.
+    """
     dataset = recipe.data.dataset()
     videos = dataset.split(recipe.data.subset)
+    find_words(recipe.glove)
+    require_reader(recipe.frames)
     texts = DescriptionRecipe.of(recipe.describer, recipe.frames, recipe.prompts)
     folder = recipe.data.folder / "descriptions" / texts.fingerprint()
     store = None
     if (folder / RECIPE_FILE).exists():
         store = PartStore.open(folder, DESCRIPTIONS, key=DESCRIPTION_KEY)
     todo = plan(videos, store, again=recipe.run.again, check_videos=recipe.run.check_videos, shard=recipe.run.shard)
-    missing = sum(item.entry.path is None or not item.entry.path.exists() for item in todo.work)
+    missing = sum(item.entry.file_bytes is None for item in todo.work)
     rate = last_rate(folder) or (None, "")
     seconds = None if rate[0] is None else todo.total / rate[0]
     return Preview(todo, texts, folder, missing, todo.total * ROW_BYTES, seconds, rate[1])

@@ -34,6 +34,7 @@ class Case:
 
 
 GOOD = (10, 30, 50)
+_DENIED = "cannot be opened: Permission denied"  # but to root nothing is denied
 
 
 def write_corpus(folder: Path) -> dict[str, Case]:
@@ -95,11 +96,27 @@ def _no_files(folder: Path, mp4: Path) -> dict[str, Case]:
         "a folder": Case(folder / "folder.mp4", "a folder"),
         "a named pipe": Case(folder / "fifo.mp4", "not a regular file"),
         "a socket": Case(folder / "socket.mp4", "not a regular file"),
+        "in a folder that may not be entered": Case(_closed(folder), None if os.geteuid() == 0 else _DENIED),
+        "that may not be read": Case(_unreadable(mp4), None if os.geteuid() == 0 else _DENIED),
         "a name too long": Case(folder / ("a" * 300), "cannot be opened: File name too long"),
         "a NUL in the name": Case(folder / "a\0.mp4", "cannot be opened: embedded null"),
         "a file taken for a folder": Case(mp4 / "a.mp4", "cannot be opened: Not a directory"),
         "a link": Case(folder / "link.mp4", numbers=GOOD),
     }
+
+
+def _closed(folder: Path) -> Path:
+    """A video in a folder without the right to enter it."""
+    path = _write(folder / "closed" / "a.mp4", b"")
+    path.parent.chmod(0)
+    return path
+
+
+def _unreadable(mp4: Path) -> Path:
+    """A copy of a video without the right to read it."""
+    path = _write(mp4.with_name("unreadable.mp4"), mp4.read_bytes())
+    path.chmod(0)
+    return path
 
 
 def _odd_names(folder: Path, mp4: Path) -> dict[str, Case]:

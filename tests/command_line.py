@@ -13,6 +13,7 @@ COMMANDS: dict[str, Callable[[presets.Preset], Recipe]] = {
     "encode": lambda preset: preset.features(),
     "train": lambda preset: preset.train(),
     "evaluate": lambda preset: preset.evaluate(),
+    "diagnose": lambda preset: preset.diagnose(),
     "report": lambda preset: preset.report(),
     "ablate": lambda preset: preset.ablate(),
     "compare": lambda preset: preset.compare(),

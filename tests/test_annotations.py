@@ -46,7 +46,7 @@ def test_labels_follow_the_classes_and_stand_once(tmp_path):
 
 
 def test_videos_are_found_by_their_id(tmp_path):
-    """`path` of the entry first, relative to the JSON; else the id, or v_ and the id, in the videos folder."""
+    """By `path`, relative to the JSON, or by the id, or v_ and the id, in a folder; one that is named comes first."""
     (tmp_path / "videos").mkdir()
     for name in ("b.WEBM", "v_c.mp4", "b.txt", "d.mp4"):
         (tmp_path / "videos" / name).touch()
@@ -66,7 +66,13 @@ def test_videos_are_found_by_their_id(tmp_path):
         "c": tmp_path / "videos" / "v_c.mp4",
         "e": None,
     }
-    assert Dataset.load(path, videos=tmp_path / "nowhere").videos[1].path is None
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.mp4").touch()
+    found = {video.video_id: video.path for video in Dataset.load(path, videos=tmp_path / "mine").videos}
+    assert found["a"] == tmp_path / "mine" / "a.mp4", "a folder that was named comes before the entry's path"
+    assert found["b"] is None
+    with pytest.raises(CacheError, match=r"videos: .+nowhere: no such folder"):
+        Dataset.load(path, videos=tmp_path / "nowhere")
     (tmp_path / "videos" / "b.mkv").touch()
     with pytest.raises(CacheError, match=r"database\.b: b\.WEBM, b\.mkv"):
         Dataset.load(path)

@@ -1,15 +1,14 @@
 """The audit: what is covered, what is weak, and what stops training."""
 
 import dataclasses
+from pathlib import Path
 
-import numpy as np
 import pytest
 from rows import Made, described, failed
 
 from cache.annotations import Dataset, VideoEntry
 from cache.audit import Coverage, audit, coverage_by_subset
-from cache.embeddings import PriorText, PriorTexts
-from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, FLAGS
+from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, FLAGS, TOKENS, Kind, TokenRow
 from cache.store import PartStore
 
 
@@ -35,12 +34,24 @@ def _everything() -> list:
     return [described(video.video_id, label, kind) for video, label in keys for kind in ("key", "complete")]
 
 
-def _texts(ids: dict[tuple[str, str, str], list[int]]) -> PriorTexts:
-    rows = {
-        key: PriorText(tuple("w" * len(words)), np.array(words), np.zeros(len(words), bool), np.array(words) >= 0)
-        for key, words in ids.items()
-    }
-    return PriorTexts(("w",), np.ones((1, 2), np.float32), rows)
+def _words(folder: Path, ids: dict[tuple[str, str, Kind], list[int]], *, taken_back: str = "") -> PartStore:
+    """A table of tokens; -1 is a word that the word vectors do not have."""
+    store = PartStore.create(folder / "words", Made(), TOKENS, key=DESCRIPTION_KEY, table="tokens")
+    rows = [
+        TokenRow(
+            video_id=video_id,
+            action_class=label,
+            kind=kind,
+            description_sha256="" if video_id == taken_back else "0",
+            tokens=tuple("w" * len(words)),
+            token_ids=tuple(words),
+            known=tuple(number >= 0 for number in words),
+            is_action_word=(False,) * len(words),
+        )
+        for (video_id, label, kind), words in ids.items()
+    ]
+    store.append(rows)
+    return store
 
 
 def test_a_full_cache_is_ok(store):
@@ -144,22 +155,26 @@ def test_the_audit_reads_no_texts(store, monkeypatch):
     assert not {"description", "prompt", "frame_seconds"} & set(asked)
 
 
-def test_the_share_of_unknown_words_is_counted_over_the_subset(store):
+def test_the_share_of_unknown_words_is_counted_over_the_subset(store, tmp_path):
     """Tokens, not texts; and other subsets do not count."""
     rows = _everything()
     store.append(rows)
     ids = {(row.video_id, row.action_class, row.kind): [0, 0, 0, -1] for row in rows}
     ids["a", "Dive", "key"] = [-1] * 8
     ids["t", "Swim", "key"] = [-1] * 100
-    found = audit(DATASET, "training", store, _texts(ids))
+    found = audit(DATASET, "training", store, _words(tmp_path, ids))
     assert found.out_of_vocabulary == pytest.approx((8 + 7) / (8 + 7 * 4))
     assert found.ok
 
 
-def test_descriptions_without_vectors_stop_training(store):
-    """Embeddings older than the descriptions."""
+@pytest.mark.parametrize("taken_back", ["", "a"])
+def test_descriptions_without_vectors_stop_training(store, tmp_path, taken_back):
+    """Embeddings older than the descriptions, or the words of an older text that were taken back."""
     rows = _everything()
     store.append(rows)
-    ids = {(row.video_id, row.action_class, row.kind): [0] for row in rows[1:]}
-    found = audit(DATASET, "training", store, _texts(ids))
-    assert found.errors == ("1 descriptions have no word vectors yet, first ('a', 'Dive', 'key'); run `make priors`",)
+    ids = {(row.video_id, row.action_class, row.kind): [0] for row in rows[0 if taken_back else 1 :]}
+    found = audit(DATASET, "training", store, _words(tmp_path, ids, taken_back=taken_back))
+    count = 2 if taken_back else 1
+    assert found.errors == (
+        f"{count} descriptions have no word vectors yet, first ('a', 'Dive', 'key'); run `make priors`",
+    )

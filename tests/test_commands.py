@@ -1,5 +1,7 @@
 """How commands begin and end: exit codes, messages, progress, and stages that run side by side."""
 
+import errno
+import os
 import re
 import signal
 import time
@@ -43,6 +45,9 @@ def test_errors_of_the_operating_system_name_the_file(capsys):
     """A full disk or a missing file is no defect of the program."""
     assert guarded_by(FileNotFoundError(2, "No such file or directory", "x.mp4")) == 2
     assert "x.mp4" in capsys.readouterr().err
+    assert guarded_by(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "part-1.parquet")) == 2
+    told = "[Errno 28] No space left on device: 'part-1.parquet'; free space and run the same command again\n"
+    assert capsys.readouterr().err == told
 
 
 def test_a_defect_keeps_its_traceback():

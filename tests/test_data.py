@@ -3,6 +3,7 @@
 import dataclasses
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -10,12 +11,13 @@ import torch
 from toy_data import CLASSES, LABELS, toy_dataset, toy_store, toy_texts
 
 from cache.annotations import Dataset, Segment
+from cache.class_texts import class_words
 from cache.embeddings import PriorTexts
 from cache.schema import CacheError
 from training.data import Batch, DataRecipe, WtalData
 from training.errors import TrainingError
 from training.sampling import stratified
-from training.texts import MASK_WEIGHTS, class_words, draw_masked
+from training.texts import MASK_WEIGHTS, MaskPolicy, TextChoice, draw_masked
 
 RECIPE = DataRecipe(num_snippets=16, num_pairs=2, singles=2)
 
@@ -34,7 +36,8 @@ def load(
     """The toy data."""
     dataset = dataset or toy_dataset()
     texts = kwargs["texts"] if "texts" in kwargs else toy_texts(toy_dataset())
-    return WtalData(dataset, toy_store(folder, toy_dataset()), texts, recipe=recipe, seed=seed)
+    choice = kwargs.get("choice", TextChoice())
+    return WtalData(dataset, toy_store(folder, toy_dataset()), texts, recipe=recipe, seed=seed, choice=choice)
 
 
 def tensors(value: object) -> list[torch.Tensor]:
@@ -79,7 +82,7 @@ def test_arms_share_their_videos(folder: Path):
     """Runs that differ in texts, masks or priors see the same videos and the same snippets."""
     arms = [
         load(folder, texts=None),
-        load(folder, RECIPE.model_copy(update={"priors": "class_name", "mask": "uniform"})),
+        load(folder, choice=TextChoice(queries="class_name", sentences="template", mask="uniform")),
     ]
     for step in range(5):
         expected = load(folder).batch(step)
@@ -221,11 +224,11 @@ def test_masked_words_follow_their_weights():
 
 
 @pytest.mark.parametrize(("policy", "order"), [("action_words", 3), ("content_words", 2), ("uniform", 1)])
-def test_mask_policy_orders_the_words(folder: Path, policy: str, order: int):
+def test_mask_policy_orders_the_words(folder: Path, policy: MaskPolicy, order: int):
     """Action words before content words before stop words; policies differ in which of them they tell apart."""
-    data = load(folder, RECIPE.model_copy(update={"mask": policy}))
+    data = load(folder, choice=TextChoice(mask=policy))
     assert data.texts is not None
-    action, content, stop = MASK_WEIGHTS[policy]  # pyright: ignore[reportArgumentType]
+    action, content, stop = MASK_WEIGHTS[policy]
     assert len({action, content, stop}) == order
     assert action >= content >= stop
     names = (None, None, "<unk>", *data.texts.vocabulary.words)
@@ -236,17 +239,50 @@ def test_mask_policy_orders_the_words(folder: Path, policy: str, order: int):
 
 
 @pytest.mark.parametrize(
-    ("priors", "expected"), [("class_name", "high kick"), ("template", "a video of the action high kick")]
+    ("source", "expected"), [("class_name", "high kick"), ("template", "a video of the action high kick")]
 )
-def test_texts_without_a_language_model(folder: Path, priors: str, expected: str):
+def test_texts_without_a_language_model(folder: Path, source: Literal["class_name", "template"], expected: str):
     """Class name and template need only the words' vectors; words without one are unknown."""
     texts = toy_texts(toy_dataset())
     bare = PriorTexts(texts.words, texts.vectors, {})
-    data = load(folder, RECIPE.model_copy(update={"priors": priors}), texts=bare)
-    batch = data.batch(0)
+    data = load(folder, texts=bare, choice=TextChoice(queries=source, sentences=source))
+    known = tuple(w if w in texts.words else "<unk>" for w in expected.split())
+    batch = next(batch for batch in map(data.batch, range(50)) if "v0" in batch.video_ids)
     assert batch.key_texts is not None
-    words = decoded(data, batch.key_texts.ids[0], batch.key_texts.mask[0])
-    assert words == tuple(w if w in texts.words else "<unk>" for w in expected.split())
+    assert batch.sentences is not None
+    row = batch.video_ids.index("v0")
+    assert decoded(data, batch.key_texts.ids[0], batch.key_texts.mask[0]) == known
+    assert decoded(data, batch.sentences.ids[row], batch.sentences.mask[row]) == known
+
+
+def test_each_branch_has_texts_of_its_own(folder: Path):
+    """Names can stand for classes while descriptions are restored, and the other way; both fill the vocabulary."""
+    plain = load(folder).batch(0)
+    for choice in (TextChoice(queries="class_name"), TextChoice(sentences="class_name")):
+        data, names_are_queries = load(folder, choice=choice), choice.queries == "class_name"
+        batch = data.batch(0)
+        for ours, expected, is_name in (
+            (batch.key_texts, plain.key_texts, names_are_queries),
+            (batch.sentences, plain.sentences, not names_are_queries),
+        ):
+            assert ours is not None
+            assert expected is not None
+            assert (ours.mask.sum(1) == 2).all() if is_name else torch.equal(ours.mask, expected.mask)
+        pool = data.query_pool()
+        assert len(pool.classes) == len(CLASSES) if names_are_queries else len(pool.classes) > len(CLASSES)
+        assert data.texts is not None
+        assert {"high", "kick", "long", "jump", "push", "up"} <= set(data.texts.vocabulary.words)
+
+
+@pytest.mark.parametrize("choice", [TextChoice(queries="class_name"), TextChoice(sentences="template")])
+def test_a_name_without_vectors_is_refused(folder: Path, choice: TextChoice):
+    """Else classes would share one query; the message names the class, the command and the other choice."""
+    texts = toy_texts(toy_dataset())
+    kept = [i for i, word in enumerate(texts.words) if word not in ("long", "jump", "high")]
+    fewer = PriorTexts(tuple(texts.words[i] for i in kept), texts.vectors[kept], texts.rows)
+    with pytest.raises(TrainingError, match=r"in LongJump, expected.*make priors.*--model.ksm.queries class_pool"):
+        load(folder, texts=fewer, choice=choice)
+    load(folder, texts=fewer)
 
 
 @pytest.mark.parametrize(
@@ -281,7 +317,7 @@ def test_a_class_without_description_is_refused(folder: Path):
     """The message names the class and the command."""
     texts = toy_texts(toy_dataset())
     rows = {key: text for key, text in texts.rows.items() if key[1:] != (CLASSES[1], "key")}
-    with pytest.raises(TrainingError, match=r"no key description for LongJump.*make priors"):
+    with pytest.raises(TrainingError, match=r"no key description for LongJump.*make priors.*queries class_name"):
         load(folder, texts=PriorTexts(texts.words, texts.vectors, rows))
 
 

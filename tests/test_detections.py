@@ -3,9 +3,10 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from cache.detections import Detection, read_detections, write_detections
+from cache.detections import Detection, DetectionTable, read_detections, write_detections
 from cache.schema import CacheError
 
 PUBLISHED = Path(__file__).parents[2] / "shared" / "data" / "autoloc" / "thumos14_detections.json"
@@ -66,3 +67,40 @@ def test_numbers_must_be_finite(tmp_path):
 def test_published_detections_load():
     """A file that another project wrote."""
     assert len(read_detections(PUBLISHED)) == 20763
+
+
+def test_columns_are_the_rows():
+    """Columns and rows say the same, in the order given, and marks choose among them."""
+    table = DetectionTable.of(FOUND)
+    assert table.rows() == FOUND
+    assert (table.videos, table.labels, len(table)) == (("a", "b"), ("Dive", "Swim"), 3)
+    assert table.take(np.array([True, False, True])).rows() == [FOUND[0], FOUND[2]]
+    assert DetectionTable.of([]).rows() == []
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("x", r"results.b\[1\]: found 'x'"),
+        ({"label": 3, "score": 1, "segment": [1, 2]}, r"results.b\[1\].label: found 3"),
+        ({"label": "x", "segment": [1, 2]}, r"results.b\[1\].score: found None"),
+        ({"label": "x", "score": "high", "segment": [1, 2]}, r"results.b\[1\].score: found 'high'"),
+        ({"label": "x", "score": 1, "segment": [1, 2, 3]}, r"results.b\[1\].segment: found \[1, 2, 3\]"),
+        ({"label": "x", "score": 1, "segment": [2, 1]}, r"results.b\[1\].segment: found \[2, 1\].*end not before"),
+        ({"label": "x", "score": 1, "segment": "12"}, r"results.b\[1\].segment: found '12'"),
+    ],
+)
+def test_the_row_that_is_wrong_is_named(tmp_path, row, message):
+    """Video, place, field, what was found and what was expected."""
+    good = {"label": "x", "score": "0.5", "segment": ["1", 2]}
+    path = tmp_path / "detections.json"
+    path.write_text(json.dumps({"results": {"a": [good], "b": [good, row]}}))
+    with pytest.raises(CacheError, match=rf"detections\.json: {message}"):
+        DetectionTable.read(path)
+
+
+def test_ids_with_and_without_prefix():
+    """An id that is known stays, whatever it begins with; others are tried with and without "v_"."""
+    rows = [Detection(video, "x", 1.0, 0.0, 1.0) for video in ("v_a", "b", "v_c", "d")]
+    table, changed = DetectionTable.of(rows).named_as({"a", "v_b", "v_c", "c"})
+    assert (table.videos, changed) == (("a", "v_b", "v_c", "d"), 2)

@@ -66,6 +66,26 @@ def test_texts_become_words_and_vectors(tmp_path, store, vectors):
     assert ("c", "Dive", "key") not in texts.rows
 
 
+def test_names_of_classes_have_vectors(tmp_path, store, vectors):
+    """Training compares descriptions with names and a template, whose words no description need use."""
+    store.append([described("a", text="athlete."), described("b", text="the", label="DivesInto"), failed("c")])
+    texts = load_prior_texts(embed(store, vectors, tmp_path / "embeddings").folder)
+    assert set(texts.words) == {"athlete", ".", "the", "dives", "into"}
+    assert np.array_equal(texts.vectors[texts.words.index("into")], vectors.vectors([4])[0])
+
+
+def test_names_are_added_to_a_vocabulary_that_lacks_them(tmp_path, store, vectors, monkeypatch):
+    """As one of an earlier version: its texts are kept, and the same folder serves."""
+    store.append([described("a", text="athlete", label="DivesInto")])
+    with monkeypatch.context() as patch:
+        patch.setattr("priors.embed.class_words", lambda label: ())
+        before = embed(store, vectors, tmp_path / "embeddings")
+    assert "into" not in load_prior_texts(before.folder).words
+    after = embed(store, vectors, tmp_path / "embeddings")
+    assert (after.folder, after.embedded) == (before.folder, 0)
+    assert {"dives", "into"} <= set(load_prior_texts(after.folder).words)
+
+
 def test_a_second_run_writes_nothing(tmp_path, store, vectors):
     """Idempotent."""
     store.append([described("a", text="The pool.")])
@@ -141,7 +161,8 @@ def test_the_trainer_gets_the_vectors_of_the_policy(tmp_path, store, unknown):
         zero = unknown == "zero"
         made["poolathlete"] = np.zeros(4) if zero else (rows["pool"] + rows["athlete"]) / 2
         made["unathlete"] = np.zeros(4) if zero else rows["athlete"]
-    assert set(texts.words) == {"the", "dives", "into", "."} | made.keys()
+    of_names = {"a", "video", "of", "action", "dive"} if unknown == "zero" else set()
+    assert set(texts.words) == {"the", "dives", "into", "."} | made.keys() | of_names
     for row in texts.rows.values():
         assert row.known.tolist() == [token in WORDS for token in row.tokens]
         for token, index, trained in zip(row.tokens, row.word_ids, bank.encode(row.tokens), strict=True):
@@ -162,11 +183,15 @@ def test_made_vectors_have_ids_that_no_row_of_the_file_has(tmp_path, store):
         store.append([described(f"v{number}", text=text)])
         folder = embed(store, vectors, tmp_path / "embeddings").folder
     table = PartStore.open(folder, TOKENS, key=DESCRIPTION_KEY, table="tokens").table()
-    assert table["token_ids"].to_pylist() == [[-2, 0, -3], [-4, -3], [-2, -4]]
+    # -4 to -8 are "a", "video", "of", "action" and "dive": the template and the name of the class
+    assert table["token_ids"].to_pylist() == [[-2, 0, -3], [-9, -3], [-2, -9]]
     assert table["known"].to_pylist() == [[False, True, False], [False, False], [False, False]]
     schema = vocabulary_schema(4)
     words = PartStore.open(folder, schema, key=VOCABULARY_KEY, table="vocabulary").table(["token_id", "word"])
-    assert words.to_pydict() == {"token_id": [-4, -3, -2, 0], "word": ["plugh", "grue", "xyzzy", "the"]}
+    assert words.to_pydict() == {
+        "token_id": [-9, -8, -7, -6, -5, -4, -3, -2, 0],
+        "word": ["plugh", "dive", "action", "of", "video", "a", "grue", "xyzzy", "the"],
+    }
 
 
 def test_the_policy_makes_another_folder(tmp_path, store):

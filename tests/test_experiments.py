@@ -30,9 +30,11 @@ from training.hosts.plain import PlainRecipe
 from training.ksm import KsmRecipe
 from training.localization_head import HeadRecipe
 from training.model import ModelRecipe
+from training.official import official_recipe
 from training.optimizers import LoopRecipe
+from training.protocol import PROTOCOLS
+from training.pseudo_labels import PseudoLabelRecipe
 from training.recipe import TrainRecipe
-from training.teacher import TeacherRecipe
 
 CLASSES = ("HighKick", "LongJump")
 WORDS = ("high", "kick", "long", "jump", "runs")
@@ -51,10 +53,10 @@ def small_training() -> TrainRecipe:
         host=PlainRecipe(width=8),
         ksm=KsmRecipe(width=8, heads=2, context=1),
         csr=CsrRecipe(width=8, heads=2, encoder_layers=1, decoder_layers=1),
-        head=HeadRecipe(width=8, levels=2),
+        head=HeadRecipe(width=8, levels=2, pseudo_labels=PseudoLabelRecipe(warmup=0.3, refresh=0.3)),
     )
     loop = LoopRecipe(steps=6, log_every=2, tensorboard=False, device="cpu")
-    return TrainRecipe(model=model, loop=loop, teacher=TeacherRecipe(warmup=0.3, refresh=0.3))
+    return TrainRecipe(model=model, loop=loop)
 
 
 @pytest.fixture
@@ -122,14 +124,38 @@ def test_a_trained_run_is_evaluated_and_compared(run, world, capsys):
     ]
 
 
-def test_runs_of_different_subsets_are_not_compared(run):
-    """A table mixes no test sets; the message names file, field, found and expected."""
+def test_detections_as_the_public_code_makes_them(run):
+    """Whatever the run's own way is; the metrics say which one it was."""
+    train.main(run)
+    output = run.run / "official"
+    evaluate.main(evaluate.EvalRun(run=run.run, official="um", output=output))
+    assert evaluate.Metrics.load(output / "metrics.json").localize == official_recipe("um")
+
+
+def test_runs_of_different_protocols_are_not_compared(run):
+    """A table mixes no test sets, units or thresholds; the message names file, field, found and expected."""
     train.main(run)
     evaluate.main(evaluate.EvalRun(run=run.run))
+    assert evaluate.Metrics.load(run.run / "metrics.json").protocol == PROTOCOLS["seconds"]
     other = run.run / "validation"
-    evaluate.main(evaluate.EvalRun(run=run.run, subset="validation", output=other))
-    with pytest.raises(CacheError, match=r"validation/metrics.json: subset: found validation, expected testing"):
+    evaluate.main(evaluate.EvalRun(run=run.run, subset="validation", units="snippets", output=other))
+    message = (
+        r"validation/metrics.json: protocol.subset: found 'validation', expected 'testing'; "
+        r"protocol.units: found 'snippets', expected 'seconds' as in .*make eval"
+    )
+    with pytest.raises(CacheError, match=message):
         compare.main(compare.CompareRun(runs=(run.run, other)))
+    evaluate.main(evaluate.EvalRun(run=run.run, tious="0.3:0.2:0.7", output=other))
+    with pytest.raises(CacheError, match=r"protocol.tious: found \(0.3, 0.5, 0.7\), expected \(0.1, "):
+        compare.main(compare.CompareRun(runs=(run.run, other)))
+
+
+def test_a_protocol_of_other_videos_stops_before_localizing(run):
+    """The demo is not THUMOS14, and nothing is written that says so."""
+    train.main(run)
+    with pytest.raises(CacheError, match=r"found \d+ videos, without video_test_0001292.*thumos14-213 expects 213"):
+        evaluate.main(evaluate.EvalRun(run=run.run, protocol="thumos14-213"))
+    assert not (run.run / "detections.json").exists()
 
 
 def test_without_a_head_the_tcam_proposes_and_says_so(run, capsys):

@@ -173,6 +173,10 @@ FOREIGN = (
     "Une femme court sur la piste puis elle lance le javelot avec force.",
     "Ein Mann springt vom Turm ins Wasser und taucht dann auf.",
     "Die Frau läuft auf der Bahn und wirft den Speer.",
+    "Der Athlet läuft an und springt in den Sand.",
+    "Een man rent over de baan en springt in het zand.",
+    "Mężczyzna biegnie po torze i skacze do piasku.",
+    "Un atlet aleargă și sare în nisip.",
     "Un uomo corre sulla pista e poi lancia il giavellotto con forza.",
     "Um homem corre na pista e depois salta para a piscina com os braços abertos.",
     "Een man rent over de baan en gooit de speer met kracht.",
@@ -188,6 +192,21 @@ FOREIGN = (
     "رجل يقفز في المسبح.",
     "एक आदमी पूल में कूदता है।",
 )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Gymnasts perform jeté, plié, fouetté.",
+        "El Niño, a surfer of São Paulo, rides a wave.",
+        "In a café a man is on a sofa over a rug.",
+        "Cristiano de la Cruz shoots a ball in Malmö.",
+        "An athlete jumps over a bar as in a song of Édith Piaf.",
+    ],
+)
+def test_a_few_foreign_words_make_no_text_foreign(text):
+    """Names, terms, and words that several languages share."""
+    assert flags(text) == ()
 
 
 @pytest.mark.parametrize("text", FOREIGN)

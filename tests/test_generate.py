@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -20,16 +21,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import slow_generate
+from bad_files import write_corpus
 from rows import described
 from slow_generate import RECIPE, answer, describe, open_store
-from videos import cut, write_sound, write_video
+from videos import cut, read, write_sound, write_video
 
 import priors.decoding
 import priors.preflight
 from cache.annotations import Dataset, VideoEntry
+from cache.audit import audit
 from cache.lock import Shard
 from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, CacheError, Description, Flag, Kind
 from cache.store import PartStore
+from priors.decode_pool import DecodeRecipe
 from priors.decoding import video_stamp
 from priors.describer import CannedDescriber, Failure, Prepared, Reply, Request
 from priors.generate import Summary
@@ -229,6 +233,40 @@ def test_bad_videos_become_failed_rows_and_the_rest_is_complete(tmp_path):
     assert store.table().num_rows == 18
 
 
+def test_a_bad_or_odd_file_is_a_failed_row_or_a_right_one(tmp_path):
+    """A corpus of more than 70, through the whole loop: none crashes, hangs, or takes more than a gigabyte."""
+    cases = write_corpus(tmp_path)
+    entries = (VideoEntry(name, "training", None, ("Dive",), (), case.path) for name, case in cases.items())
+    dataset, store = Dataset("bad", ("Dive",), tuple(entries)), open_store(tmp_path)
+    numbers = CannedDescriber(
+        lambda request: " ".join(str(read(picture)) for picture in request.frames.rgb),
+        model_id="canned",
+        model_revision="1",
+    )
+    decode = DecodeRecipe(workers=2, timeout_seconds=60, worker_memory_gib=1)
+    made = _run(dataset, store, numbers, decode=decode)
+    assert (made.plan.total, made.described + made.failed) == (2 * len(cases), 2 * len(cases))
+    wrong = {}
+    for row in store.rows():
+        case, error = cases[row["video_id"]], row["error"]
+        if case.why is not None:
+            right = error is not None and re.search(case.why, error)
+        elif case.numbers is not None:
+            right = row["description"] == " ".join(map(str, case.numbers))
+        else:
+            right = True
+        if not right or "stalled" in (error or "") or "died" in (error or ""):
+            wrong[row["video_id"]] = (error, row["description"], case)
+    assert not wrong
+    assert store.table().num_rows == 2 * len(cases)
+    found = audit(dataset, "training", store, None)
+    assert (len(found.failed), found.missing) == (made.failed, ())
+    assert _counts(_run(dataset, store, numbers, decode=decode, check_videos="stamp"))[:2] == (
+        made.failed,
+        made.described,
+    )
+
+
 def test_one_bad_request_does_not_fail_its_neighbours(tmp_path):
     """A batch that raises is tried one by one; what still raises is a failed row that names the exception."""
 
@@ -340,7 +378,7 @@ def _killed_in_between(folder: Path, rng: random.Random) -> None:
         child.send_signal(signal.SIGKILL)
 
 
-def test_killed_at_random_moments_no_key_is_lost_or_made_twice(tmp_path):
+def test_killed_at_random_moments_no_key_is_lost_or_made_twice(tmp_path, monkeypatch):
     """SIGKILL, several times, then an undisturbed end: the table of a run that was never disturbed."""
     dataset = _pool(tmp_path, 12)
     (tmp_path / "videos" / "v4.mp4").write_bytes(b"")
@@ -350,6 +388,7 @@ def test_killed_at_random_moments_no_key_is_lost_or_made_twice(tmp_path):
         _killed_in_between(tmp_path, rng)
         before, done = done, open_store(tmp_path).done()
         assert before < done < _keys(dataset)
+    monkeypatch.setattr(PartStore, "compact", lambda self: 0)  # which would hide what stands there twice
     slow_generate.run(tmp_path, pause=0)
     store = open_store(tmp_path)
 
@@ -470,7 +509,7 @@ def test_a_target_that_cannot_be_written_is_told_before_the_model_loads(tmp_path
     full = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(priors.preflight.shutil, "disk_usage", lambda path: full)
     describer = Watched()
-    with pytest.raises(CacheError, match=r"0 MiB are free, expected 64 MiB for 2 descriptions"):
+    with pytest.raises(CacheError, match=r"0 MiB are free, expected 64 MiB for 2 new descriptions"):
         _run(dataset, store, describer)
     monkeypatch.undo()
     monkeypatch.setattr(priors.preflight, "atomic_path", _read_only)
@@ -483,7 +522,7 @@ def _read_only(path: Path) -> Path:
     raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
 
-def test_a_disk_that_fills_up_is_told_with_what_is_lost(tmp_path, monkeypatch):
+def test_a_disk_that_fills_up_is_told_with_what_is_lost(tmp_path, monkeypatch, caplog):
     """What was written before is kept, and the next run makes the rest."""
     dataset, store = _pool(tmp_path, 4), open_store(tmp_path)
     write, count = store.append, iter(range(100))
@@ -494,9 +533,12 @@ def test_a_disk_that_fills_up_is_told_with_what_is_lost(tmp_path, monkeypatch):
         return write(rows, **options)
 
     monkeypatch.setattr(store, "append", full_after_two)
+    (store.home / "runs.jsonl").mkdir()  # the log of the run cannot be written, either
     with pytest.raises(CacheError, match=r"3 finished descriptions could not be written .No space left"):
         _run(dataset, store, batch_size=3, write_seconds=1e-9)
+    assert "the run's rates could not be written (Is a directory)" in caplog.text
     monkeypatch.undo()
+    (store.home / "runs.jsonl").rmdir()
     assert len(store.done()) == 6
     assert _counts(_run(dataset, store)) == (6, 6, 6, 0)
 
@@ -518,6 +560,11 @@ def test_a_run_leaves_its_rate_for_the_next(tmp_path):
     rate = last_rate(store.home)
     assert rate is not None
     assert rate[0] == pytest.approx(8 / summary.progress.seconds, rel=0.2)
+    line = json.loads((store.home / "runs.jsonl").read_text().splitlines()[-1])
+    assert (line["done"], line["videos"], line["seconds_left"]) == (8, 3, 0)
+    assert line["videos_per_second"] > 0
+    assert line["tokens_per_second"] > 0
+    assert 0 <= line["waiting"] <= 1
     with (store.home / "runs.jsonl").open("a") as file:
         file.write('{"run": "cut off')
     assert last_rate(store.home) == rate

@@ -170,6 +170,24 @@ def test_every_bad_line_is_named(dataset, tmp_path):
     assert checked.by_column.total() == len(BAD)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "video_id;action_class;kind;description\na;Dive;key;x\n",
+            r"'video_id'; found 'video_id;action_class;.*commas",
+        ),
+        ("video_id,label,kind,description\na,Dive,key,x\n", r"'action_class'; found 'description', 'kind', 'label'"),
+    ],
+)
+def test_a_column_that_is_not_there_is_told_once(dataset, tmp_path, text, told):
+    """Not once a line: another separator, another name."""
+    (tmp_path / "d.csv").write_text(text)
+    recipe = ImportedRecipe.of(tmp_path / "d.csv", model="m")
+    with pytest.raises(CacheError, match=told):
+        check_file(dataset, tmp_path / "d.csv", recipe)
+
+
 def test_nothing_is_written_unless_all_is_good(dataset, tmp_path, capsys):
     """One bad line in a thousand stops the import before the first row; --skip-invalid leaves it out and says so."""
     file = _jsonl(tmp_path / "d.jsonl", [*GOOD, {**GOOD[0], "kind": "both"}])

@@ -15,7 +15,6 @@ from training.localization_head import (
     HeadOutput,
     HeadRecipe,
     LocalizationHead,
-    PseudoSegments,
     assign,
     decode,
     diou_loss,
@@ -23,6 +22,7 @@ from training.localization_head import (
     head_loss,
     pooled_mil,
 )
+from training.pseudo_labels import PseudoSegments
 
 SMALL = HeadRecipe(width=8, levels=4)
 

@@ -98,6 +98,42 @@ def test_head_candidates_are_gated_and_suppressed() -> None:
     assert len(detect(LocalizeRecipe(suppression="hard"), head=head)) == 1
     assert len(detect(LocalizeRecipe(suppression="none"), head=head)) == 2
     assert len(detect(LocalizeRecipe(suppression="none", most=1), head=head)) == 1
+    (joined,) = detect(LocalizeRecipe(suppression="fuse", temperature=0.3), head=head)
+    assert joined.score == 0.8
+    assert detect(LocalizeRecipe(suppression="none", longer_than=10.0), head=head) == []
+
+
+def test_overlap_of_hard_suppression() -> None:
+    """A short detection inside a long one is a small share of both, and all of itself."""
+    head = head_candidates((0, 40, 1, 0.8), (10, 14, 1, 0.5))
+    assert len(detect(LocalizeRecipe(suppression="hard"), head=head)) == 2
+    assert len(detect(LocalizeRecipe(suppression="hard", overlap="lower"), head=head)) == 1
+
+
+def test_curves_between_snippets() -> None:
+    """With ten points a snippet the attention is cut where the line between two middles crosses the threshold."""
+    recipe = CAM.model_copy(update={"upsample": 10, "thresholds": (0.7,)})
+    spans = [(round(d.start / 0.64, 6), round(d.end / 0.64, 6)) for d in detect(recipe)]
+    assert spans == [(10.2, 19.8), (30.2, 33.8)]
+
+
+def test_attention_has_thresholds_of_its_own() -> None:
+    """Where it is cut elsewhere than the T-CAM, both kinds of segments are there."""
+    recipe = CAM.model_copy(update={"curves": ("attention", "cas"), "thresholds": (0.5,), "relative": False})
+    assert len(detect(recipe)) == 2
+    _, attention = curves()
+    attention[20:22] = 0.45
+    wider = recipe.model_copy(update={"attention_thresholds": (0.4,), "min_score": 0.0})
+    assert len(detect(wider, attention=attention)) == 3
+    assert len(detect(recipe, attention=attention)) == 2
+
+
+def test_rows_may_be_several_snippets() -> None:
+    """`step` stretches the bounds; without a duration the last row ends the video."""
+    (once, _), (twice, _) = detect(CAM), detect(CAM, duration=51.2, step=2.0)
+    assert (twice.start, twice.end) == (2 * once.start, 2 * once.end)
+    head = head_candidates((0, 99, 1, 0.9))
+    assert detect(LocalizeRecipe(), duration=None, head=head, step=2.0)[0].end == GRID.end_seconds(79)
 
 
 def test_attention_weighs_the_head() -> None:
@@ -110,7 +146,7 @@ def test_attention_weighs_the_head() -> None:
 def test_both_sources_compete() -> None:
     """Head and T-CAM candidates are suppressed together, the latter's scores times their weight."""
     head = head_candidates((10, 20, 1, 0.5))
-    recipe = LocalizeRecipe(source="both", suppression="hard", cam_weight=0.5)
+    recipe = LocalizeRecipe(source="head+cam", suppression="hard", cam_weight=0.5)
     found = detect(recipe, head=head)
     assert [round(d.start, 2) for d in found] == [6.4, 19.2]
     assert [d.score for d in found] == pytest.approx([0.5, 0.5 * (0.64 + 0.18)])

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -23,7 +24,8 @@ from training.hosts.plain import PlainRecipe
 from training.loop import Trainer, finite_values, fit
 from training.optimizers import LoopRecipe, build_optimizers, rate_factor, take_step
 from training.recipe import TrainRecipe
-from training.teacher import TeacherRecipe
+
+RecipeT = TypeVar("RecipeT", bound=Recipe)
 
 JOINT = DpidRecipe(schedule="joint")
 
@@ -43,11 +45,21 @@ def load(features: Path, recipe: TrainRecipe, *, texts: bool = True) -> WtalData
 
 def changed(recipe: TrainRecipe, **fields: object) -> TrainRecipe:
     """The recipe with some of its parts' fields changed: loop={"steps": 3}, seed=1."""
+    return with_fields(recipe, fields)
+
+
+def with_fields(recipe: RecipeT, fields: Mapping[str, Any]) -> RecipeT:
+    """The recipe with these fields; a dict changes fields of a part."""
     update = {
-        name: getattr(recipe, name).model_copy(update=value) if isinstance(value, dict) else value
+        name: with_fields(getattr(recipe, name), value) if isinstance(value, dict) else value
         for name, value in fields.items()
     }
     return recipe.model_copy(update=update)
+
+
+def labelled(**pseudo_labels: object) -> dict[str, object]:
+    """For `changed`: these fields of the recipe of pseudo segments."""
+    return {"head": {"pseudo_labels": pseudo_labels}}
 
 
 def lines(run: Path) -> list[dict[str, float]]:
@@ -167,7 +179,7 @@ def test_host_alone_learns(features: Path, tmp_path: Path):
 
 def test_the_head_starts_after_its_warm_up(features: Path, tmp_path: Path):
     """Terms of the head stand in metrics.jsonl from then on and not before."""
-    recipe = changed(tiny_recipe(dpid=JOINT), teacher={"warmup": 0.5})
+    recipe = changed(tiny_recipe(dpid=JOINT), model=labelled(warmup=0.5))
     fit(load(features, recipe), recipe, run=tmp_path)
     assert ["head.focal" in line for line in lines(tmp_path)] == [False, False, True, True]
 
@@ -267,7 +279,7 @@ def test_missing_texts_stop_before_the_first_step(features: Path, tmp_path: Path
 
 def test_unchecked_copies_are_checked(features: Path, tmp_path: Path):
     """A field that was changed past pydantic's checks is refused all the same."""
-    recipe = changed(tiny_recipe(), teacher={"warmup": 20})
+    recipe = changed(tiny_recipe(), model=labelled(warmup=20))
     with pytest.raises(ValueError, match="warmup"):
         fit(load(features, recipe), recipe, run=tmp_path)
 
@@ -276,8 +288,8 @@ def test_unchecked_copies_are_checked(features: Path, tmp_path: Path):
     ("name", "content", "message"),
     [
         ("state.json", "{", r"state.json: cannot be read"),
-        ("state.json", '{"version": 0}', r"state.json: version: found 0, expected 1"),
-        ("state.json", '{"version": 1}', r"state.json: is no state"),
+        ("state.json", '{"version": 0}', r"state.json: version: found 0, expected 2"),
+        ("state.json", '{"version": 2}', r"state.json: is no state"),
         ("model.safetensors", "junk", r"model.safetensors: cannot be read"),
         ("optimizer.pt", "junk", r"optimizer.pt: cannot be read"),
     ],
@@ -340,7 +352,7 @@ def test_clipping_is_by_optimizer():
 
 def test_low_precision(features: Path, tmp_path: Path):
     """bf16 runs, and keeps float32 weights."""
-    recipe = changed(tiny_recipe(dpid=JOINT), loop={"steps": 4, "precision": "bf16"}, teacher={"warmup": 0.5})
+    recipe = changed(tiny_recipe(dpid=JOINT), loop={"steps": 4, "precision": "bf16"}, model=labelled(warmup=0.5))
     folder = fit(load(features, recipe), recipe, run=tmp_path)
     assert all(value.dtype == torch.float32 for value in load_file(folder / "model.safetensors").values())
     assert "head.focal" in lines(tmp_path)[-1]
@@ -355,7 +367,7 @@ def test_tensorboard(features: Path, tmp_path: Path):
 
 def test_recipe_round_trip(tmp_path: Path):
     """The default recipe, and one with another host, come back from JSON equal."""
-    for recipe in (TrainRecipe(), tiny_recipe(), TrainRecipe(teacher=TeacherRecipe(decay=0.5))):
+    for recipe in (TrainRecipe(), tiny_recipe(), changed(tiny_recipe(), model=labelled(teacher_decay=0.5))):
         assert isinstance(recipe, Recipe)
         recipe.save(tmp_path / "recipe.json")
         assert TrainRecipe.load(tmp_path / "recipe.json") == recipe
@@ -366,6 +378,7 @@ def test_training_needs_neither_video_nor_language_models(tmp_path: Path):
     code = f"""
 import sys
 from pathlib import Path
+from typing import Any, TypeVar
 for name in ("transformers", "av", "cv2", "gensim", "decord", "priors", "pipelines"):
     sys.modules[name] = None
 sys.path.insert(0, {str(Path(__file__).parent)!r})

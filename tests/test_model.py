@@ -12,15 +12,16 @@ from training.errors import TrainingError
 from training.hosts.co2net import Co2NetRecipe
 from training.hosts.plain import PlainRecipe
 from training.layers import Dropout
-from training.localization_head import PseudoSegments, head_loss
+from training.localization_head import HeadRecipe, head_loss
 from training.model import Mllm4Wtal
+from training.pseudo_labels import PseudoLabelRecipe, PseudoSegments
 from training.teacher import (
-    TeacherRecipe,
     copy_for_teaching,
     is_due,
     make_pseudo_segments,
     pseudo_of_batch,
     update_average,
+    voting_attention,
 )
 
 HOSTS = {
@@ -157,17 +158,20 @@ def test_average_follows_the_weights(data: WtalData):
 
 def test_when_pseudo_segments_are_made():
     """From the end of the warm-up on, at shares of the run."""
-    recipe = TeacherRecipe(warmup=0.3, refresh=0.2)
+    recipe = PseudoLabelRecipe(warmup=0.3, refresh=0.2)
     assert [step for step in range(20) if is_due(step, recipe, total_steps=20)] == [6, 10, 14, 18]
+
+
+def labels_of(data: WtalData, labels: dict[str, object], **parts: bool) -> dict[str, PseudoSegments]:
+    """Pseudo segments that the tiny model makes, with these fields of its recipe for them, and these switches."""
+    head = HeadRecipe(width=8, levels=2, depth=1, pseudo_labels=PseudoLabelRecipe.model_validate(labels))
+    teacher = copy_for_teaching(toy_model(data, head=head, **parts))
+    return make_pseudo_segments(teacher, data, device=torch.device("cpu"))
 
 
 def test_pseudo_segments_of_whole_videos(data: WtalData):
     """Every training video has some entry, of its own classes, within its length; batches of any size agree."""
-    model = toy_model(data)
-    teacher = copy_for_teaching(model)
-    device = torch.device("cpu")
-    found = make_pseudo_segments(teacher, data, batch_size=4, device=device)
-    single = make_pseudo_segments(teacher, data, batch_size=1, device=device)
+    found, single = (labels_of(data, {"batch_size": size}) for size in (4, 1))
     assert found.keys() == set(data.video_ids)
     assert any(len(video.start) for video in found.values())
     for row, (video_id, length) in enumerate(zip(data.video_ids, data.lengths(), strict=True)):
@@ -183,3 +187,41 @@ def test_pseudo_segments_scale_with_their_batch():
     pseudo = {"v": PseudoSegments(torch.tensor([4.0]), torch.tensor([8.0]), torch.tensor([1]), torch.tensor([0.5]))}
     (found,) = pseudo_of_batch(pseudo, ("v",), torch.tensor([0.5]))
     assert (found.start.item(), found.end.item(), found.label.item(), found.weight.item()) == (2, 4, 1, 0.5)
+
+
+def bounds(found: dict[str, PseudoSegments]) -> list[list[float]]:
+    """Starts and weights of every video, one list."""
+    return [[*video.start.tolist(), *video.weight.tolist()] for video in found.values()]
+
+
+@pytest.mark.parametrize(
+    ("field", "votes"),
+    [("attentions", (("ksm",), ("csr",), ("ksm", "csr"))), ("cams", (("host",), ("ksm",), ("host", "ksm")))],
+)
+def test_who_votes_for_pseudo_segments(data: WtalData, field: str, votes: tuple[tuple[str, ...], ...]):
+    """Each attention, each T-CAM and the mean of both give segments of their own; without a branch, the host votes."""
+    found = [bounds(labels_of(data, {field: voters})) for voters in votes]
+    assert found[0] != found[1] != found[2] != found[0]
+    part = {"attentions": "use_csr", "cams": "use_ksm"}[field]
+    assert bounds(labels_of(data, {}, **{part: False})) == bounds(labels_of(data, {field: votes[0]}, **{part: False}))
+    assert found[2] == bounds(labels_of(data, {}))
+
+
+def test_the_voting_attention_is_the_mean(data: WtalData):
+    """A_KSM and A_CSR count alike; each alone is taken as it is."""
+    features, mask = data.full([0, 1])
+    for votes in (("ksm",), ("csr",), ("csr", "ksm")):
+        labels = PseudoLabelRecipe.model_validate({"attentions": votes})
+        model = toy_model(data, head=HeadRecipe(pseudo_labels=labels)).eval()
+        assert model.csr is not None
+        output = model.host(features, mask)
+        own = {"ksm": output.attention, "csr": model.csr.attention(features, mask)}
+        expected = torch.stack([own[vote] for vote in votes]).mean(0)
+        assert torch.allclose(voting_attention(model, output, features, mask), expected)
+
+
+@pytest.mark.parametrize(("field", "votes", "part"), [("attentions", "csr", "use_csr"), ("cams", "ksm", "use_ksm")])
+def test_an_absent_branch_can_not_vote_alone(data: WtalData, field: str, votes: str, part: str):
+    """The message names the field and the switch."""
+    with pytest.raises(TrainingError, match=rf"pseudo_labels.{field}: found {votes} alone, but model.{part} is off"):
+        labels_of(data, {field: (votes,)}, **{part: False})

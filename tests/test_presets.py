@@ -47,11 +47,11 @@ def test_the_demo_asks_for_nothing_that_the_repository_lacks():
 def test_options_change_single_fields():
     """What is not named stays as the preset has it; sections of the training stand without a prefix."""
     before = presets.Demo().train()
-    after = parse("train", "demo", "--loop.steps", "7", "--model.no-use-csr", "--data.priors", "class_name")
+    after = parse("train", "demo", "--loop.steps", "7", "--model.no-use-csr", "--model.ksm.queries", "class_name")
     loop = before.train.loop.model_copy(update={"steps": 7})
-    model = before.train.model.model_copy(update={"use_csr": False})
-    data = before.train.data.model_copy(update={"priors": "class_name"})
-    expected = before.train.model_copy(update={"loop": loop, "model": model, "data": data})
+    ksm = before.train.model.ksm.model_copy(update={"queries": "class_name"})
+    model = before.train.model.model_copy(update={"use_csr": False, "ksm": ksm})
+    expected = before.train.model_copy(update={"loop": loop, "model": model})
     assert after == before.model_copy(update={"train": expected})
 
 

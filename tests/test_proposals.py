@@ -1,4 +1,4 @@
-"""Grouping of curves into segments and the outer-inner score, against loops and hand-computed numbers."""
+"""Grouping of curves into segments and the outer-inner score, against plain loops and hand-computed numbers."""
 
 from pathlib import Path
 
@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.proposals import Candidates, group_segments, mean_inside, outer_inner, stretch
+from benchmarks import plain_postprocessing as plain
+from training.proposals import Candidates, group_segments, mean_inside, outer_inner, propose, refine, stretch
 
-GOLDEN = Path(__file__).parents[2] / "shared" / "goldens" / "post_co2.npz"
+GOLDENS = np.load(Path(__file__).parent / "goldens" / "postprocessing.npz")
 
 curves = st.lists(st.integers(0, 8).map(lambda k: k / 8), max_size=24).map(np.array)
 
@@ -35,7 +36,7 @@ def test_groups_are_the_runs_of_all_thresholds(curve: np.ndarray, thresholds: li
 
 
 @settings(max_examples=100, deadline=None)
-@given(curves.filter(len), st.floats(0, 24), st.floats(0, 24))
+@given(curves.filter(len), st.integers(0, 24000).map(lambda k: k / 1000), st.integers(0, 24000).map(lambda k: k / 1000))
 def test_mean_inside_is_the_mean_of_a_fine_sampling(curve: np.ndarray, one: float, other: float) -> None:
     """Bounds may lie inside snippets: the mean equals that of a thousand samples of the step function."""
     start, end = min(one, other) % len(curve), len(curve) * max(one, other) / 24
@@ -79,14 +80,43 @@ def test_candidates_concatenate() -> None:
     assert len(Candidates.concatenate([])) == 0
 
 
-@pytest.mark.skipif(not GOLDEN.exists(), reason=f"{GOLDEN} is not there")
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 24), st.integers(1, 4), st.sampled_from([0.25, 0.5, 0.3]), st.booleans(), st.integers(0, 2**32 - 1)
+)
+def test_all_curves_at_once_are_as_each_alone(length: int, rows: int, margin: float, shared: bool, seed: int) -> None:
+    """Segments and scores of every row are those of the plain form; votes of the same segment are one."""
+    rng = np.random.default_rng(seed)
+    scored = rng.integers(0, 9, (rows, length)) / 8
+    curves = rng.integers(0, 9, (1 if shared else rows, length)) / 8
+    thresholds = [0.1, 0.25, 0.5, 0.9]
+    row, segments = propose([(curves, thresholds), (scored, [0.5])], rows=rows)
+    scores = outer_inner(scored, segments, row=row, margin=margin)
+    found = [(int(r), *span, round(score, 9)) for r, span, score in zip(row, segments.tolist(), scores, strict=True)]
+    expected = set()
+    for r in range(rows):
+        options = {"label": r, "bonus": 0.0, "margin": margin}
+        for curve, cuts in ((curves[0 if shared else r], thresholds), (scored[r], [0.5])):
+            own = plain.propose(curve, scored[r], cuts, **options)
+            expected |= {(r, start, end, round(score, 9)) for _, score, start, end in own}
+    assert found == sorted(expected)
+    inside = mean_inside(scored, segments, row=row)
+    means = [scored[r, int(start) : int(end)].mean() for r, (start, end) in zip(row, segments, strict=True)]
+    np.testing.assert_allclose(inside, means)
+
+
+def test_refined_curves() -> None:
+    """Straight lines between the middles of snippets; level in the first and the last half snippet; the mean stays."""
+    (fine,) = refine(np.array([[0.0, 1.0, 3.0]]), 4)
+    expected = [0, 0, 0.125, 0.375, 0.625, 0.875, 1.25, 1.75, 2.25, 2.75, 3, 3]
+    np.testing.assert_allclose(fine, expected)
+    np.testing.assert_array_equal(refine(np.array([[0.5]]), 3), [[0.5] * 3])
+    assert refine(np.zeros((2, 0)), 3).shape == (2, 0)
+
+
 @pytest.mark.parametrize("video", ["v0", "v1", "v3"])
 def test_same_segments_as_the_public_code(video: str) -> None:
     """CO2-Net's segments of its attention at ten thresholds, each once."""
-    golden = np.load(GOLDEN)
-    rows = golden[f"{video}/props_start_end_label_score"]
-    theirs = {(start, end) for start, end, _, _ in rows}
-    ours = {
-        tuple(row) for row in group_segments(golden[f"{video}/attn"].astype(float), np.linspace(0.1, 0.9, 10).tolist())
-    }
-    assert theirs == ours
+    theirs = {(start, end) for start, end, _, _ in GOLDENS[f"co2net/{video}/found"]}
+    attention = GOLDENS[f"co2net/{video}/attn"].astype(float)
+    assert {tuple(row) for row in group_segments(attention, np.linspace(0.1, 0.9, 10).tolist())} == theirs

@@ -38,7 +38,9 @@ def test_other_classes_never_appear() -> None:
     found = pseudo_segments(cas, attention, LABELS, PseudoLabelRecipe())
     assert 1 not in found.label.tolist()
     assert found.start[found.label == 0].tolist() == [20.0]
-    assert len(pseudo_segments(cas, attention, torch.zeros(3), PseudoLabelRecipe()).start) == 0
+    for voters in (("fused",), ("attention",), ("cas", "attention")):
+        recipe = PseudoLabelRecipe.model_validate({"curves": voters})
+        assert len(pseudo_segments(cas, attention, torch.zeros(3), recipe).start) == 0
 
 
 def test_weak_segments_fall_out() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -21,6 +22,7 @@ from pipelines.report_videos import Judged, cutoffs, judge, quality, spread
 from pipelines.train import TrainRun
 from training.inference import Curves, save_curves
 from training.localize import LocalizeRecipe
+from training.protocol import Protocol
 
 GRID = FeatureGrid(streams={"rgb": 4, "flow": 4}, fps=16.0, snippet_frames=8, snippet_stride=8)
 HOSTILE = "<script>alert('x')</script>&\"'"
@@ -30,6 +32,7 @@ def metrics(run: str = "full", **changes: object) -> Metrics:
     """Scores of two classes at two thresholds."""
     values = {
         "run": run,
+        "protocol": Protocol(tious=(0.3, 0.5)),
         "subset": "testing",
         "videos": 2,
         "detections": 3,
@@ -39,6 +42,7 @@ def metrics(run: str = "full", **changes: object) -> Metrics:
         "classes": ("Dive", "Jump"),
         "ap": ((0.8, 0.5), (0.51, 0.0)),
         "unscored": {},
+        "left_out": {},
         "localize": LocalizeRecipe(),
     }
     return Metrics.model_validate(values | changes)
@@ -232,3 +236,13 @@ def test_run_that_was_not_evaluated(run: Path) -> None:
     with pytest.raises(CacheError, match=r"detections\.json: no such file.*make eval"):
         main(ReportRun(run=run))
     assert not (run / "report.html").exists()
+
+
+def test_run_of_another_protocol_does_not_stand_beside_it(run: Path, tmp_path: Path) -> None:
+    """Figures of two protocols never share a page; the message names the difference."""
+    other = tmp_path / "runs" / "other"
+    shutil.copytree(run, other)
+    protocol = Protocol(tious=(0.3, 0.5), ambiguous="drop")
+    metrics(videos=3, classes=("Jump",), ap=((0.8, 0.5),), protocol=protocol).save(other / "metrics.json")
+    with pytest.raises(CacheError, match=r"other/metrics.json: protocol.ambiguous: found 'drop', expected 'keep'"):
+        main(ReportRun(run=run, compare=other))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from videos import write_video
 
+import priors.frames
 import priors.stage
 from cache.annotations import Dataset, VideoEntry
 from cache.embeddings import load_prior_texts
@@ -16,7 +17,7 @@ from priors.describer import DescriberRecipe
 from priors.frames import FramesRecipe
 from priors.glove import GloveRecipe
 from priors.recipe import DataRecipe, DescriptionRecipe, PriorsRecipe, PromptsRecipe, RunRecipe
-from priors.stage import make_priors
+from priors.stage import make_priors, preview
 
 
 @pytest.fixture
@@ -81,13 +82,41 @@ def test_texts_do_not_depend_on_the_batch_size(recipe, tmp_path):
     assert tables[0].equals(tables[1])
 
 
-def test_wrong_input_stops_before_the_model_is_loaded(recipe, monkeypatch):
-    """Word vectors that are not there would only be missed hours later."""
+@pytest.mark.parametrize("step", [make_priors, preview])
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("glove", GloveRecipe(path=Path("nowhere.txt")), r"glove\.path: nowhere\.txt: no such file"),
+        ("data", DataRecipe(folder=Path("nowhere")), "no such annotation file"),
+        ("frames", FramesRecipe(reader="decord"), r"frames\.reader: decord is not installed; run `pip install decord`"),
+    ],
+)
+def test_wrong_input_stops_before_the_model_is_loaded(recipe, monkeypatch, step, field, value, told):
+    """What is not there would only be missed hours later; a dry run says so, too."""
     monkeypatch.setattr(priors.stage, "make_describer", lambda recipe: pytest.fail("a model was loaded"))
-    with pytest.raises(CacheError, match=r"glove\.path"):
-        make_priors(recipe.model_copy(update={"glove": GloveRecipe(path=Path("nowhere.txt"))}))
-    with pytest.raises(CacheError, match="no such annotation file"):
-        make_priors(recipe.model_copy(update={"data": DataRecipe(folder=Path("nowhere"))}))
+    monkeypatch.setattr(priors.frames, "find_spec", lambda name: None)
+    with pytest.raises(CacheError, match=told):
+        step(recipe.model_copy(update={field: value}))
+
+
+def test_a_dry_run_says_what_a_run_would_do_and_does_nothing(recipe, monkeypatch):
+    """Counts, the folder, and the time at the rate of the last run, without loading a model or writing a file."""
+    load = priors.stage.make_describer
+    monkeypatch.setattr(priors.stage, "make_describer", lambda recipe: pytest.fail("a model was loaded"))
+    before = preview(recipe)
+    assert (before.plan.total, len(before.plan.work), before.missing_videos, before.seconds) == (10, 4, 0, None)
+    assert not (recipe.data.folder / "descriptions").exists()
+
+    monkeypatch.setattr(priors.stage, "make_describer", load)
+    (recipe.data.folder / "videos" / "v2.mp4").rename(recipe.data.folder / "v2.mp4")
+    made = make_priors(recipe)
+    assert made.descriptions.home == before.folder
+    files = sorted(recipe.data.folder.rglob("*"))
+    after = preview(recipe)
+    assert (after.plan.total, after.plan.skipped, len(after.plan.work), after.missing_videos) == (4, 6, 1, 1)
+    state = made.described.progress
+    assert after.seconds == pytest.approx(4 * state.seconds / state.done, rel=0.2)
+    assert sorted(recipe.data.folder.rglob("*")) == files
 
 
 def test_the_fingerprint_covers_what_changes_the_text_and_nothing_else(tiny_model, tmp_path):

@@ -1,6 +1,7 @@
 """The store of parts: nothing half written, nothing lost, the last row of a key wins, one run at a time."""
 
 import dataclasses
+import errno
 import json
 import os
 import random
@@ -205,6 +206,18 @@ def test_an_atomic_file_is_whole_or_not_there(tmp_path):
         write()
     assert [(found.name, found.read_text()) for found in tmp_path.iterdir()] == [("a.json", "old")]
     assert remove_unfinished(tmp_path) == []
+
+
+def test_a_full_disk_names_the_file_that_was_to_be_written(tmp_path):
+    """The system names none when a write fails, nor does Arrow, which says it in words of its own."""
+    full = OSError(errno.ENOSPC, "Error writing bytes to file. Detail: [errno 28]")
+    told = r"No space left on device: .*a\.parquet'"
+    with pytest.raises(OSError, match=told) as error, atomic_path(tmp_path / "a.parquet"):
+        raise full
+    assert (error.value.errno, error.value.strerror) == (errno.ENOSPC, "No space left on device")
+    with pytest.raises(FileNotFoundError, match="source"), atomic_path(tmp_path / "a.parquet"):
+        (tmp_path / "source").read_text()  # an error that names a file keeps its name
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_atomic_file_is_synced_before_it_is_renamed(tmp_path, monkeypatch):

@@ -15,8 +15,8 @@ from training.ksm import KsmRecipe
 from training.localization_head import HeadRecipe
 from training.model import Mllm4Wtal, ModelRecipe
 from training.optimizers import LoopRecipe
+from training.pseudo_labels import PseudoLabelRecipe
 from training.recipe import TrainRecipe
-from training.teacher import TeacherRecipe
 
 CLASSES = ("HighKick", "LongJump", "PushUp")
 STREAMS = {"rgb": 6, "flow": 4}
@@ -78,12 +78,11 @@ def tiny_recipe(**model: object) -> TrainRecipe:
         "host": PlainRecipe(width=8),
         "ksm": KsmRecipe(width=8, heads=2, context=2),
         "csr": CsrRecipe(width=8, heads=2, encoder_layers=1, decoder_layers=1),
-        "head": HeadRecipe(width=8, levels=2, depth=1),
+        "head": HeadRecipe(width=8, levels=2, depth=1, pseudo_labels=PseudoLabelRecipe(refresh=0.5)),
     }
     return TrainRecipe(
         data=DataRecipe(num_snippets=16, num_pairs=1, singles=2),
         model=ModelRecipe.model_validate(parts | model),
-        teacher=TeacherRecipe(refresh=0.5),
         loop=LoopRecipe(steps=8, host_lr=1e-2, lr=1e-2, log_every=2, checkpoint_every=100, tensorboard=False),
     )
 

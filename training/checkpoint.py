@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from cache.features import FeatureGrid
 from training.errors import TrainingError
-from training.localization_head import PseudoSegments
 from training.logs import Means
 from training.model import Mllm4Wtal
+from training.pseudo_labels import PseudoSegments
 from training.recipe import TrainRecipe
 
 FOLDER = "checkpoint"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,19 @@ from torch.func import functional_call
 from cache.recipe import Recipe
 from training.data import Sentences
 from training.layers import Dropout, SnippetConv
+from training.texts import MaskPolicy, SentenceSource
 from training.transformer import Block, Gating, sinusoids
 
 
 class CsrRecipe(Recipe):
     """The reconstruction branch."""
 
+    texts: SentenceSource = "complete"
+    """Text that is restored from a video: a complete description of one of its classes, that class's name, or a
+    template around the name."""
+    mask: MaskPolicy = "action_words"
+    """Which words of it are likelier masked: the action's own before other content words, all content words alike, or
+    none."""
     width: PositiveInt = 512
     """Width of encoder and decoder (eq 12)."""
     encoder_layers: PositiveInt = 3

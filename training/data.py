@@ -20,7 +20,7 @@ from cache.features import FeatureStore
 from cache.recipe import Recipe
 from training.errors import TrainingError
 from training.sampling import stratified
-from training.texts import MaskPolicy, Priors, TextBank, build_text_bank, draw_masked
+from training.texts import DEFAULT_CHOICE, TextBank, TextChoice, build_text_bank, draw_masked
 
 
 class DataRecipe(Recipe):
@@ -36,11 +36,6 @@ class DataRecipe(Recipe):
     """Pairs of videos that share a class, in each batch (3 in the CO2 family)."""
     singles: NonNegativeInt = 4
     """Further videos in each batch (4 in the CO2 family)."""
-    priors: Priors = "mllm"
-    """Texts of the classes: descriptions by the MLLM, the class's name, or a template around it (Table 5)."""
-    mask: MaskPolicy = "action_words"
-    """Which words of a complete description are likelier masked: the action's own before other content words, all
-    content words alike, or none."""
     max_words: PositiveInt = 80
     """Longer texts are cut."""
 
@@ -82,7 +77,7 @@ class Texts(_Movable):
 
 @dataclass(frozen=True)
 class Sentences(_Movable):
-    """One complete description a video."""
+    """One text a video, to be restored."""
 
     ids: Int[Tensor, "b n"]
     mask: Bool[Tensor, "b n"]
@@ -102,7 +97,7 @@ class Batch(_Movable):
     """Snippets of the batch per snippet of the video: 1 but for resampled videos. Maps positions in a video into
     the batch."""
     key_texts: Texts | None = None
-    """One key description a class."""
+    """One text a class."""
     sentences: Sentences | None = None
 
 
@@ -121,14 +116,21 @@ class WtalData:
 
     `batch(step)` depends on the recipe, the seed and the step alone: every draw has its own generator, seeded by
     (seed, step, purpose). So a resumed run needs no stored random state, and runs that differ in their texts see
-    the same videos. Segments of the annotations are never looked at. Raises `TrainingError` when labels or texts do
-    not suffice.
+    the same videos. Segments of the annotations are never looked at. `choice` says which of `texts` are read
+    (`ModelRecipe.text_choice`). Raises `TrainingError` when labels or texts do not suffice.
     """
 
     def __init__(
-        self, dataset: Dataset, store: FeatureStore, texts: PriorTexts | None, *, recipe: DataRecipe, seed: int
+        self,
+        dataset: Dataset,
+        store: FeatureStore,
+        texts: PriorTexts | None,
+        *,
+        recipe: DataRecipe,
+        seed: int,
+        choice: TextChoice = DEFAULT_CHOICE,
     ) -> None:
-        self.recipe, self.seed, self.store = recipe, seed, store
+        self.recipe, self.seed, self.choice, self.store = recipe, seed, choice, store
         self.classes = dataset.classes
         videos = [video for video in dataset.split(recipe.subset) if video.labels]
         self.video_ids = tuple(video.video_id for video in videos)
@@ -143,9 +145,7 @@ class WtalData:
             )
         self.texts: TextBank | None = None
         if texts is not None:
-            self.texts = build_text_bank(
-                videos, self.classes, texts, priors=recipe.priors, mask=recipe.mask, max_words=recipe.max_words
-            )
+            self.texts = build_text_bank(videos, self.classes, texts, choice=choice, max_words=recipe.max_words)
         self._members = [np.flatnonzero(self.labels[:, c]) for c in range(len(self.classes))]
         self._pairable = [members for members in self._members if len(members) > 1]
         self._maps: dict[int, np.ndarray] = {}

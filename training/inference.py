@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,9 @@ from training.checkpoint import FOLDER, Trained, find_checkpoint, load_trained
 from training.errors import TrainingError
 from training.localization_head import decode
 from training.localize import LocalizeRecipe, localize
+from training.official import official_localize
 from training.proposals import Candidates
+from training.sampling import uniform
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,16 @@ class Curves:
     """A_CSR, where the model has that branch; localization does not read it."""
     video_scores: Float[np.ndarray, " c"]
     """Probability of each class in the video."""
+
+    logits: Float[np.ndarray, "t k"] | None = None
+    """The host's own T-CAM: raw scores, the background's last. Only the public code's ways read it; never saved."""
+
+    def spread(self, length: int) -> Curves:
+        """The same over `length` snippets, of which these are evenly spread ones."""
+        place = np.arange(length) * len(self.cas) // length
+        over_time = ("cas", "attention", "attention_csr", "logits")
+        drawn = {name: getattr(self, name) for name in over_time if getattr(self, name) is not None}
+        return replace(self, **{name: values[place] for name, values in drawn.items()})
 
 
 def load_run(run: Path, dataset: Dataset, store: FeatureStore) -> Trained:
@@ -65,19 +78,25 @@ def detect(
     """
     store.preflight(video.video_id for video in videos)
     for video in videos:
-        curves, head = draw_curves(trained, video.video_id, store.load(video.video_id))
-        found = localize(
-            video.video_id,
-            recipe=recipe,
-            grid=store.grid,
-            classes=trained.state.classes,
-            duration=video.duration,
-            video_scores=curves.video_scores,
-            cas=curves.cas,
-            attention=curves.attention,
-            head=head,
-        )
-        yield curves, found
+        features = store.load(video.video_id)
+        length = len(features)
+        if recipe.snippets is not None and length > recipe.snippets:
+            features = features[uniform(length, recipe.snippets)]
+        curves, head = draw_curves(trained, video.video_id, features)
+        drawn: dict[str, Any] = {
+            "video_scores": curves.video_scores,
+            "cas": curves.cas,
+            "attention": curves.attention,
+            "step": length / len(features),
+            "grid": store.grid,
+            "classes": trained.state.classes,
+        }
+        if recipe.official is None:
+            found = localize(video.video_id, recipe=recipe, duration=video.duration, head=head, **drawn)
+        else:
+            assert curves.logits is not None
+            found = official_localize(video.video_id, recipe=recipe, logits=curves.logits, **drawn)
+        yield curves.spread(length), found
 
 
 @torch.inference_mode()
@@ -96,6 +115,7 @@ def draw_curves(
         output.attention[0].double().cpu().numpy(),
         None if csr is None else csr.attention(batch, mask)[0].double().cpu().numpy(),
         output.video_scores[0].double().cpu().numpy(),
+        output.logits[0].double().cpu().numpy(),
     )
     return curves, None if output.head is None else decode(output.head, 0)
 
@@ -106,7 +126,7 @@ def save_curves(path: Path, curves: Sequence[Curves]) -> None:
         f"{video.video_id}/{name}": np.asarray(value, np.float32)
         for video in curves
         for name, value in vars(video).items()
-        if name != "video_id" and value is not None
+        if name not in ("video_id", "logits") and value is not None
     }
     with atomic_path(path) as unfinished:
         np.savez_compressed(unfinished, allow_pickle=False, **arrays)

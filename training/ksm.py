@@ -11,12 +11,16 @@ from torch import Tensor, nn
 
 from cache.recipe import Recipe
 from training.losses import mil_loss
+from training.texts import QuerySource
 from training.transformer import Block, sinusoids
 
 
 class KsmRecipe(Recipe):
     """The text tower and the matching loss."""
 
+    queries: QuerySource = "class_pool"
+    """Text that stands for a class: one drawn at each step from the key descriptions of its training videos, its name,
+    or a template around the name. Inference's query is the mean over the same texts."""
     width: PositiveInt = 512
     """Width of the text encoder; its output is projected to the width of the host's embedding."""
     layers: PositiveInt = 1

@@ -20,6 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from cache.recipe import Recipe
 from training.proposals import Candidates
+from training.pseudo_labels import PseudoLabelRecipe, PseudoSegments
 
 
 class HeadRecipe(Recipe):
@@ -50,6 +51,8 @@ class HeadRecipe(Recipe):
     """Weight of the DIoU term against focal and MIL (eq 18 gives all three weight 1)."""
     mil_weight: float = Field(default=1.0, ge=0)
     """Weight of the MIL term."""
+    pseudo_labels: PseudoLabelRecipe = PseudoLabelRecipe()
+    """Pseudo segments that teach it."""
 
 
 @dataclass(frozen=True)
@@ -63,22 +66,6 @@ class HeadOutput:
     strides: Float[Tensor, " p"]
     mask: Bool[Tensor, "b p"]
     """False where the point lies in the padding; its logits and offsets mean nothing."""
-
-
-@dataclass(frozen=True)
-class PseudoSegments:
-    """Segments that teach the head, of one video; bounds in snippet units, [start, end)."""
-
-    start: Float[Tensor, " s"]
-    end: Float[Tensor, " s"]
-    label: Int[Tensor, " s"]
-    """Class index."""
-    weight: Float[Tensor, " s"]
-    """0 to 1: the class target at the segment's points, and the weight of its DIoU."""
-
-    def to(self, device: torch.device | str) -> PseudoSegments:
-        """The same on another device."""
-        return PseudoSegments(*(value.to(device) for value in (self.start, self.end, self.label, self.weight)))
 
 
 class ConvBlock(nn.Module):

@@ -10,22 +10,29 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from cache.detections import Detection
 from cache.features import FeatureGrid
 from cache.recipe import Recipe
-from training.proposals import Candidates, group_segments, mean_inside, outer_inner, stretch
-from training.suppression import hard_nms, rank, soft_nms
+from training.overlaps import Overlap
+from training.proposals import Candidates, mean_inside, outer_inner, propose, refine, stretch
+from training.suppression import fuse, hard_nms, rank, soft_nms
 
 Array = np.ndarray
+
+Family = Literal["co2net", "um", "gaufuse"]
+"""Public code that localizes in a way of its own: DELU, DDG-Net and Boosting-WTAL do as CO2-Net does."""
 
 
 class LocalizeRecipe(Recipe):
     """How detections are read off. Defaults of the T-CAM way are those of the CO2-Net family, without its defects."""
 
-    source: Literal["head", "cam", "both"] = "head"
+    source: Literal["head", "cam", "head+cam"] = "head"
     """Who proposes: the localization head, the thresholded T-CAM, or both together."""
+    official: Family | None = None
+    """T-CAM way: repeat the public code of that family, its peculiarities included (training/official.py lists them);
+    the settings that go with it are those of `official_recipe`. None: the corrected way."""
     class_threshold: float = Field(default=0.2, ge=0, le=1)
     """Classes whose video score reaches this are localized; if none does, the best one is."""
     curves: tuple[Literal["attention", "cas", "fused"], ...] = ("attention",)
@@ -33,6 +40,12 @@ class LocalizeRecipe(Recipe):
     T-CAM times attention."""
     thresholds: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     """T-CAM way: where the curves are cut."""
+    attention_thresholds: tuple[float, ...] | None = None
+    """T-CAM way: where the attention is cut, if elsewhere than the other curves."""
+    upsample: PositiveInt = 1
+    """T-CAM way: curves are cut and scored at so many points a snippet, on straight lines between its neighbours."""
+    snippets: PositiveInt | None = None
+    """Longer videos are localized on so many evenly spread snippets of theirs; None: on all."""
     relative: bool = True
     """Thresholds are shares of the way from the curve's minimum to its maximum in the video; else values of it."""
     margin: PositiveFloat = 0.25
@@ -44,17 +57,29 @@ class LocalizeRecipe(Recipe):
     attention_power: float = Field(default=0.0, ge=0)
     """Head's way: score = sigmoid(logit) * (mean attention inside)^this; 0 leaves attention out."""
     cam_weight: PositiveFloat = 1.0
-    """Both: T-CAM scores are multiplied by this before they compete with the head's."""
-    suppression: Literal["soft", "hard", "none"] = "soft"
-    """What happens to overlapping detections of a class."""
+    """head+cam: T-CAM scores are multiplied by this before they compete with the head's."""
+    suppression: Literal["soft", "hard", "fuse", "none"] = "soft"
+    """What happens to overlapping detections of a class: scores fall, the better one stays, or they are averaged."""
     sigma: PositiveFloat = 0.3
     """Soft suppression: scores fall by exp(-tIoU^2 / sigma)."""
     tiou: float = Field(default=0.6, ge=0, lt=1)
-    """Hard suppression: the most overlap that survives."""
+    """Hard suppression: the most overlap that survives. Fusion: more of it makes one of two."""
+    overlap: Overlap = "iou"
+    """Hard suppression and fusion: overlap as a share of the union, or of the lower-scored segment alone."""
+    temperature: PositiveFloat = 0.1
+    """Fusion weighs by exp(score / temperature)."""
+    longer_than: float = Field(default=0.0, ge=0)
+    """Detections of so few snippets or fewer are not written."""
     min_score: float = 0.001
     """Detections below this are not written."""
     most: PositiveInt = 200
     """At most so many detections a video."""
+
+    @model_validator(mode="after")
+    def _public_code_has_no_head(self) -> LocalizeRecipe:
+        if self.official is not None and self.source != "cam":
+            raise ValueError(f"official: found {self.official!r} with source {self.source!r}, expected source 'cam'")
+        return self
 
 
 def localize(
@@ -68,14 +93,17 @@ def localize(
     cas: Float[Array, "t c"],
     attention: Float[Array, " t"],
     head: Candidates | None = None,
+    step: float = 1.0,
 ) -> list[Detection]:
     """Detections of one video, best first.
 
     `video_scores` are class probabilities of the video, `cas` the T-CAM without background (probabilities or logits),
     both in the order of `classes`. `head` are the head's decoded candidates: needed unless `source` is "cam" (else
     ValueError). Without `duration` (seconds) detections are cut at the end of the last snippet. A video without
-    snippets has no detections.
+    snippets has no detections. `step` is the number of snippets from one row to the next.
     """
+    if recipe.official is not None:
+        raise ValueError(f"{video_id}: localize.official is {recipe.official!r}, which training.official follows")
     if recipe.source != "cam" and head is None:
         raise ValueError(f"{video_id}: localize.source is {recipe.source!r}, but the model has no localization head")
     if not len(cas):
@@ -88,19 +116,31 @@ def localize(
         cam = cam_candidates(cas, attention, chosen, video_scores, recipe=recipe)
         parts.append(Candidates(cam.segments, cam.labels, cam.scores * recipe.cam_weight) if len(parts) else cam)
     kept = _suppress(Candidates.concatenate(parts), recipe)
-    last = grid.end_seconds(len(cas) - 1) if duration is None else duration
-    found = [
-        Detection(
-            video_id,
-            classes[label],
-            float(score),
-            min(max(grid.boundary_seconds(float(start)), 0.0), last),
-            min(grid.boundary_seconds(float(end)), last),
-        )
-        for (start, end), label, score in zip(kept.segments, kept.labels, kept.scores, strict=True)
-        if score >= recipe.min_score
-    ]
-    return [detection for detection in found if detection.end > detection.start][: recipe.most]
+    last = grid.end_seconds(round(len(cas) * step) - 1) if duration is None else duration
+    return write_out(video_id, kept, recipe=recipe, grid=grid, classes=classes, step=step, last=last)
+
+
+def write_out(
+    video_id: str,
+    kept: Candidates,
+    *,
+    recipe: LocalizeRecipe,
+    grid: FeatureGrid,
+    classes: tuple[str, ...],
+    step: float,
+    last: float | None,
+) -> list[Detection]:
+    """The best of the ranked candidates that are good and long enough, in seconds, cut to [0, last].
+
+    Their bounds are in rows of `step` snippets.
+    """
+    kept = Candidates(kept.segments * step, kept.labels, kept.scores)
+    longer = kept.segments[:, 1] - kept.segments[:, 0] > recipe.longer_than
+    kept = kept.take(longer & (kept.scores >= recipe.min_score))
+    seconds = grid.boundary_seconds(kept.segments).clip(0.0, last)
+    found = np.flatnonzero(seconds[:, 1] > seconds[:, 0])[: recipe.most]
+    columns = kept.labels[found].tolist(), kept.scores[found].tolist(), seconds[found].tolist()
+    return [Detection(video_id, classes[label], score, *span) for label, score, span in zip(*columns, strict=True)]
 
 
 def choose_classes(video_scores: Float[Array, " c"], *, threshold: float) -> Bool[Array, " c"]:
@@ -123,18 +163,24 @@ def cam_candidates(
 
     Segments in snippet units, each once a class.
     """
-    parts = []
-    for label in np.flatnonzero(chosen):
-        fused = cas[:, label] * attention
-        voting = {"attention": attention, "cas": cas[:, label], "fused": fused}
-        cut = [
-            group_segments(stretch(voting[name]) if recipe.relative else voting[name], recipe.thresholds)
-            for name in recipe.curves
-        ]
-        segments = np.unique(np.concatenate(cut), axis=0)
-        scores = outer_inner(fused, segments, margin=recipe.margin) + recipe.video_weight * video_scores[label]
-        parts.append(Candidates(segments, np.full(len(segments), label, dtype=np.int64), scores))
-    return Candidates.concatenate(parts)
+    labels = np.flatnonzero(chosen)
+    own = refine(cas.T[labels], recipe.upsample)
+    shared = refine(attention[None], recipe.upsample)
+    fused = own * shared
+    voting = {"attention": shared, "cas": own, "fused": fused}
+    votes = [
+        (stretch(voting[name]) if recipe.relative else voting[name], _thresholds(name, recipe))
+        for name in recipe.curves
+    ]
+    row, segments = propose(votes, rows=len(labels))
+    scores = outer_inner(fused, segments, row=row, margin=recipe.margin)
+    scores += recipe.video_weight * video_scores[labels][row]
+    return Candidates(segments / recipe.upsample, labels[row], scores)
+
+
+def _thresholds(curve: str, recipe: LocalizeRecipe) -> tuple[float, ...]:
+    own = recipe.attention_thresholds if curve == "attention" else None
+    return recipe.thresholds if own is None else own
 
 
 def _head_candidates(
@@ -152,6 +198,8 @@ def _suppress(candidates: Candidates, recipe: LocalizeRecipe) -> Candidates:
         case "soft":
             return soft_nms(candidates, sigma=recipe.sigma, min_score=recipe.min_score)
         case "hard":
-            return hard_nms(candidates, tiou=recipe.tiou)
+            return hard_nms(candidates, tiou=recipe.tiou, overlap=recipe.overlap)
+        case "fuse":
+            return fuse(candidates, tiou=recipe.tiou, temperature=recipe.temperature, overlap=recipe.overlap)
         case "none":
             return rank(candidates)

@@ -26,10 +26,10 @@ from training.checkpoint import (
 from training.data import WtalData
 from training.distillation import Phase, phase_of
 from training.errors import TrainingError
-from training.localization_head import PseudoSegments
 from training.logs import Logs, Means
 from training.model import Mllm4Wtal
 from training.optimizers import BRANCHES, build_optimizers, rate_factor, take_step
+from training.pseudo_labels import PseudoSegments
 from training.recipe import TrainRecipe
 from training.teacher import copy_for_teaching, is_due, make_pseudo_segments, pseudo_of_batch, update_average
 
@@ -72,8 +72,8 @@ class Trainer:
     def __init__(self, data: WtalData, recipe: TrainRecipe, *, run: Path) -> None:
         # copies with changed fields are not checked by pydantic
         recipe = TrainRecipe.model_validate(recipe.model_dump())
-        if (data.recipe, data.seed) != (recipe.data, recipe.seed):
-            raise ValueError("data: made with another recipe or seed than the run's")
+        if (data.recipe, data.seed, data.choice) != (recipe.data, recipe.seed, recipe.model.text_choice):
+            raise ValueError("data: made with another recipe, seed or choice of texts than the run's")
         self.data, self.recipe, self.run = data, recipe, run
         if recipe.model.needs_texts and data.texts is None:
             raise TrainingError(
@@ -102,9 +102,9 @@ class Trainer:
     def advance(self) -> dict[str, float]:
         """One optimizer step. Everything random in it depends on (seed, step) alone."""
         recipe, step, total = self.recipe, self.step, self.recipe.loop.steps
-        if recipe.model.use_head and self.average is not None and is_due(step, recipe.teacher, total_steps=total):
-            size = recipe.teacher.batch_size
-            self.pseudo = make_pseudo_segments(self.average, self.data, batch_size=size, device=self.device)
+        labels = recipe.model.head.pseudo_labels
+        if recipe.model.use_head and self.average is not None and is_due(step, labels, total_steps=total):
+            self.pseudo = make_pseudo_segments(self.average, self.data, device=self.device)
         torch.manual_seed(int(np.random.SeedSequence((recipe.seed, step)).generate_state(1, np.uint64)[0]))
         phase: Phase = phase_of(step, recipe.model.dpid) if recipe.model.use_csr else "match"
         batch = self.data.batch(step).to(self.device)
@@ -117,7 +117,7 @@ class Trainer:
         active = [self.optimizers[name] for name in BRANCHES[phase]]
         take_step(active, factor=rate_factor(step, recipe.loop), clip=recipe.loop.clip)
         if self.average is not None:
-            update_average(self.average, self.model, step=step, decay=recipe.teacher.decay)
+            update_average(self.average, self.model, step=step, decay=labels.teacher_decay)
         self.step += 1
         return values
 

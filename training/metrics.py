@@ -3,21 +3,32 @@
 Per class: predictions sorted by score, each goes to the unlocked truth of highest temporal IoU in its video that
 reaches the threshold (so it falls through to the next best where the best is taken), every threshold has its own
 locks, and the precision-recall curve is interpolated as in VOC 2011. mAP is the mean over the classes of the truth.
+
+Locks concern one class in one video only (a "group"), so the r-th detections of all groups are matched together, at
+all thresholds. Letters: n detections, m truths, c classes, k thresholds.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from cache.annotations import Segment
-from cache.detections import Detection
+from cache.detections import Detection, DetectionTable
 
 Array = np.ndarray
+Ties = Literal["given", "numpy"]
+"""Who goes first among detections of equal score, and among truths of equal overlap with a detection.
+
+given: the one given first. numpy: whoever `argsort()[::-1]` puts first, which is what the official script does; that
+sort is not stable, so the figure then depends on numpy's version and on the processor.
+"""
+_CELLS = 1 << 21
+"""Pairs of a detection and a truth whose overlap is computed at once: 16 MiB."""
 
 
 @dataclass(frozen=True)
@@ -57,40 +68,40 @@ def temporal_iou(first: Float[Array, "*#n 2"], second: Float[Array, "*#n 2"]) ->
 
 
 def mean_average_precision(
-    detections: Iterable[Detection],
+    detections: DetectionTable | Iterable[Detection],
     truth: Mapping[str, Sequence[Segment]],
     *,
     tious: Sequence[float],
     classes: Collection[str] | None = None,
+    ties: Ties = "given",
 ) -> Scores:
     """mAP of detections against the truth {video_id: segments}, both in seconds.
 
     Classes present in the truth are averaged, in alphabetical order. A detection in a video that the truth does not
     hold is a false positive, as in the official script (to evaluate fewer videos, drop their detections first).
-    Detections of equal score keep the order in which they were given (the official script leaves it undefined).
     `classes` are the labels that exist: a detection of one of them without any truth is counted in `Scores.unscored`.
-    By default they are the labels of the truth.
+    By default they are the labels of the truth. Truths that stand there twice are two truths. An instance of no length
+    has IoU 0 with everything (the official script finds NaN between two of them, which it takes for a hit).
 
     Raises ValueError for a label outside `classes`, for truth without any segment, for scores or times that are not
-    finite, and for a segment that ends before it starts.
+    finite, for a segment that ends before it starts, and for a threshold that is not above 0.
     """
-    rows = _TruthRows.of(truth)
-    known = set(rows.classes) | set(classes or ())
-    by_label: dict[str, list[Detection]] = {label: [] for label in rows.classes}
-    unscored: Counter[str] = Counter()
-    for detection in detections:
-        if detection.label not in known:
-            raise ValueError(
-                f"detections: label {detection.label!r} (video {detection.video_id!r}) is unknown; "
-                f"expected one of {sorted(known)}"
-            )
-        if detection.label in by_label:
-            by_label[detection.label].append(detection)
-        else:
-            unscored[detection.label] += 1
-    ap = np.stack([_class_ap(by_label[label], rows.of_class(label), tious) for label in rows.classes])
+    rows = TruthRows.of(truth)
+    table = detections if isinstance(detections, DetectionTable) else DetectionTable.of(detections)
+    counts = np.bincount(table.label, minlength=len(table.labels)).tolist()
+    present = {label: count for label, count in zip(table.labels, counts, strict=True) if count}
+    _refuse_unknown(table, present, set(rows.classes) | set(classes or ()))
+    if not min(tious) > 0:
+        raise ValueError(f"tious: found {min(tious)}, expected thresholds above 0")
+    _refuse_impossible(table.segments, "detections")
+    if not np.isfinite(table.score).all():
+        raise ValueError("detections: a score is not finite")
+    ranking = Ranking.of(table, rows, ties)
+    hits = ranking.matched(np.asarray(tious, dtype=np.float64)) >= 0
+    ap = np.stack([_interpolated(hits[a:b], m) for a, b, m in zip(*ranking.bounds, rows.counts.tolist(), strict=True)])
     mean = ap.mean(axis=0)
-    return Scores(tuple(map(float, tious)), rows.classes, ap, mean, float(mean.mean()), dict(unscored))
+    unscored = {label: count for label, count in present.items() if label not in rows.classes}
+    return Scores(tuple(map(float, tious)), rows.classes, ap, mean, float(mean.mean()), unscored)
 
 
 def average_precision(
@@ -108,51 +119,95 @@ def average_precision(
     positives. Equal scores keep the order given. Without truth the result is 0.
     """
     order = np.argsort(-scores, kind="stable")
-    hits = _match(segments[order], videos[order], truth, truth_videos, tious)
-    if not len(hits) or not len(truth):
-        return np.zeros(len(tious))
+    found = _match(segments[order], videos[order], truth, truth_videos, tious, "given")
+    return _interpolated(found >= 0, len(truth))
+
+
+def _by_class_and_score(
+    classes: Int[Array, " n"], scores: Float[Array, " n"], count: int, ties: Ties
+) -> Int[Array, " scored"]:
+    """Rows of the detections that have a class, class after class, in each the best score first."""
+    by_class = np.argsort(classes, kind="stable")
+    by_class = by_class[classes[by_class] >= 0]
+    if ties == "given":
+        return by_class[np.lexsort((-scores[by_class], classes[by_class]))]
+    rows = np.split(by_class, np.searchsorted(classes[by_class], np.arange(1, count)))
+    return np.concatenate([mine[scores[mine].argsort()[::-1]] for mine in rows])
+
+
+def _interpolated(hits: Bool[Array, "n k"], positives: int) -> Float[Array, " k"]:
+    """Average precision of one class from the hits of its sorted detections, at every threshold."""
+    if not len(hits) or not positives:
+        return np.zeros(hits.shape[1])
     found = np.cumsum(hits, axis=0)
     precision = found / np.arange(1, len(hits) + 1)[:, None]
     envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
-    # recall rises by 1 / m at each hit, and only there
-    return (envelope * hits).sum(axis=0) / len(truth)
+    # recall rises by 1 / positives at each hit, and only there
+    return (envelope * hits).sum(axis=0) / positives
 
 
 def _match(
     segments: Float[Array, "n 2"],
-    videos: Int[Array, " n"],
+    groups: Int[Array, " n"],
     truth: Float[Array, "m 2"],
-    truth_videos: Int[Array, " m"],
+    truth_groups: Int[Array, " m"],
     tious: Float[Array, " k"],
-) -> Bool[Array, "n k"]:
-    """Which of the sorted detections are true positives at which threshold.
-
-    Locks concern one video only, so the r-th detections of all videos are matched together, for all thresholds.
-    """
-    hits = np.zeros((len(segments), len(tious)), dtype=bool)
-    numbers, group_of_truth = np.unique(truth_videos, return_inverse=True)
+    ties: Ties,
+) -> Int[Array, "n k"]:
+    """The row of the truth that each of the sorted detections finds at each threshold; -1 where it is a false positive,
+    as one whose group has no truth always is."""
+    found = np.full((len(segments), len(tious)), -1)
+    numbers, group_of_truth, sizes = np.unique(truth_groups, return_inverse=True, return_counts=True)
     if not len(numbers):
-        return hits
+        return found
     place = _rank_in_group(group_of_truth)
-    padded = np.full((len(numbers), place.max() + 1, 2), np.nan)
+    padded = np.zeros((len(numbers), sizes.max(), 2))  # padding has no length, so its IoU is 0
     padded[group_of_truth, place] = truth
-    locked = np.repeat(np.isnan(padded[:, None, :, 0]), len(tious), axis=1)  # group, threshold, truth
-    group = np.searchsorted(numbers, videos).clip(max=len(numbers) - 1)
-    reachable = np.flatnonzero(numbers[group] == videos)
-    if not len(reachable):
-        return hits
-    turn = _rank_in_group(group[reachable])
-    by_turn = reachable[np.argsort(turn, kind="stable")]
+    row_of = np.full(padded.shape[:2], -1)
+    row_of[group_of_truth, place] = np.arange(len(truth))
+    group = np.searchsorted(numbers, groups).clip(max=len(numbers) - 1)
+    near = np.flatnonzero(numbers[group] == groups)
+    near = near[_reaches(segments[near], padded, group[near], tious.min())]
+    if not len(near):
+        return found
+    locked = np.zeros((len(numbers), len(tious), sizes.max()), dtype=bool)
+    turn = _rank_in_group(group[near])
+    by_turn = near[np.argsort(turn, kind="stable")]
     for now in np.split(by_turn, np.cumsum(np.bincount(turn))[:-1]):
         here = group[now]
-        overlap = temporal_iou(segments[now, None], np.nan_to_num(padded[here]))[:, None]
-        overlap = np.where(locked[here], -1.0, overlap)
-        best = overlap.argmax(axis=2)
-        reached = np.take_along_axis(overlap, best[..., None], axis=2)[..., 0] >= tious
-        hits[now] = reached
+        overlap = temporal_iou(segments[now, None], padded[here])
+        taken = locked[here]
+        order = _unstable_order(overlap, sizes[here]) if ties == "numpy" else None
+        if order is not None:
+            overlap, taken = np.take_along_axis(overlap, order, 1), np.take_along_axis(taken, order[:, None], 2)
+        free = np.where(taken, -1.0, overlap[:, None])
+        best = free.argmax(axis=2)  # of equals the first
+        reached = np.take_along_axis(free, best[..., None], axis=2)[..., 0] >= tious
         row, threshold = np.nonzero(reached)
+        if order is not None:
+            best = np.take_along_axis(order, best, 1)
         locked[here[row], threshold, best[row, threshold]] = True
-    return hits
+        found[now] = np.where(reached, row_of[here[:, None], best], -1)
+    return found
+
+
+def _reaches(
+    segments: Float[Array, "n 2"], padded: Float[Array, "g m 2"], group: Int[Array, " n"], tiou: float
+) -> Bool[Array, " n"]:
+    """Which detections overlap a truth of their group that much: the others are false positives at any threshold, and
+    need no turn."""
+    steps = range(0, len(segments), max(1, _CELLS // padded.shape[1]))
+    parts = [slice(start, start + steps.step) for start in steps]
+    best = [temporal_iou(segments[part, None], padded[group[part]]).max(axis=1) for part in parts]
+    return np.concatenate([np.zeros(0), *best]) >= tiou
+
+
+def _unstable_order(overlap: Float[Array, "n m"], sizes: Int[Array, " n"]) -> Int[Array, "n m"]:
+    """The truths of each detection's group, best overlap first, equals as numpy's sort leaves them; padding last."""
+    order = np.tile(np.arange(overlap.shape[1]), (len(overlap), 1))
+    for row, size in enumerate(sizes):
+        order[row, :size] = overlap[row, :size].argsort()[::-1]
+    return order
 
 
 def _rank_in_group(group: Int[Array, " n"]) -> Int[Array, " n"]:
@@ -165,42 +220,76 @@ def _rank_in_group(group: Int[Array, " n"]) -> Int[Array, " n"]:
 
 
 @dataclass(frozen=True)
-class _TruthRows:
-    """The truth as columns: label, number of the video, [start, end]."""
+class Ranking:
+    """The truth, and the detections of its classes: class after class, in each the best score first."""
+
+    truth: TruthRows
+    segments: Float[Array, "n 2"]
+    labels: Int[Array, " n"]
+    videos: Int[Array, " n"]
+    """-1 in a video that the truth does not hold."""
+    ties: Ties
+
+    @classmethod
+    def of(cls, table: DetectionTable, truth: TruthRows, ties: Ties) -> Ranking:
+        """Detections of other classes are left out."""
+        number = {label: index for index, label in enumerate(truth.classes)}
+        labels = np.array([number.get(label, -1) for label in table.labels], dtype=np.int64)[table.label]
+        videos = np.array([truth.numbers.get(video, -1) for video in table.videos], dtype=np.int64)[table.video]
+        order = _by_class_and_score(labels, table.score, len(truth.classes), ties)
+        return cls(truth, table.segments[order], labels[order], videos[order], ties)
+
+    @property
+    def bounds(self) -> tuple[list[int], list[int]]:
+        """First row of each class, and the row after its last."""
+        bounds = np.searchsorted(self.labels, np.arange(len(self.truth.classes) + 1)).tolist()
+        return bounds[:-1], bounds[1:]
+
+    def matched(self, tious: Float[Array, " k"]) -> Int[Array, "n k"]:
+        """The row of the truth that each detection finds at each threshold; -1 where it is a false positive."""
+        videos = len(self.truth.numbers)
+        groups = np.where(self.videos < 0, -1, self.labels * videos + self.videos)
+        truth_groups = self.truth.labels * videos + self.truth.videos
+        return _match(self.segments, groups, self.truth.segments, truth_groups, tious, self.ties)
+
+
+@dataclass(frozen=True)
+class TruthRows:
+    """The truth as columns: index of the label, number of the video, [start, end]."""
 
     classes: tuple[str, ...]
     numbers: dict[str, int]
-    labels: Array
+    labels: Int[Array, " m"]
     videos: Int[Array, " m"]
     segments: Float[Array, "m 2"]
 
+    @property
+    def counts(self) -> Int[Array, " c"]:
+        """Truths of each class."""
+        return np.bincount(self.labels, minlength=len(self.classes))
+
     @classmethod
-    def of(cls, truth: Mapping[str, Sequence[Segment]]) -> _TruthRows:
+    def of(cls, truth: Mapping[str, Sequence[Segment]]) -> TruthRows:
+        """Classes in alphabetical order, videos in the order given. Raises ValueError as `mean_average_precision`."""
         numbers = {video_id: number for number, video_id in enumerate(truth)}
         rows = [(numbers[video_id], segment) for video_id, segments in truth.items() for segment in segments]
         if not rows:
             raise ValueError(f"the truth has no segment in {len(truth)} videos; there is nothing to compare with")
-        labels = np.array([segment.label for _, segment in rows])
         segments = np.array([(segment.start, segment.end) for _, segment in rows], dtype=np.float64)
         _refuse_impossible(segments, "the truth")
-        return cls(tuple(sorted(set(labels.tolist()))), numbers, labels, np.array([n for n, _ in rows]), segments)
-
-    def of_class(self, label: str) -> _TruthRows:
-        mine = self.labels == label
-        return _TruthRows((label,), self.numbers, self.labels[mine], self.videos[mine], self.segments[mine])
+        classes, labels = np.unique([segment.label for _, segment in rows], return_inverse=True)
+        return cls(tuple(classes.tolist()), numbers, labels, np.array([number for number, _ in rows]), segments)
 
 
-def _class_ap(detections: list[Detection], truth: _TruthRows, tious: Sequence[float]) -> Float[Array, " k"]:
-    segments = np.array([(d.start, d.end) for d in detections], dtype=np.float64).reshape(-1, 2)
-    scores = np.array([d.score for d in detections], dtype=np.float64)
-    _refuse_impossible(segments, f"detections of {truth.classes[0]!r}")
-    if not np.isfinite(scores).all():
-        raise ValueError(f"detections of {truth.classes[0]!r}: a score is not finite")
-    videos = np.array([truth.numbers.get(d.video_id, -1) for d in detections], dtype=np.int64)
-    thresholds = np.asarray(tious, dtype=np.float64)
-    return average_precision(
-        segments, scores, videos, truth=truth.segments, truth_videos=truth.videos, tious=thresholds
-    )
+def _refuse_unknown(table: DetectionTable, present: Collection[str], known: set[str]) -> None:
+    """ValueError for the first detection whose label does not exist."""
+    for label in present:
+        if label not in known:
+            first = np.flatnonzero(table.label == table.labels.index(label))[0]
+            raise ValueError(
+                f"detections: label {label!r} (video {table.videos[table.video[first]]!r}) is unknown; "
+                f"expected one of {sorted(known)}"
+            )
 
 
 def _refuse_impossible(segments: Float[Array, "n 2"], where: str) -> None:

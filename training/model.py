@@ -23,9 +23,10 @@ from training.hosts.co2net import Co2NetRecipe
 from training.hosts.host import Host, HostOutput
 from training.hosts.recipes import HostRecipe
 from training.ksm import KeySemanticMatching, KsmRecipe
-from training.localization_head import HeadOutput, HeadRecipe, LocalizationHead, PseudoSegments, head_loss
+from training.localization_head import HeadOutput, HeadRecipe, LocalizationHead, head_loss
 from training.losses import attention_mse, topk_mean
-from training.pseudo_labels import PseudoLabelRecipe
+from training.pseudo_labels import PseudoSegments
+from training.texts import TextChoice
 
 
 class ModelRecipe(Recipe):
@@ -49,8 +50,6 @@ class ModelRecipe(Recipe):
     """Turns and weights of the distillation."""
     head: HeadRecipe = HeadRecipe()
     """The localization head."""
-    pseudo: PseudoLabelRecipe = PseudoLabelRecipe()
-    """Pseudo segments that teach the head."""
     head_weight: NonNegativeFloat = 1.0
     """mu 1: weight of L_loc in L_match (eq 19)."""
     fusion: float = Field(default=0.5, ge=0, le=1)
@@ -60,6 +59,11 @@ class ModelRecipe(Recipe):
     def needs_texts(self) -> bool:
         """Whether training needs descriptions and word vectors."""
         return self.use_ksm or self.use_csr
+
+    @property
+    def text_choice(self) -> TextChoice:
+        """Which texts the branches read."""
+        return TextChoice(queries=self.ksm.queries, sentences=self.csr.texts, mask=self.csr.mask)
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,8 @@ class Localization:
     """Probability of each class in the video."""
     head: HeadOutput | None
     """The localization head's output, where there is a head."""
+    logits: Float[Tensor, "b t k"]
+    """The host's own T-CAM: raw scores, the background's last."""
 
 
 class Mllm4Wtal(nn.Module):
@@ -91,6 +97,8 @@ class Mllm4Wtal(nn.Module):
     ) -> None:
         super().__init__()
         self.recipe = recipe
+        if recipe.use_head:
+            _refuse_absent_voters(recipe)
         # the host comes first, so that equal seeds give equal hosts whatever is plugged on
         self.host: Host[Any] = recipe.host.build(streams=streams, num_classes=num_classes)
         if recipe.needs_texts and word_vectors is None:
@@ -195,22 +203,23 @@ class Mllm4Wtal(nn.Module):
         output = self.host(features, mask)
         cas, video_scores = self.fused(output, mask)
         head = None if self.head is None else self.head(output.embedding, mask)
-        return Localization(cas, output.attention, video_scores, head)
+        return Localization(cas, output.attention, video_scores, head, output.cas)
 
     def fused(
-        self, output: HostOutput, mask: Bool[Tensor, "b t"]
+        self, output: HostOutput, mask: Bool[Tensor, "b t"], *, share: float | None = None
     ) -> tuple[Float[Tensor, "b t c"], Float[Tensor, "b c"]]:
         """Fused T-CAM and video scores: the host's probabilities and KSM's, weighted, background left out.
 
         A T-CAM is the softmax of the raw scores of a snippet; the host has its own video scores, and KSM's are the
-        softmax of the top-k mean of its suppressed scores. KSM matches the stored class queries.
+        softmax of the top-k mean of its suppressed scores. KSM matches the stored class queries. `share` is KSM's, the
+        recipe's `fusion` when not given.
         """
         cas = output.cas.softmax(dim=-1)
         video = self.host.video_scores(output, mask)
         if self.ksm is not None:
             matching = self.ksm.match(output.embedding, self.ksm.class_queries)
             suppressed = output.attention.unsqueeze(-1) * matching
-            share = self.recipe.fusion
+            share = self.recipe.fusion if share is None else share
             cas = (1 - share) * cas + share * matching.softmax(dim=-1)
             own = topk_mean(suppressed, mask, ratio=self.recipe.ksm.mil_ratio).softmax(dim=-1)
             video = (1 - share) * video + share * own
@@ -225,3 +234,17 @@ class Mllm4Wtal(nn.Module):
         if self.word_vectors is None:
             raise TrainingError("word vectors: found none, expected those of the priors; run `make priors`")
         return F.embedding(ids, self.word_vectors)
+
+
+def _refuse_absent_voters(recipe: ModelRecipe) -> None:
+    pseudo = recipe.head.pseudo_labels
+    for field, votes, absent in (
+        ("cams", set(pseudo.cams), set() if recipe.use_ksm else {"ksm"}),
+        ("attentions", set(pseudo.attentions), set() if recipe.use_csr else {"csr"}),
+    ):
+        if votes <= absent:
+            (alone,) = votes
+            raise TrainingError(
+                f"model.head.pseudo_labels.{field}: found {alone} alone, but model.use_{alone} is off; expected "
+                "another voter beside it, or the branch switched on"
+            )

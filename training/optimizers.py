@@ -34,7 +34,7 @@ class LoopRecipe(Recipe):
     schedule: Literal["constant", "cosine"] = "constant"
     """What the rates do after the warm-up; cosine ends at 0."""
     ema_eval: bool = False
-    """Evaluate the moving average of the weights (teacher.decay) rather than the last ones."""
+    """Evaluate the moving average of the weights (model.head.pseudo_labels.teacher_decay) rather than the last ones."""
     precision: Literal["no", "bf16"] = "no"
     """Mixed precision of the forward pass."""
     device: Literal["auto", "cpu"] = "auto"

@@ -1,6 +1,7 @@
-"""Segments out of one-dimensional curves: grouping at several thresholds, and the outer-inner score (numpy only).
+"""Segments out of curves over time: grouping at several thresholds, and the outer-inner score (numpy only).
 
-Positions are in snippet units: snippet i covers [i, i + 1), and a segment is [start, end).
+Positions are in snippet units: snippet i covers [i, i + 1), and a segment is [start, end). All curves of a video (one a
+class), all thresholds and all segments are worked on at once. Axes: r curves, t snippets, n segments.
 """
 
 from __future__ import annotations
@@ -48,12 +49,24 @@ class Candidates:
         )
 
 
-def stretch(curve: Float[Array, " t"]) -> Float[Array, " t"]:
-    """The curve between 0 (its minimum) and 1 (its maximum); a flat curve becomes 1 everywhere."""
-    if not curve.size:
-        return curve
-    low, high = curve.min(), curve.max()
-    return (curve - low) / (high - low) if high > low else np.ones_like(curve)
+def stretch(curves: Float[Array, "*r t"]) -> Float[Array, "*r t"]:
+    """Each curve between 0 (its minimum) and 1 (its maximum); a flat curve becomes 1 everywhere."""
+    if not curves.size:
+        return curves
+    low, high = curves.min(axis=-1, keepdims=True), curves.max(axis=-1, keepdims=True)
+    return np.divide(curves - low, high - low, out=np.ones_like(curves), where=high > low)
+
+
+def refine(curves: Float[Array, "r t"], times: int) -> Float[Array, "r t_fine"]:
+    """Curves with `times` values a snippet: straight lines between the middles of snippets, level at both ends."""
+    length = curves.shape[1]
+    if times == 1 or not length:
+        return curves
+    middle = (np.arange(length * times) + 0.5) / times - 0.5
+    left = np.floor(middle).astype(np.int64)
+    share = middle - left
+    left, right = np.clip((left, left + 1), 0, length - 1)
+    return curves[:, left] * (1 - share) + curves[:, right] * share
 
 
 def group_segments(curve: Float[Array, " t"], thresholds: Sequence[float]) -> Float[Array, "n 2"]:
@@ -61,43 +74,101 @@ def group_segments(curve: Float[Array, " t"], thresholds: Sequence[float]) -> Fl
 
     A run that neighbouring thresholds cut alike is one segment (duplicates would survive soft suppression).
     """
-    above = np.zeros((len(thresholds), len(curve) + 2), dtype=np.int8)
-    above[:, 1:-1] = curve[None] >= np.asarray(thresholds, dtype=np.float64)[:, None]
-    step = np.diff(above, axis=1)
-    # both lists run over thresholds, then time: the n-th rise belongs to the n-th fall
-    starts, ends = np.nonzero(step == 1)[1], np.nonzero(step == -1)[1]
-    # one integer per pair: np.unique over rows sorts structured bytes, many times slower
-    pairs = np.unique(starts * (len(curve) + 1) + ends)
-    return np.stack(np.divmod(pairs, len(curve) + 1), axis=1).astype(np.float64)
+    return propose([(curve[None], thresholds)], rows=1)[1]
 
 
-def mean_inside(curve: Float[Array, " t"], segments: Float[Array, "n 2"]) -> Float[Array, " n"]:
-    """Mean of the curve over each segment, whose bounds may lie inside snippets; 0 for one of length zero."""
-    total, length = _integral(curve, segments)
+def propose(
+    votes: Sequence[tuple[Float[Array, "_ t"], Sequence[float]]], *, rows: int
+) -> tuple[Int[Array, " n"], Float[Array, "n 2"]]:
+    """The runs of every row, of all votes together, each run once, sorted by row, start and end: (row, segment).
+
+    A vote is its curves, one for each row or one for all of them, and the thresholds that they are cut at. A run is
+    where a curve reaches a threshold; one that several thresholds or votes cut alike is one segment.
+    """
+    size = votes[0][0].shape[1] + 1
+    found = []
+    for curves, thresholds in votes:
+        row, _, start, end = find_runs(curves, np.asarray(thresholds, dtype=np.float64))
+        keys = _distinct((row * size + start) * size + end)  # one integer a run
+        if len(curves) != rows:  # one for all, however many these are
+            keys = (np.arange(rows)[:, None] * size**2 + keys).ravel()
+        found.append(keys)
+    keys = found[0] if len(found) == 1 else _distinct(np.concatenate(found))
+    row_and_start, end = np.divmod(keys, size)
+    row, start = np.divmod(row_and_start, size)
+    return row, np.stack([start, end], axis=1).astype(np.float64)
+
+
+def _distinct(keys: Int[Array, " n"]) -> Int[Array, " m"]:
+    """Sorted, each once: np.unique, but faster for few."""
+    keys = np.sort(keys)
+    return keys[np.concatenate([keys[:1] >= 0, keys[1:] != keys[:-1]])]
+
+
+def find_runs(
+    curves: Float[Array, "r t"], thresholds: Float[Array, " k"]
+) -> tuple[Int[Array, " n"], Int[Array, " n"], Int[Array, " n"], Int[Array, " n"]]:
+    """(row, place of the threshold, start, end) of the runs in which a curve reaches a threshold, sorted by the first
+    three."""
+    width = curves.shape[1] + 2  # nothing is above before the first snippet and after the last one
+    above = np.zeros((len(curves), len(thresholds), width), dtype=bool)
+    above[..., 1:-1] = curves[:, None] >= thresholds[:, None]
+    flat = above.ravel()
+    changes = np.flatnonzero(flat[1:] != flat[:-1])  # rises and falls take turns
+    line, start = np.divmod(changes[::2], width)
+    row, place = np.divmod(line, max(len(thresholds), 1))
+    return row, place, start, changes[1::2] - line * width
+
+
+def mean_inside(
+    curves: Float[Array, "*r t"], segments: Float[Array, "n 2"], *, row: Int[Array, " n"] | None = None
+) -> Float[Array, " n"]:
+    """Mean of the curve over each segment, whose bounds may lie inside snippets; 0 for one of length zero.
+
+    Where there are several curves, `row` says which one is meant by each segment.
+    """
+    total, length = _integral(curves, segments, row)
     return np.divide(total, length, out=np.zeros_like(total), where=length > 0)
 
 
 def outer_inner(
-    curve: Float[Array, " t"], segments: Float[Array, "n 2"], *, margin: float = 0.25
+    curves: Float[Array, "*r t"],
+    segments: Float[Array, "n 2"],
+    *,
+    row: Int[Array, " n"] | None = None,
+    margin: float = 0.25,
 ) -> Float[Array, " n"]:
     """Mean of the curve inside each segment minus its mean in the margins of `margin` times the length on either side.
 
-    The margins end at the ends of the video; a segment that fills the video has no outside, which then counts as 0.
-    Margins are exact, not cut to whole snippets as in the public code, where a segment shorter than 1 / margin
-    snippets has (nearly) no outside and so no contrast.
+    Where there are several curves, `row` says which one is meant by each segment. The margins end at the ends of the
+    video; a segment that fills the video has no outside, which then counts as 0. Margins are exact, not cut to whole
+    snippets as in the public code, where a segment shorter than 1 / margin snippets has (nearly) no outside and so no
+    contrast.
     """
     width = margin * (segments[:, 1] - segments[:, 0])
-    outer = np.stack([segments[:, 0] - width, segments[:, 1] + width], axis=1).clip(0, len(curve))
-    outer_total, outer_length = _integral(curve, outer)
-    inner_total, inner_length = _integral(curve, segments)
+    outer = np.stack([segments[:, 0] - width, segments[:, 1] + width], axis=1).clip(0, curves.shape[-1])
+    both = np.concatenate([outer, segments])
+    total, length = _integral(curves, both, None if row is None else np.concatenate([row, row]))
+    count = len(segments)
+    outer_total, inner_total, outer_length, inner_length = total[:count], total[count:], length[:count], length[count:]
     outside, room = outer_total - inner_total, outer_length - inner_length
     mean_outside = np.divide(outside, room, out=np.zeros_like(outside), where=room > 1e-9)
-    return mean_inside(curve, segments) - mean_outside
+    mean = np.divide(inner_total, inner_length, out=np.zeros_like(inner_total), where=inner_length > 0)
+    return mean - mean_outside
 
 
-def _integral(curve: Float[Array, " t"], segments: Float[Array, "n 2"]) -> tuple[Array, Array]:
-    """Integral of the step function `curve` over each segment cut to [0, t), and the length of what remains."""
-    knots = np.concatenate([[0.0], np.cumsum(curve, dtype=np.float64)])
-    cut = segments.clip(0, len(curve))
-    at = np.interp(cut, np.arange(len(knots)), knots)
+def _integral(
+    curves: Float[Array, "*r t"], segments: Float[Array, "n 2"], row: Int[Array, " n"] | None
+) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+    """Integral of the step function that each segment means over the segment cut to [0, t), and what remains of it."""
+    curves = np.atleast_2d(curves)
+    length = curves.shape[1]
+    knots = np.zeros((len(curves), length + 2))  # knots[r, i]: integral from 0 to i; the last one is only stepped to
+    np.cumsum(curves, axis=1, dtype=np.float64, out=knots[:, 1:-1])
+    knots[:, -1] = knots[:, -2]
+    cut = segments.clip(0, length)
+    whole = np.floor(cut).astype(np.int64)
+    place = whole if row is None else whole + row[:, None] * knots.shape[1]
+    flat = knots.ravel()
+    at = flat[place] + (flat[place + 1] - flat[place]) * (cut - whole)
     return at[:, 1] - at[:, 0], cut[:, 1] - cut[:, 0]

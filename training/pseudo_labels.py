@@ -7,26 +7,34 @@ their class stay, with a soft weight.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from cache.recipe import Recipe
-from training.localization_head import PseudoSegments
-from training.proposals import Candidates, group_segments, outer_inner, stretch
+from training.proposals import Candidates, outer_inner, propose, stretch
 from training.suppression import fuse, hard_nms
 
 
 class PseudoLabelRecipe(Recipe):
-    """How pseudo segments are made."""
+    """Who votes for pseudo segments, how they are read off the votes, and when.
 
-    curves: tuple[Literal["fused", "attention", "cas"], ...] = ("fused",)
-    """Curves that propose: fused = class probability times attention; attention alone (the same for all classes);
-    cas = class probability alone. The score is always taken on the fused curve."""
+    The teacher is a moving average of the model. Its T-CAM (class probabilities) and its attention are the means of
+    those that vote.
+    """
+
+    cams: tuple[Literal["host", "ksm"], ...] = Field(default=("host", "ksm"), min_length=1)
+    """T-CAMs that vote: the host's, KSM's, or both, mixed as model.fusion says. Without KSM, the host's."""
+    attentions: tuple[Literal["ksm", "csr"], ...] = Field(default=("ksm", "csr"), min_length=1)
+    """Attentions that vote: A_KSM (the host's), A_CSR, or the mean of both. Without CSR, A_KSM."""
+    curves: tuple[Literal["fused", "attention", "cas"], ...] = Field(default=("fused",), min_length=1)
+    """Curves that propose: fused = T-CAM times attention; attention alone (the same for all classes); cas = T-CAM
+    alone. The score is always taken on the fused curve."""
     thresholds: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     """Where a curve, stretched between its minimum and maximum over the video, is cut."""
     margin: PositiveFloat = 0.25
@@ -41,6 +49,30 @@ class PseudoLabelRecipe(Recipe):
     """A segment stays if its score reaches this share of the best of its class in the video."""
     most: PositiveInt = 64
     """At most so many segments a class and video."""
+    warmup: float = Field(default=0.3, ge=0, lt=1)
+    """Share of loop.steps before the first pseudo segments; the head's loss is off until then."""
+    refresh: float = Field(default=0.1, gt=0, le=1)
+    """Share of loop.steps from one set of pseudo segments to the next."""
+    teacher_decay: float = Field(default=0.999, ge=0, lt=1)
+    """Share of the old average that a step keeps; less in the first steps: min(decay, (1 + step) / (10 + step))."""
+    batch_size: PositiveInt = 16
+    """Whole videos at once when pseudo segments are made."""
+
+
+@dataclass(frozen=True)
+class PseudoSegments:
+    """Segments that teach the head, of one video; bounds in snippet units, [start, end)."""
+
+    start: Float[Tensor, " s"]
+    end: Float[Tensor, " s"]
+    label: Int[Tensor, " s"]
+    """Class index."""
+    weight: Float[Tensor, " s"]
+    """0 to 1: the class target at the segment's points, and the weight of its DIoU."""
+
+    def to(self, device: torch.device | str) -> PseudoSegments:
+        """The same on another device."""
+        return PseudoSegments(*(value.to(device) for value in (self.start, self.end, self.label, self.weight)))
 
 
 def pseudo_segments(
@@ -58,31 +90,35 @@ def pseudo_segments(
     probability = cas_probability.detach().double().cpu().numpy()
     gate = attention.detach().double().cpu().numpy()
     present = labels.detach().cpu().numpy().nonzero()[0]
-    found = Candidates.concatenate([_of_class(probability[:, c], gate, int(c), recipe) for c in present])
+    found = _of_classes(probability.T[present], gate, recipe)
     return PseudoSegments(
         torch.from_numpy(found.segments[:, 0].astype(np.float32)),
         torch.from_numpy(found.segments[:, 1].astype(np.float32)),
-        torch.from_numpy(found.labels),
+        torch.from_numpy(present[found.labels].astype(np.int64)),
         torch.from_numpy(found.scores.astype(np.float32)),
     )
 
 
-def _of_class(
-    probability: Float[np.ndarray, " t"], attention: Float[np.ndarray, " t"], label: int, recipe: PseudoLabelRecipe
+def _of_classes(
+    probability: Float[np.ndarray, "p t"], attention: Float[np.ndarray, " t"], recipe: PseudoLabelRecipe
 ) -> Candidates:
+    """Of all present classes at once; labels are rows."""
     fused = probability * attention
-    voting = {"fused": fused, "attention": attention, "cas": probability}
-    segments = np.concatenate([group_segments(stretch(voting[name]), recipe.thresholds) for name in recipe.curves])
-    segments = np.unique(segments, axis=0) if len(recipe.curves) > 1 else segments
-    scores = outer_inner(fused, segments, margin=recipe.margin)
+    voting = {"fused": fused, "attention": attention[None], "cas": probability}
+    row, segments = propose(
+        [(stretch(voting[name]), recipe.thresholds) for name in recipe.curves], rows=len(probability)
+    )
+    scores = outer_inner(fused, segments, row=row, margin=recipe.margin)
+    largest = np.zeros(len(probability))
+    np.maximum.at(largest, row, scores)
     good = scores > 0
-    if not good.any():
-        return Candidates.none()
-    shares = scores[good] / scores.max()
-    proposals = Candidates(segments[good], np.full(len(shares), label, dtype=np.int64), shares)
+    proposals = Candidates(segments[good], row[good], scores[good] / largest[row[good]])
     match recipe.merge:
         case "fuse":
             merged = fuse(proposals, tiou=recipe.tiou, temperature=recipe.temperature)
         case "nms":
             merged = hard_nms(proposals, tiou=recipe.tiou)
-    return merged.take(merged.scores >= recipe.keep).take(slice(recipe.most))
+    merged = merged.take(merged.scores >= recipe.keep)
+    merged = merged.take(np.argsort(merged.labels, kind="stable"))  # best first within a class
+    place = np.arange(len(merged)) - np.searchsorted(merged.labels, merged.labels)
+    return merged.take(place < recipe.most)

@@ -4,7 +4,6 @@ from cache.recipe import Recipe
 from training.data import DataRecipe
 from training.model import ModelRecipe
 from training.optimizers import LoopRecipe
-from training.teacher import TeacherRecipe
 
 
 class TrainRecipe(Recipe):
@@ -16,7 +15,5 @@ class TrainRecipe(Recipe):
     """What the trainer is shown."""
     model: ModelRecipe = ModelRecipe()
     """Host, branches and head."""
-    teacher: TeacherRecipe = TeacherRecipe()
-    """Moving average and pseudo segments."""
     loop: LoopRecipe = LoopRecipe()
     """Steps, optimizers, checkpoints."""

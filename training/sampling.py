@@ -13,3 +13,8 @@ def stratified(length: int, count: int, rng: np.random.Generator) -> Int64[np.nd
     edges = np.arange(count + 1, dtype=np.int64) * length // count
     sizes = np.maximum(np.diff(edges), 1)
     return edges[:-1] + (rng.random(count) * sizes).astype(np.int64)
+
+
+def uniform(length: int, count: int) -> Int64[np.ndarray, " n"]:
+    """`count` evenly spread positions in a video of `length` snippets, floor(i T / N); a shorter video's repeat."""
+    return np.arange(count, dtype=np.int64) * length // count

@@ -4,28 +4,13 @@ import copy
 from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Float
-from pydantic import Field, PositiveInt
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from cache.recipe import Recipe
 from training.data import WtalData
-from training.localization_head import PseudoSegments
-from training.model import Mllm4Wtal
-from training.pseudo_labels import pseudo_segments
-
-
-class TeacherRecipe(Recipe):
-    """The moving average, and when it teaches."""
-
-    decay: float = Field(default=0.999, ge=0, lt=1)
-    """Share of the old average that a step keeps; less in the first steps: min(decay, (1 + step) / (10 + step))."""
-    warmup: float = Field(default=0.3, ge=0, lt=1)
-    """Share of loop.steps before the first pseudo segments; the head's loss is off until then."""
-    refresh: float = Field(default=0.1, gt=0, le=1)
-    """Share of loop.steps from one set of pseudo segments to the next."""
-    batch_size: PositiveInt = 16
-    """Whole videos at once when pseudo segments are made."""
+from training.hosts.host import HostOutput
+from training.model import Mllm4Wtal, ModelRecipe
+from training.pseudo_labels import PseudoLabelRecipe, PseudoSegments, pseudo_segments
 
 
 def copy_for_teaching(model: Mllm4Wtal) -> Mllm4Wtal:
@@ -41,39 +26,51 @@ def update_average(average: Mllm4Wtal, model: Mllm4Wtal, *, step: int, decay: fl
         kept.lerp_(new, 1 - keep)
 
 
-def is_due(step: int, recipe: TeacherRecipe, *, total_steps: int) -> bool:
+def is_due(step: int, recipe: PseudoLabelRecipe, *, total_steps: int) -> bool:
     """Whether new pseudo segments are made before `step`."""
     since = step - int(recipe.warmup * total_steps)
     return since >= 0 and since % max(1, int(recipe.refresh * total_steps)) == 0
 
 
 @torch.no_grad()
-def make_pseudo_segments(
-    teacher: Mllm4Wtal, data: WtalData, *, batch_size: int, device: torch.device
-) -> dict[str, PseudoSegments]:
+def make_pseudo_segments(teacher: Mllm4Wtal, data: WtalData, *, device: torch.device) -> dict[str, PseudoSegments]:
     """Pseudo segments of every training video at full length, in the video's own snippets.
 
-    From the fused T-CAM and the mean of A_KSM and A_CSR; from the host's attention alone where there is no CSR.
+    Whose T-CAM and attention they are read off, and how, is said by the recipe of the teacher's head.
     """
+    recipe = teacher.recipe.head.pseudo_labels
     if teacher.ksm is not None:
         teacher.store_queries(data.query_pool().to(device))
     lengths = data.lengths()
     order = sorted(range(len(data)), key=lambda row: lengths[row])
     found: dict[str, PseudoSegments] = {}
-    for first in range(0, len(order), batch_size):
-        rows = order[first : first + batch_size]
+    for first in range(0, len(order), recipe.batch_size):
+        rows = order[first : first + recipe.batch_size]
         features, mask = (value.to(device) for value in data.full(rows))
         output = teacher.host(features, mask)
-        cas, _ = teacher.fused(output, mask)
-        attention = output.attention
-        if teacher.csr is not None:
-            attention = (attention + teacher.csr.attention(features, mask)) / 2
+        cas, _ = teacher.fused(output, mask, share=_share_of_ksm(teacher.recipe))
+        attention = voting_attention(teacher, output, features, mask)
         for place, row in enumerate(rows):
             length, labels = lengths[row], torch.from_numpy(data.labels[row])
-            found[data.video_ids[row]] = pseudo_segments(
-                cas[place, :length], attention[place, :length], labels, teacher.recipe.pseudo
-            )
+            found[data.video_ids[row]] = pseudo_segments(cas[place, :length], attention[place, :length], labels, recipe)
     return found
+
+
+def _share_of_ksm(recipe: ModelRecipe) -> float:
+    """Share of KSM in the T-CAM that votes."""
+    cams = set(recipe.head.pseudo_labels.cams)
+    return recipe.fusion if cams == {"host", "ksm"} else float("ksm" in cams)
+
+
+def voting_attention(
+    teacher: Mllm4Wtal, output: HostOutput, features: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]
+) -> Float[Tensor, "b t"]:
+    """Mean of the attentions that vote; A_KSM where there is no CSR."""
+    votes = teacher.recipe.head.pseudo_labels.attentions
+    attentions = [output.attention] if "ksm" in votes else []
+    if "csr" in votes and teacher.csr is not None:
+        attentions.append(teacher.csr.attention(features, mask))
+    return torch.stack(attentions).mean(dim=0)
 
 
 def pseudo_of_batch(

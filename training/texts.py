@@ -1,7 +1,6 @@
 """The texts that training draws from: which words stand for a class or a video, and how likely each is to be masked."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,12 +8,14 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
 from cache.annotations import VideoEntry
+from cache.class_texts import TEMPLATE, class_words
 from cache.embeddings import PriorTexts
 from cache.schema import Kind
 from training.errors import TrainingError
 from training.vocabulary import Vocabulary
 
-Priors = Literal["mllm", "class_name", "template"]
+QuerySource = Literal["class_pool", "class_name", "template"]
+SentenceSource = Literal["complete", "class_name", "template"]
 MaskPolicy = Literal["action_words", "content_words", "uniform"]
 
 # English function words: they say nothing about an action, so the mask prefers the others.
@@ -35,7 +36,25 @@ MASK_WEIGHTS: dict[MaskPolicy, tuple[float, float, float]] = {
     "uniform": (1.0, 1.0, 1.0),
 }
 
-TEMPLATE = ("a", "video", "of", "the", "action")
+
+@dataclass(frozen=True)
+class TextChoice:
+    """Which texts the trainer reads. A class's name and a template need word vectors, but no word of the MLLM."""
+
+    queries: QuerySource = "class_pool"
+    """What stands for a class (`KsmRecipe.queries`)."""
+    sentences: SentenceSource = "complete"
+    """What is masked and restored (`CsrRecipe.texts`)."""
+    mask: MaskPolicy = "action_words"
+    """Which words are likelier masked (`CsrRecipe.mask`)."""
+
+    @property
+    def names_classes(self) -> bool:
+        """Whether any text is made of a class's name."""
+        return self.queries != "class_pool" or self.sentences != "complete"
+
+
+DEFAULT_CHOICE = TextChoice()
 
 
 @dataclass(frozen=True)
@@ -59,20 +78,16 @@ class TextBank:
     weights: Float32[np.ndarray, "r n"]
     """Mask weight of each word; 0 at padding."""
     key_rows: tuple[Int64[np.ndarray, " _"], ...]
-    """Per class, the rows of its pool of key descriptions."""
+    """Per class, the rows of its pool: a key description of each of its videos, or its name as often."""
     complete_rows: dict[str, Int64[np.ndarray, " _"]]
-    """Per video, the rows of its complete descriptions."""
+    """Per video, the rows of its complete descriptions, or of its classes' names."""
 
 
-def class_words(label: str) -> tuple[str, ...]:
-    """Words of a class name: "HighKick", "high_kick" and "high kick" all give ("high", "kick")."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", label)
-    return tuple(re.findall(r"[a-z0-9]+", spaced.lower()))
-
-
-def _words(video_id: str, label: str, kind: Kind, texts: PriorTexts, priors: Priors) -> Words | None:
-    match priors:
-        case "mllm":
+def _words(
+    video_id: str, label: str, kind: Kind, texts: PriorTexts, source: QuerySource | SentenceSource
+) -> Words | None:
+    match source:
+        case "class_pool" | "complete":
             row = texts.rows.get((video_id, label, kind))
             return None if row is None or not row.tokens else Words(tuple(row.tokens), np.asarray(row.is_action_word))
         case "class_name":
@@ -88,18 +103,19 @@ def build_text_bank(
     classes: Sequence[str],
     texts: PriorTexts,
     *,
-    priors: Priors,
-    mask: MaskPolicy,
+    choice: TextChoice,
     max_words: int,
 ) -> TextBank:
-    """Collect the texts of `videos`, cut each to `max_words` and fit the vocabulary on them.
+    """Collect the chosen texts of `videos`, cut each to `max_words` and fit the vocabulary on them.
 
-    Raises `TrainingError` when a class has no key description, or no video has a complete one.
+    Raises `TrainingError` when a class has no key description, no video has a complete one, or a class's name that is
+    read has no word with a vector.
     """
+    sources: dict[Kind, QuerySource | SentenceSource] = {"key": choice.queries, "complete": choice.sentences}
     kept: list[Words] = [Words((), np.zeros(0, bool))]
 
     def add(video: VideoEntry, label: str, kind: Kind) -> list[int]:
-        words = _words(video.video_id, label, kind, texts, priors)
+        words = _words(video.video_id, label, kind, texts, sources[kind])
         if words is None:
             return []
         kept.append(Words(words.tokens[:max_words], words.is_action_word[:max_words]))
@@ -111,15 +127,11 @@ def build_text_bank(
         for label in video.labels:
             key[label] += add(video, label, "key")
         complete[video.video_id] = [row for label in video.labels for row in add(video, label, "complete")]
-    without = [label for label in classes if not key[label]]
-    if without or not any(complete.values()):
-        found = f"no key description for {', '.join(without)}" if without else "no complete description at all"
-        raise TrainingError(
-            f"descriptions of the training videos: found {found}, expected at least one for each of the {len(classes)} "
-            "classes; run `make priors` until no failure remains, or train with --data.priors class_name"
-        )
+    _refuse_gaps(key, complete)
     vocabulary = Vocabulary.fit([words.tokens for words in kept], texts)
-    ids, weights = _pad(kept, vocabulary, MASK_WEIGHTS[mask])
+    if choice.names_classes:
+        _refuse_unknown_names(classes, vocabulary)
+    ids, weights = _pad(kept, vocabulary, MASK_WEIGHTS[choice.mask])
     return TextBank(
         vocabulary=vocabulary,
         ids=ids,
@@ -128,6 +140,29 @@ def build_text_bank(
         key_rows=tuple(np.array(key[label], np.int64) for label in classes),
         complete_rows={video: np.array(rows, np.int64) for video, rows in complete.items()},
     )
+
+
+def _refuse_gaps(key: Mapping[str, Sequence[int]], complete: Mapping[str, Sequence[int]]) -> None:
+    without = [label for label, rows in key.items() if not rows]
+    if not without and any(complete.values()):
+        return
+    found = f"no key description for {', '.join(without)}" if without else "no complete description at all"
+    option = "--model.ksm.queries" if without else "--model.csr.texts"
+    raise TrainingError(
+        f"descriptions of the training videos: found {found}, expected at least one for each of the {len(key)} "
+        f"classes; run `make priors` until no failure remains, or train with {option} class_name"
+    )
+
+
+def _refuse_unknown_names(classes: Sequence[str], vocabulary: Vocabulary) -> None:
+    # the rows of the special ids are zero, too
+    nameless = [label for label in classes if not vocabulary.vectors[vocabulary.encode(class_words(label))].any()]
+    if nameless:
+        raise TrainingError(
+            f"class names: found no word with a vector in {', '.join(nameless)}, expected at least one in each; run "
+            "`make priors` to store the vectors of the names, or train on descriptions (--model.ksm.queries class_pool "
+            "--model.csr.texts complete)"
+        )
 
 
 def _pad(
