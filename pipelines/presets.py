@@ -25,28 +25,6 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 CHECKPOINTS = Path("pipelines/demo/checkpoints")
 
-ACTIVITYNET_TIOUS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
-ACTIVITYNET_HOSTS: Mapping[str, Mapping[str, Any]] = {
-    "plain": {"model.host.mil_ratio": 5},
-    "delu": {
-        "model.host.smoothing": 13,
-        "model.host.mil_ratio": 5,
-        "model.host.evidential.weight": 1.2,
-        "model.host.evidential.ratio": 5,
-        "model.host.evidential.evidence": "relu",
-        "model.host.evidential.guide": 0.2,
-        "model.host.evidential.amplitude": 0.2,
-    },
-}
-ACTIVITYNET_HOSTS |= {
-    "ddgnet": {
-        **ACTIVITYNET_HOSTS["delu"],
-        "model.host.guide": 0.8,
-        "model.host.consistency": 1.7,
-        "model.host.complementary": 0.5,
-    }
-}
-
 
 class Preset:
     """What a preset says for every command; the defaults of the recipes are those of THUMOS14."""
@@ -154,7 +132,6 @@ class ActivityNet12(Preset):
     """ActivityNet v1.2: 60 snippets a video, the hosts' public ActivityNet settings, mAP at 0.5 to 0.95 on validation."""
 
     name = "activitynet12"
-    hosts = ACTIVITYNET_HOSTS
 
     def train(self) -> TrainRun:
         """50,000 steps at 3e-5, as in the paper; a video's classes are spoken for by a fifth of its snippets."""
@@ -174,8 +151,18 @@ class ActivityNet12(Preset):
         return TrainRun(dataset=self.dataset, run=self.run, train=recipe)
 
     def evaluate(self) -> EvalRun:
-        """On the validation videos: those of testing have no public annotations."""
-        return super().evaluate().model_copy(update={"subset": "validation", "tious": ACTIVITYNET_TIOUS})
+        """Under the protocol of the dataset, on the validation videos: those of testing have no public truth."""
+        return super().evaluate().model_copy(update={"protocol": self.name})
+
+    def ablate(self) -> AblateRun:
+        """The reported subset is the validation subset; there is no other with truth."""
+        return super().ablate().model_copy(update={"validation": None})
+
+    def diagnose(self) -> DiagnoseRun:
+        """With the borders of length, coverage and instances that DETAD has for ActivityNet."""
+        from training.diagnosis.schema import DiagnosisRecipe
+
+        return super().diagnose().model_copy(update={"diagnosis": DiagnosisRecipe(borders="activitynet")})
 
 
 class ActivityNet13(ActivityNet12):

@@ -14,7 +14,7 @@ from cache.folders import only_fingerprint
 from cache.recipe import Recipe
 from pipelines.console import launch, progress, say
 from training.data import WtalData
-from training.hosts.recipes import HostKind, default_recipe
+from training.hosts.recipes import HostKind, other_host
 from training.loop import fit
 from training.recipe import TrainRecipe
 
@@ -33,7 +33,7 @@ class TrainRun(Recipe):
     embeddings: Path | None = None
     """Folder embeddings/<recipe>; needed only where the dataset has several."""
     host: HostKind | None = None
-    """Another host than the preset's, with the defaults of its own recipe."""
+    """Another host than the preset's, with the settings that its own code has for the preset's dataset."""
     resume: bool = True
     """Go on from the run's checkpoint; without, a run starts anew and forgets it."""
     train: Annotated[TrainRecipe, tyro.conf.arg(name="")] = TrainRecipe()
@@ -45,7 +45,7 @@ class TrainRun(Recipe):
             return self
         model = self.train.model
         if self.host != model.host.kind:
-            model = model.model_copy(update={"host": default_recipe(self.host)})
+            model = model.model_copy(update={"host": other_host(model.host, self.host)})
         return self.model_copy(update={"host": None, "train": self.train.model_copy(update={"model": model})})
 
     @property
