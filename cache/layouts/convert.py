@@ -157,9 +157,8 @@ def _open_store(plan: Plan, folder: Path) -> FeatureStore:
             )
     elif (folder / GRID_FILE).exists():
         raise CacheError(f"{folder}: holds features that no import made; import into another folder (--dataset)")
-    store = FeatureStore.create(folder, plan.grid)
-    made_from.save(path)
-    return store
+    made_from.save(path)  # before the grid, so that an import that is killed in between can go on
+    return FeatureStore.create(folder, plan.grid)
 
 
 def _check_room(plan: Plan, folder: Path, snippets: int) -> None:

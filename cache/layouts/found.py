@@ -47,7 +47,7 @@ class Found:
     classes: tuple[str, ...]
     videos: tuple[VideoEntry, ...]
     """`subset` is the source's word. `labels` are the video's own labels where `video_labels` is true, else those of
-    its segments."""
+    its annotations."""
     video_labels: bool
     """Whether the source labels videos beside segments."""
     features: Path | None

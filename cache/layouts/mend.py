@@ -53,11 +53,12 @@ def _mended(found: Found, video: VideoEntry, recipe: MendRecipe) -> VideoEntry:
     """Labels are, as in our JSON, those of the segments and those that stand by themselves."""
     placed = {segment.label for segment in video.segments}
     segments = list(_in_time(video, recipe))
-    if video.subset == TRAINING:
-        chosen = set(video.labels) if found.video_labels and recipe.weak_labels == "video" else placed
+    # Without labels of its own a video has those of its annotations, placed in time or not.
+    chosen = set(video.labels)
+    if video.subset != TRAINING or recipe.weak_labels == "segments":
+        chosen = placed or chosen if found.video_labels else chosen
+    elif found.video_labels:
         segments = [segment for segment in segments if segment.label in chosen]
-    else:
-        chosen = placed or set(video.labels)
     return replace(video, labels=_ordered(found.classes, chosen), segments=tuple(segments))
 
 
