@@ -91,7 +91,9 @@ def main() -> None:
     for name, cost in rows.items():
         print(f"{name:<48} {cost.seconds:6.1f} s {cost.mib:8.0f} MiB at most")
     ours, whole = rows["import"], rows["np.load, then np.save of each"]
-    print(f"memory: {whole.mib / ours.mib:.1f} times less than read whole; time: {ours.seconds / whole.seconds:.2f} times")
+    print(
+        f"memory: {whole.mib / ours.mib:.1f} times less than read whole; time: {ours.seconds / whole.seconds:.2f} times"
+    )
 
 
 if __name__ == "__main__":

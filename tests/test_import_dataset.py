@@ -211,9 +211,7 @@ def test_real_thumos14_in_the_um_layout(tmp_path):
         pytest.skip("the real annotations are not here")
     imported(SHARED / "thumos14/um_layout", tmp_path / "um", annotations_only=True)
     segments = MendRecipe(weak_labels="segments")
-    imported(
-        SHARED / "thumos14/co2_layout", tmp_path / "co2", annotations_only=True, allow_pickle=True, mend=segments
-    )
+    imported(SHARED / "thumos14/co2_layout", tmp_path / "co2", annotations_only=True, allow_pickle=True, mend=segments)
     um, co2 = load(tmp_path / "um")[1], load(tmp_path / "co2")[1]
     assert um.keys() == co2.keys() - {"video_test_0000270", "video_test_0001496"}
     for name, video in um.items():

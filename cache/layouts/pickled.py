@@ -111,7 +111,10 @@ def plain_objects(path: Path, *, allow_pickle: bool) -> list[Any]:
             raise CacheError(f"{path}: cannot be read: {error}") from error
     shape, items = stored_objects(path, allow_pickle=allow_pickle)
     with _opened(path) as file:
-        plain = [_plain(item, file) for item in items]
+        try:
+            plain = [_plain(item, file) for item in items]
+        except (CacheError, ValueError) as error:
+            raise CacheError(f"{path}: {error}") from error
     width = math.prod(shape[1:])
     return plain if len(shape) < 2 else [plain[start : start + width] for start in range(0, len(plain), width)]
 
@@ -147,7 +150,10 @@ def _bytes_of(data: Passage | bytes, file: BinaryIO) -> bytes:
         return data
     file.seek(data.offset)
     raw = file.read(data.length)
-    return raw.decode("utf-8").encode("latin-1") if data.text else raw
+    try:
+        return raw.decode("utf-8").encode("latin-1") if data.text else raw
+    except UnicodeError as error:
+        raise CacheError(f"found bytes that are not what was written ({error}); fetch the file again") from error
 
 
 def _plain(item: Any, file: BinaryIO) -> Any:
@@ -157,7 +163,8 @@ def _plain(item: Any, file: BinaryIO) -> Any:
         case StoredArray():
             return item.read(file).tolist()
         case Passage(text=True):
-            return _bytes_of(item, file).decode("latin-1")
+            file.seek(item.offset)
+            return file.read(item.length).decode("utf-8", "surrogatepass")
         case Passage():
             return _bytes_of(item, file)
         case list() | tuple():
