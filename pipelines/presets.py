@@ -129,7 +129,7 @@ class Thumos14(Preset):
 
 
 class ActivityNet12(Preset):
-    """ActivityNet v1.2: 60 snippets a video, the hosts' public ActivityNet settings, mAP at 0.5 to 0.95 on validation."""
+    """ActivityNet v1.2: 60 snippets a video, the hosts' public settings for it, mAP at 0.5 to 0.95 on validation."""
 
     name = "activitynet12"
 

@@ -105,12 +105,14 @@ def imported(
     dataset: Path,
     *,
     expect: int = 0,
-    mend: MendRecipe = MendRecipe(),
-    convert: ConvertRecipe = ConvertRecipe(),
+    mend: MendRecipe | None = None,
+    convert: ConvertRecipe | None = None,
     **options,
 ) -> dict[str, dict]:
     """What import_report.json says of each quirk, by name; the command ended with `expect`."""
-    run = ImportDatasetRun(dataset=dataset, source=source, mend=mend, convert=convert, **options)
+    run = ImportDatasetRun(
+        dataset=dataset, source=source, mend=mend or MendRecipe(), convert=convert or ConvertRecipe(), **options
+    )
     assert main(run) == expect
     report = json.loads((dataset / "import_report.json").read_text())
     return {quirk["name"]: quirk for quirk in report["quirks"]}

@@ -27,17 +27,8 @@ _DTYPES = re.compile(r"[?bhilfdeBHILOSU]\d*|[bifuSU?]\d+|O\d?")
 _MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
 _NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
 _DAMAGE = (
-    pickle.UnpicklingError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    struct.error,
-    OverflowError,
-    MemoryError,
-    RecursionError,
+    *(pickle.UnpicklingError, EOFError, IndexError, KeyError, TypeError, ValueError),
+    *(AttributeError, struct.error, OverflowError, MemoryError, RecursionError),
 )
 
 
