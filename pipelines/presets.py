@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pipelines.experiments.grid import TableRun
     from pipelines.export import ExportRun
     from pipelines.generate import PriorsRun
+    from pipelines.import_dataset import ImportDatasetRun
     from pipelines.inspect_cache import InspectRun
     from pipelines.report import ReportRun
     from pipelines.train import TrainRun
@@ -52,6 +53,12 @@ class Preset:
     def run(self) -> Path:
         """Folder of the training run."""
         return Path("runs") / self.name
+
+    def import_dataset(self) -> ImportDatasetRun:
+        """Of `make import-dataset`."""
+        from pipelines.import_dataset import ImportDatasetRun
+
+        return ImportDatasetRun(dataset=self.dataset, source=Path("downloads") / self.name)
 
     def priors(self) -> PriorsRun:
         """Of `make priors`."""
@@ -149,6 +156,49 @@ class Thumos14(Preset):
         return super().diagnose().model_copy(update={"diagnosis": DiagnosisRecipe(borders="thumos14")})
 
 
+class ActivityNet12(Preset):
+    """ActivityNet v1.2: 60 snippets a video, the hosts' public settings for it, mAP at 0.5 to 0.95 on validation."""
+
+    name = "activitynet12"
+
+    def train(self) -> TrainRun:
+        """50,000 steps at 3e-5, as in the paper; a video's classes are spoken for by a fifth of its snippets."""
+        from pipelines.train import TrainRun
+        from training.data import DataRecipe
+        from training.hosts.co2net import ACTIVITYNET
+        from training.ksm import KsmRecipe
+        from training.model import ModelRecipe
+        from training.optimizers import LoopRecipe
+        from training.recipe import TrainRecipe
+
+        recipe = TrainRecipe(
+            data=DataRecipe(num_snippets=60),
+            model=ModelRecipe(host=ACTIVITYNET, ksm=KsmRecipe(mil_ratio=5)),
+            loop=LoopRecipe(steps=50_000, host_lr=3e-5, lr=3e-5, checkpoint_every=2500),
+        )
+        return TrainRun(dataset=self.dataset, run=self.run, train=recipe)
+
+    def evaluate(self) -> EvalRun:
+        """Under the protocol of the dataset, on the validation videos: those of testing have no public truth."""
+        return super().evaluate().model_copy(update={"protocol": self.name})
+
+    def ablate(self) -> AblateRun:
+        """The reported subset is the validation subset; there is no other with truth."""
+        return super().ablate().model_copy(update={"validation": None})
+
+    def diagnose(self) -> DiagnoseRun:
+        """With the borders of length, coverage and instances that DETAD has for ActivityNet."""
+        from training.diagnosis.schema import DiagnosisRecipe
+
+        return super().diagnose().model_copy(update={"diagnosis": DiagnosisRecipe(borders="activitynet")})
+
+
+class ActivityNet13(ActivityNet12):
+    """ActivityNet v1.3, with the settings of v1.2: 200 classes, twice the videos."""
+
+    name = "activitynet13"
+
+
 class Demo(Preset):
     """The embedded world: rendered videos, tiny models, everything on a CPU in minutes. Its numbers are its own."""
 
@@ -222,7 +272,7 @@ class Smoke(Demo):
         return run.model_copy(update={"train": run.train.model_copy(update={"loop": loop})})
 
 
-PRESETS: tuple[Preset, ...] = (Demo(), Smoke(), Thumos14())
+PRESETS: tuple[Preset, ...] = (Demo(), Smoke(), Thumos14(), ActivityNet12(), ActivityNet13())
 
 
 def choices(recipe_of: Callable[[Preset], R]) -> dict[str, tuple[str, R]]:
