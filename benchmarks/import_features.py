@@ -3,7 +3,7 @@
 `python -m benchmarks.import_features [--annotations ../shared/data/thumos14/co2_layout] [--folder /tmp]` writes a file
 of the real shapes (412 videos, ceil(25 duration / 16) snippets of 2048 numbers, 1.05 GiB), imports it with the command
 of the project (once whole, once killed half-way with SIGKILL and started again), then reads it with np.load and saves
-each array. Every step is a process of its own, and everything that is written is deleted. Needs 3.5 GiB of disk.
+each array. Every step is a process of its own, and all that is written is deleted. Needs 3.5 GiB of disk.
 """
 
 from __future__ import annotations
