@@ -6,7 +6,6 @@ what it was taken. So rows and tables that need the same have it once, and what 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,7 +22,9 @@ from pipelines.evaluate import METRICS_FILE, EvalRun, Metrics
 from pipelines.experiments.arms import Arm, Plan, TableName, plan_of
 from pipelines.train import RECIPE_FILE, TrainRun, on_host
 from training.intervals import BootstrapRecipe
-from training.protocol import ProtocolChoice
+from training.localize import LocalizeRecipe
+from training.official import Method
+from training.protocol import Protocol, ProtocolChoice
 
 
 class TableRun(Recipe):
@@ -136,7 +137,7 @@ def _cell(recipe: TableRun, arm: Arm, seed: int, content: _Content) -> Cell:
         training = on_host(training, host, recipe.hosts.get(host, {}))
     training = training.changed({**arm.changes, "seed": seed})
     data = content.of_training(training.data.subset, texts=training.model.needs_texts)
-    run = recipe.train.run / "cells" / _fingerprint({"train": training}, data)
+    run = recipe.train.run / "cells" / _fingerprint(training, data)
     train = recipe.train.model_copy(update={"run": run, "host": None, "train": training})
     reported = recipe.evaluate.changed({f"localize.{name}": value for name, value in arm.localize.items()})
     choices = [reported]
@@ -149,7 +150,7 @@ def _cell(recipe: TableRun, arm: Arm, seed: int, content: _Content) -> Cell:
     evaluations = []
     for one in choices:
         protocol = one.chosen()
-        taken = {"protocol": protocol, "localize": one.localize, "official": one.official}
+        taken = _Taken(protocol=protocol, localize=one.localize, official=one.official)
         key = _fingerprint(taken, content.of_scores(protocol.subset))
         evaluations.append(one.model_copy(update={**places, "output": run / f"{protocol.subset}-{key}"}))
     return Cell(arm, seed, CellRun(train=train, evaluations=tuple(evaluations)))
@@ -178,6 +179,14 @@ class _Content:
         return features_content(self.store, [video.video_id for video in self.dataset.split(subset)])
 
 
+class _Taken(Recipe):
+    """How a score is taken."""
+
+    protocol: Protocol
+    localize: LocalizeRecipe
+    official: Method | None
+
+
 class _Key(Recipe):
     """What is made of a recipe and of data."""
 
@@ -185,6 +194,5 @@ class _Key(Recipe):
     data: tuple[str, ...]
 
 
-def _fingerprint(made_by: Mapping[str, Any], data: tuple[str, ...]) -> str:
-    recipes = {name: one.model_dump(mode="json") if isinstance(one, Recipe) else one for name, one in made_by.items()}
-    return _Key(made_by=recipes, data=data).fingerprint()
+def _fingerprint(made_by: Recipe, data: tuple[str, ...]) -> str:
+    return _Key(made_by=made_by.model_dump(mode="json"), data=data).fingerprint()
