@@ -63,7 +63,7 @@ def read_official(path: Path, *, allow_pickle: bool) -> dict[str, Tensor]:
         if not allow_pickle:
             raise TrainingError(
                 f"{path}: cannot be read as weights alone: {str(error).splitlines()[0]}\nIf it is a pickle from a "
-                "source that you trust, add --allow-pickle: it is then unpickled in full, which runs any code that it holds"
+                "source that you trust, add --allow-pickle: it is then unpickled in full, which runs any code in it"
             ) from error
         stored = _unpickle(path)
     except Exception as error:  # torch's readers of zip and tar raise types of their own
