@@ -25,8 +25,8 @@ export HF_HUB_OFFLINE := 1
 export HF_HUB_DISABLE_PROGRESS_BARS := 1
 endif
 
-.PHONY: help setup demo demo-smoke videos import-dataset priors import features train eval evaluate-file diagnose report compare \
-        table3 table4 table5 ablations inspect export \
+.PHONY: help setup demo demo-smoke videos import-dataset import-checkpoint priors import features train eval evaluate-file diagnose \
+        report compare table3 table4 table5 ablations inspect export \
         test pytest lint format types contracts clean clean-demo clean-venv
 
 help:  ## list the targets
@@ -63,6 +63,9 @@ priors: $(STAMP) $(VIDEOS)  ## describe the training videos with the MLLM and lo
 
 import: $(STAMP)  ## descriptions that were made elsewhere: ARGS="--file texts.jsonl --model-id NAME"
 	@$(PY) -m pipelines.import_descriptions $(PRESET) $(ARGS)
+
+import-checkpoint: $(STAMP)  ## weights of a host's public code: ARGS="--host delu --file best_DELU.pkl"
+	@$(PY) -m pipelines.import_checkpoint $(PRESET) $(ARGS)
 
 features: $(STAMP) $(VIDEOS)  ## encode every video as two-stream snippet features
 	@$(PY) -m pipelines.encode $(PRESET) $(ARGS)

@@ -1,0 +1,68 @@
+"""Import weights that the public code of a host saved, so that they are evaluated here: the host alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cache.annotations import Dataset
+from cache.features import FeatureStore
+from cache.recipe import Recipe
+from cache.schema import CacheError
+from pipelines.console import launch, say
+from pipelines.train import RECIPE_FILE, TrainRun
+from training.checkpoint import find_checkpoint
+from training.official_checkpoint import OfficialHost, Variant, import_official
+
+
+class ImportCheckpointRun(Recipe):
+    """Which file, of which host, for which dataset."""
+
+    dataset: Path
+    """Folder of the dataset: holds annotations.json and features/."""
+    run: Path
+    """Folder of the run that is made; it must hold no checkpoint yet."""
+    host: OfficialHost = "co2net"
+    """Whose public code saved the file."""
+    file: Path = Path("best.pkl")
+    """The file, as torch.save wrote it."""
+    variant: Variant = "thumos14"
+    """Which variant of the public code."""
+    features: Path | None = None
+    """Folder of snippet features; features/ in the dataset's folder when not given."""
+    allow_pickle: bool = False
+    """Unpickle in full where the weights alone cannot be read. That runs any code in the file: trust its source."""
+
+
+def main(recipe: ImportCheckpointRun) -> None:
+    """Write the run, and say what was passed over and how to evaluate it."""
+    if find_checkpoint(recipe.run) is not None:
+        raise CacheError(f"{recipe.run}: found a checkpoint, expected none; choose another folder (--run)")
+    dataset = Dataset.load(recipe.dataset / "annotations.json")
+    made = TrainRun(dataset=recipe.dataset, run=recipe.run, features=recipe.features)
+    store = FeatureStore.open(made.features_folder)
+    imported = import_official(
+        recipe.file,
+        recipe.host,
+        variant=recipe.variant,
+        run=recipe.run,
+        classes=dataset.classes,
+        grid=store.grid,
+        allow_pickle=recipe.allow_pickle,
+    )
+    made.model_copy(update={"train": imported.recipe}).save(recipe.run / RECIPE_FILE)
+    if imported.passed_over:
+        say(f"passed over, as the public code never runs them: {', '.join(imported.passed_over)}")
+    say(f"imported {imported.weights} weights: {imported.checkpoint}")
+    way = f" --official {recipe.host}" if recipe.variant == "thumos14" else ""
+    say(f'evaluate them: make eval ARGS="--run {recipe.run}{way}"')
+
+
+if __name__ == "__main__":
+    from pipelines import import_checkpoint, presets
+
+    def start(preset: presets.Preset) -> ImportCheckpointRun:
+        """Dataset of the preset, and a run of its own."""
+        run = preset.run.with_name(f"{preset.name}-imported")
+        return ImportCheckpointRun(dataset=preset.dataset, run=run)
+
+    launch("import_checkpoint", presets.choices(start), import_checkpoint.main)
