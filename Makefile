@@ -25,8 +25,8 @@ export HF_HUB_OFFLINE := 1
 export HF_HUB_DISABLE_PROGRESS_BARS := 1
 endif
 
-.PHONY: help setup demo demo-smoke videos priors import features train eval evaluate-file diagnose report table3 table4 table5 \
-        ablations inspect export \
+.PHONY: help setup demo demo-smoke videos import-dataset priors import features train eval evaluate-file diagnose report compare \
+        table3 table4 table5 ablations inspect export \
         test pytest lint format types contracts clean clean-demo clean-venv
 
 help:  ## list the targets
@@ -55,6 +55,9 @@ demo-smoke: $(STAMP)  ## the same road, shorter: fewer videos and steps, for con
 videos: $(STAMP)  ## render the demo's videos and annotations (done once)
 	@$(PY) -m pipelines.demo.render $(PRESET)
 
+import-dataset: $(STAMP)  ## a dataset in a public layout (docs/datasets.md): make import-dataset PRESET=thumos14 ARGS="--source FOLDER"
+	@$(PY) -m pipelines.import_dataset $(PRESET) $(ARGS)
+
 priors: $(STAMP) $(VIDEOS)  ## describe the training videos with the MLLM and look up the word vectors (ENGINE=ray: through Ray)
 	@$(PY) -m pipelines.generate $(PRESET) $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
@@ -78,6 +81,9 @@ diagnose: $(STAMP)  ## what the detections get wrong, and how complete they are:
 
 report: $(STAMP)  ## write runs/<name>/report.html
 	@$(PY) -m pipelines.report $(PRESET) $(ARGS)
+
+compare: $(STAMP)  ## the mAP of several runs; ARGS="--runs runs/a runs/b --html compare.html" for a page
+	@$(PY) -m pipelines.compare $(PRESET) $(ARGS)
 
 # One command, four tables; each goes on where it was stopped.
 TABLE = $(PY) -m pipelines.experiments.run $(PRESET) --table $@ --seeds $(SEEDS) $(ARGS)

@@ -1,14 +1,23 @@
-"""The mAP of several evaluated runs in one table."""
+"""The mAP of several evaluated runs in one table; also as a page, with their classes and videos."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
+from cache.annotations import Dataset
+from cache.atomic import atomic_path
+from cache.detections import DetectionTable
 from cache.recipe import Recipe
 from cache.schema import CacheError
-from pipelines.console import launch
-from pipelines.evaluate import METRICS_FILE, Metrics, print_map
+from pipelines.compare_page import ComparedRun, comparison
+from pipelines.console import launch, say
+from pipelines.evaluate import DETECTIONS_FILE, METRICS_FILE, Metrics, print_map
+from pipelines.report_content import REPORT_FILE
+from pipelines.report_videos import judge_counted
+from pipelines.train import RECIPE_FILE, TrainRun
 from training.diagnosis.schema import Diagnosis
 from training.protocol import differences
 
@@ -17,9 +26,13 @@ class CompareRun(Recipe):
     """Which runs stand beside each other."""
 
     runs: tuple[Path, ...]
-    """Folders of evaluated runs, in the order of the rows."""
+    """Folders of evaluated runs, in the order of the rows; differences are those to the first."""
     names: tuple[str, ...] = ()
     """What the rows are called; the names of the runs when not given."""
+    html: Path | None = None
+    """Write a page of the runs, their classes and videos to this file."""
+    dataset: Path | None = None
+    """Folder of the dataset; the one that the first run was trained on when not given. Only the page needs it."""
 
 
 def main(recipe: CompareRun) -> None:
@@ -29,6 +42,9 @@ def main(recipe: CompareRun) -> None:
     results = [Metrics.load(run / METRICS_FILE) for run in recipe.runs]
     refuse_mixture(recipe.runs, results)
     print_map(results, names=recipe.names)
+    if recipe.html is not None:
+        write_page(recipe, recipe.html, results)
+        say(f"page: {recipe.html}")
 
 
 def refuse_mixture(
@@ -51,6 +67,34 @@ def refuse_mixture(
                 f"{run / file}: {'; '.join(parting)} as in {runs[0]}. Figures of different protocols do not "
                 "belong into one table; evaluate both alike with `make eval`"
             )
+
+
+def write_page(recipe: CompareRun, path: Path, results: Sequence[Metrics]) -> None:
+    """Write the page of runs that may be compared. Raises CacheError if detections or annotations cannot be read."""
+    trained = [TrainRun.load(run / RECIPE_FILE) for run in recipe.runs]
+    dataset = Dataset.load((recipe.dataset or trained[0].dataset) / "annotations.json")
+    names = recipe.names or [one.run for one in results]
+    runs = []
+    for name, metrics, made, run in zip(names, results, trained, recipe.runs, strict=True):
+        detections = DetectionTable.read(run / DETECTIONS_FILE)
+        judged = judge_counted(dataset, detections, metrics.protocol)
+        runs.append(ComparedRun(name, metrics, _facts(made), judged, _link(run, path)))
+    with atomic_path(path) as unfinished:
+        unfinished.write_text(comparison(dataset.name, runs), encoding="utf-8")
+
+
+def _facts(run: TrainRun) -> str:
+    model = run.train.model
+    parts = {"KSM": model.use_ksm, "CSR": model.use_csr, "DPID": model.use_dpid, "head": model.use_head}
+    return " + ".join([model.host.kind, *(name for name, on in parts.items() if on)]) + f" · seed {run.train.seed}"
+
+
+def _link(run: Path, page: Path) -> str:
+    """Address of the run's report as seen from the page."""
+    report = run / REPORT_FILE
+    if not report.exists():
+        return ""
+    return quote(Path(os.path.relpath(report.resolve(), page.parent.resolve())).as_posix())
 
 
 if __name__ == "__main__":

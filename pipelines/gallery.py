@@ -10,11 +10,10 @@ from typing import Any
 
 from cache.annotations import Dataset, VideoEntry
 from cache.atomic import atomic_path
-from cache.embeddings import open_tokens
 from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, KINDS
-from cache.spans import action_spans
 from cache.store import PartStore
 from pipelines.gallery_page import Frame, GalleryContent, Said, VideoCard, gallery
+from pipelines.marked_texts import Key, key_of, mark, words_of
 from pipelines.page import picture_uri
 from priors.frames import VideoError
 from priors.thumbnails import thumbnails
@@ -63,7 +62,7 @@ def gather(source: GallerySource) -> GalleryContent:
     rows: dict[str, list[Mapping[str, Any]]] = {}
     for row in _rows(source, shown, DESCRIPTIONS.names):
         rows.setdefault(row["video_id"], []).append(row)
-    marks = _tokens(source.embeddings, {video.video_id for video in shown})
+    words = words_of(source.embeddings, {video.video_id for video in shown})
     subsets = dict.fromkeys(video.subset for video in videos)
     return GalleryContent(
         dataset=source.dataset.name,
@@ -72,7 +71,7 @@ def gather(source: GallerySource) -> GalleryContent:
         model=str(store.recipe.get("model", "unknown")),
         recipe=json.dumps(store.recipe, indent=2, ensure_ascii=False),
         counts={"videos with rows": len(with_rows), **counts},
-        videos=tuple(_card(video, rows[video.video_id], marks) for video in shown),
+        videos=tuple(_card(video, rows[video.video_id], words) for video in shown),
         left_out=_left_out(len(videos), len(with_rows), len(shown)),
     )
 
@@ -97,26 +96,12 @@ def _left_out(asked: int, with_rows: int, shown: int) -> str:
     return " ".join(parts)
 
 
-def _tokens(embeddings: Path | None, videos: set[str]) -> dict[tuple[str, str, str], Mapping[str, Any]]:
-    if embeddings is None:
-        return {}
-    table = open_tokens(embeddings)
-    rows = table.rows([*DESCRIPTION_KEY, "tokens", "is_action_word"])
-    return {_key(row): row for row in rows if row["video_id"] in videos}
-
-
-def _key(row: Mapping[str, Any]) -> tuple[str, str, str]:
-    return row["video_id"], row["action_class"], row["kind"]
-
-
-def _card(
-    video: VideoEntry, rows: Sequence[Mapping[str, Any]], tokens: Mapping[tuple[str, str, str], Mapping[str, Any]]
-) -> VideoCard:
+def _card(video: VideoEntry, rows: Sequence[Mapping[str, Any]], words: Mapping[Key, Mapping[str, Any]]) -> VideoCard:
     ordered = sorted(rows, key=lambda row: (row["action_class"], KINDS.index(row["kind"])))
     seen = next((row["frame_seconds"] for row in ordered if row["frame_seconds"]), [])
     frames, problem = _frames(video, seen)
     durations = [row["duration"] for row in ordered if row["duration"] is not None]
-    said = tuple(_said(row, tokens.get(_key(row))) for row in ordered)
+    said = tuple(_said(row, words.get(key_of(row))) for row in ordered)
     return VideoCard(video.video_id, next(iter(durations), video.duration), frames, problem, said)
 
 
@@ -135,7 +120,7 @@ def _frames(video: VideoEntry, seen: Sequence[float]) -> tuple[tuple[Frame, ...]
     return tuple(Frame(picture_uri(jpeg), time) for jpeg, time in zip(found.jpegs, seen, strict=True)), ""
 
 
-def _said(row: Mapping[str, Any], tokens: Mapping[str, Any] | None) -> Said:
+def _said(row: Mapping[str, Any], words: Mapping[str, Any] | None) -> Said:
     ok = row["status"] == "ok"
     facts = [f"{row['model_id']} {row['model_revision'][:12]}", f"{row['created_at']:%Y-%m-%d %H:%M} UTC"]
     if row["new_tokens"] is not None:
@@ -145,14 +130,12 @@ def _said(row: Mapping[str, Any], tokens: Mapping[str, Any] | None) -> Said:
     if row["partial"]:
         facts.append("some of the video could not be decoded")
     text = row["description"] if ok else row["error"]
-    spans = action_spans(text, tokens["tokens"], tokens["is_action_word"]) if ok and tokens else []
     return Said(
         action_class=row["action_class"],
         kind=row["kind"],
         status=row["status"],
         prompt=row["prompt"],
-        text=text,
-        marks=tuple(spans),
+        text=mark(text, words if ok else None),
         flags=tuple(row["flags"]),
         facts=tuple(facts),
     )

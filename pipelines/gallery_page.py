@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
 from cache.flags import MEANINGS
 from cache.schema import FLAGS, KINDS, Flag
-from pipelines.page import BASE_STYLE, page
+from pipelines.marked_texts import MarkedText
+from pipelines.page import page, select
 
 _STYLE = Path(__file__).with_name("gallery.css")
 _SCRIPT = Path(__file__).with_name("gallery.js")
@@ -23,10 +24,8 @@ class Said:
     kind: str
     status: str
     prompt: str
-    text: str
+    text: MarkedText
     """The description; of a failed row, the reason."""
-    marks: tuple[tuple[int, int], ...]
-    """Start and end of the action's own words in the text."""
     flags: tuple[Flag, ...]
     facts: tuple[str, ...]
     """How it was made, in a few words each."""
@@ -71,13 +70,12 @@ class GalleryContent:
 
 def gallery(content: GalleryContent) -> str:
     """The page. Every text that comes from data is escaped."""
-    style = BASE_STYLE.read_text(encoding="utf-8") + _STYLE.read_text(encoding="utf-8")
     cards = "".join(map(_card, content.videos)) or "<p>There is nothing to show.</p>"
     return page(
         title=f"Descriptions · {content.dataset}",
-        style=style,
+        styles=[_STYLE],
         body=f"{_header(content)}{_filters(content)}{cards}",
-        script=_SCRIPT.read_text(encoding="utf-8"),
+        scripts=[_SCRIPT],
     )
 
 
@@ -101,20 +99,15 @@ def _filters(content: GalleryContent) -> str:
     flags = [flag for flag in FLAGS if any(flag in row.flags for row in rows)]
     fields = [
         '<label class="wide-field">search<input type="search" name="text" placeholder="text, prompt, video"></label>',
-        _select("class", "class", [(name, name) for name in classes]),
-        _select("kind", "kind", [(kind, kind) for kind in KINDS]),
-        _select("status", "status", [("ok", "ok"), ("failed", "failed")]),
-        _select(
+        select("class", "class", [(name, name) for name in classes]),
+        select("kind", "kind", [(kind, kind) for kind in KINDS]),
+        select("status", "status", [("ok", "ok"), ("failed", "failed")]),
+        select(
             "flag", "flags", [("any", "with any flag"), ("none", "with no flag"), *((flag, flag) for flag in flags)]
         ),
         '<button type="reset">clear</button>',
     ]
     return f'<form id="filters" hidden>{"".join(fields)}</form><p id="count" role="status" aria-live="polite"></p>'
-
-
-def _select(name: str, label: str, options: Sequence[tuple[str, str]]) -> str:
-    choices = "".join(f'<option value="{escape(value)}">{escape(shown)}</option>' for value, shown in options)
-    return f'<label>{label}<select name="{name}"><option value="">all</option>{choices}</select></label>'
 
 
 def _card(video: VideoCard) -> str:
@@ -142,14 +135,11 @@ def _said(row: Said) -> str:
     facts = escape(" · ".join(row.facts))
     return (
         f'<div class="said {escape(row.status)}"{attributes}><div class="head"><b>{escape(row.action_class)}</b>'
-        f'<span class="kind">{escape(row.kind)}</span>{flags}</div><p>{failed}{_marked(row.text, row.marks)}</p>'
+        f'<span class="kind">{escape(row.kind)}</span>{flags}</div><p>{failed}{_marked(row.text)}</p>'
         f"<details><summary>prompt and making</summary><p>{escape(row.prompt)}</p><p>{facts}</p></details></div>"
     )
 
 
-def _marked(text: str, marks: Sequence[tuple[int, int]]) -> str:
-    parts, after = [], 0
-    for start, end in marks:
-        parts.append(f"{escape(text[after:start])}<mark>{escape(text[start:end])}</mark>")
-        after = end
-    return "".join([*parts, escape(text[after:])])
+def _marked(text: MarkedText) -> str:
+    pieces = map(escape, text.pieces)
+    return "".join(f"<mark>{piece}</mark>" if place % 2 else piece for place, piece in enumerate(pieces))

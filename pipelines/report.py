@@ -1,34 +1,41 @@
-"""Write report.html of an evaluated run: scores, classes, training curves, and the timelines of a dozen videos."""
+"""Write report.html of an evaluated run: scores, classes, diagnosis, training curves, and a page for every video."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 
 from cache.annotations import Dataset, VideoEntry
 from cache.atomic import atomic_path
-from cache.detections import Detection, read_detections
-from cache.features import FeatureStore
-from cache.folders import only_fingerprint
+from cache.detections import DetectionTable
+from cache.features import FeatureGrid, FeatureStore
+from cache.folders import embeddings_of, only_fingerprint
 from cache.recipe import Recipe
-from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, CacheError
-from cache.store import PartStore
+from cache.schema import CacheError
 from pipelines.compare import refuse_mixture
-from pipelines.console import launch, say
+from pipelines.console import launch, progress, say
 from pipelines.evaluate import CURVES_FILE, DETECTIONS_FILE, METRICS_FILE, Metrics
+from pipelines.marked_texts import PriorsShown, priors_of
 from pipelines.page import picture_uri
-from pipelines.report_page import ReportContent, RunResult, Said, VideoView, report
-from pipelines.report_videos import Judged, cutoffs, judge, quality, spread
+from pipelines.report_content import REPORT_FILE, ReportContent, RunResult, VideoView
+from pipelines.report_page import report
+from pipelines.report_videos import JudgedVideo, judge_counted, judge_subset, spread
 from pipelines.train import RECIPE_FILE, TrainRun
 from priors.frames import VideoError
 from priors.thumbnails import thumbnails
+from training.diagnosis.diagnose import diagnose
+from training.diagnosis.schema import Diagnosis, DiagnosisRecipe
+from training.evaluation import counted
 from training.logs import FILE as HISTORY_FILE
 
-REPORT_FILE = "report.html"
+_CLASSES = 8
+"""Classes of a video whose T-CAM is kept: its own, those found in it, and where it is highest."""
 
 
 class ReportRun(Recipe):
@@ -41,45 +48,58 @@ class ReportRun(Recipe):
     dataset: Path | None = None
     """Folder of the dataset; the one that the run was trained on when not given."""
     subset: str = "testing"
-    """Subset whose videos are shown; where the run has a metrics.json, that one's subset."""
+    """Subset whose videos are shown; where the run has a metrics.json, those of its protocol."""
     descriptions: Path | None = None
     """Folder descriptions/<fingerprint> to quote from; needed only where there are several."""
-    videos: PositiveInt = 12
-    """Videos with a timeline."""
+    embeddings: Path | None = None
+    """Folder embeddings/<fingerprint> whose words mark the texts; the newest of those descriptions when not given."""
+    videos: NonNegativeInt = 12
+    """Videos with frames above their timeline, evenly spaced from the worst to the best; all have a timeline."""
     frames: PositiveInt = 10
-    """Frames above each timeline."""
+    """Frames above each of these timelines."""
+    player: bool = False
+    """Play every video on its page. The files stay where they are: the page finds them only from beside them."""
+    diagnosis: DiagnosisRecipe = DiagnosisRecipe()
+    """What counts as which error, and which detections count for completeness."""
 
 
 def main(recipe: ReportRun) -> None:
     """Write the page."""
     path = recipe.run / REPORT_FILE
+    text = report(gather(recipe))
     with atomic_path(path) as unfinished:
-        unfinished.write_text(report(gather(recipe)), encoding="utf-8")
-    say(f"report: {path}")
+        unfinished.write_text(text, encoding="utf-8")
+    say(f"report: {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 def gather(recipe: ReportRun) -> ReportContent:
     """Read what the page shows. Raises CacheError naming the missing file and the command that makes it."""
-    run = _result(recipe.run)
-    other = None if recipe.compare is None else _result(recipe.compare)
+    run = read_run(recipe.run)
+    other = None if recipe.compare is None else read_run(recipe.compare)
     if recipe.compare and other and other.metrics and run.metrics:
         refuse_mixture((recipe.run, recipe.compare), (run.metrics, other.metrics))
     folder = recipe.dataset or run.recipe.dataset
     dataset = Dataset.load(folder / "annotations.json")
     store = FeatureStore.open(folder / "features" if recipe.dataset else run.recipe.features_folder)
-    entries = dataset.split(run.metrics.subset if run.metrics else recipe.subset)
-    needs_texts = run.recipe.train.model.needs_texts
+    detections = DetectionTable.read(recipe.run / DETECTIONS_FILE)
+    if run.metrics is None:
+        judged = judge_subset(detections.rows(), dataset.split(recipe.subset))
+    else:
+        judged = judge_counted(dataset, detections, run.metrics.protocol)
     return ReportContent(
         dataset=dataset.name,
+        classes=dataset.classes,
         run=run,
         other=other,
         grid=store.grid,
-        videos=tuple(_views(recipe, dataset, store, entries)),
-        said=_said(recipe.descriptions, folder, dataset) if needs_texts else {},
+        videos=tuple(_views(recipe, dataset.classes, store.grid, list(judged.values()))),
+        priors=_priors(recipe, run, dataset, list(judged)),
+        diagnosis=_diagnosis(recipe, run, dataset, detections),
     )
 
 
-def _result(folder: Path) -> RunResult:
+def read_run(folder: Path) -> RunResult:
+    """What a run folder holds. Raises CacheError if it was not evaluated."""
     if not (folder / DETECTIONS_FILE).exists():
         raise CacheError(f"{folder / DETECTIONS_FILE}: no such file, so the run is not evaluated; run `make eval`")
     metrics = Metrics.load(folder / METRICS_FILE) if (folder / METRICS_FILE).exists() else None
@@ -88,35 +108,45 @@ def _result(folder: Path) -> RunResult:
     return RunResult(folder.name, TrainRun.load(folder / RECIPE_FILE), metrics, tuple(map(json.loads, lines)))
 
 
-def _views(recipe: ReportRun, dataset: Dataset, store: FeatureStore, entries: Sequence[VideoEntry]) -> list[VideoView]:
-    """The videos shown, from the best to the worst."""
-    detections = read_detections(recipe.run / DETECTIONS_FILE)
-    floors = cutoffs(detections, {entry.video_id: entry.segments for entry in entries})
-    drawn: dict[str, list[Detection]] = {}
-    for detection in detections:
-        if detection.score >= floors[detection.label]:
-            drawn.setdefault(detection.video_id, []).append(detection)
-    judged = {entry.video_id: judge(drawn.get(entry.video_id, []), entry.segments) for entry in entries}
-    if not any(entry.segments for entry in entries):
-        judged = {video: [Judged(item.detection, None, True) for item in items] for video, items in judged.items()}
-    ranked = sorted(entries, key=lambda entry: -quality(judged[entry.video_id], entry.segments))
+def _diagnosis(recipe: ReportRun, run: RunResult, dataset: Dataset, detections: DetectionTable) -> Diagnosis | None:
+    """Made anew, so that it belongs to these detections; None where there is no truth to compare with."""
+    if run.metrics is None:
+        return None
+    what = counted(dataset, detections, run.metrics.protocol)
+    return diagnose(what, recipe=recipe.diagnosis, name=run.name, classes=dataset.classes)
+
+
+def _views(
+    recipe: ReportRun, classes: Sequence[str], grid: FeatureGrid, judged: Sequence[JudgedVideo]
+) -> list[VideoView]:
+    """All videos, from the worst to the best."""
+    ranked = sorted(judged, key=lambda video: (video.quality, video.entry.video_id))
+    with_frames = {video.entry.video_id for video in spread(ranked, recipe.videos)}
     views = []
-    with np.load(recipe.run / CURVES_FILE, allow_pickle=False) as curves:
-        for entry in spread(ranked, recipe.videos):
-            pictures, problem, seconds = _pictures(entry, recipe.frames)
+    with (
+        np.load(recipe.run / CURVES_FILE, allow_pickle=False) as curves,
+        progress("reading the videos' frames") as tell,
+    ):
+        for video in ranked:
+            entry = video.entry
+            wanted = entry.video_id in with_frames
+            pictures, problem, seconds = _pictures(entry, recipe.frames) if wanted else ((), "", 0.0)
+            player = _player(entry, recipe.run) if recipe.player else ""
             cas = _array(curves, entry, "cas")
-            length = 0 if cas is None else store.grid.end_seconds(len(cas) - 1)
+            length = 0 if cas is None or not len(cas) else grid.end_seconds(len(cas) - 1)
             view = VideoView(
-                entry=entry,
+                judged=video,
                 duration=entry.duration or seconds or length,
-                judged=tuple(judged[entry.video_id]),
-                cas={} if cas is None else dict(zip(dataset.classes, cas.T, strict=True)),
+                cas={} if cas is None else _chosen(dict(zip(classes, cas.T, strict=True)), video),
                 attention=_array(curves, entry, "attention"),
                 attention_csr=_array(curves, entry, "attention_csr"),
-                pictures=pictures,
-                problem=problem,
+                pictures=() if player else pictures,
+                player=player,
+                problem="" if player else problem,
             )
             views.append(view)
+            if wanted:
+                tell(sum(view.judged.entry.video_id in with_frames for view in views), len(with_frames))
     return views
 
 
@@ -124,33 +154,46 @@ def _array(curves: Mapping[str, np.ndarray], entry: VideoEntry, name: str) -> np
     return curves.get(f"{entry.video_id}/{name}")
 
 
+def _chosen(cas: Mapping[str, np.ndarray], video: JudgedVideo) -> dict[str, np.ndarray]:
+    """The T-CAM of few classes, the most telling first."""
+    own = [*video.entry.labels, *(item.detection.label for item in video.drawn)]
+    highest = sorted(cas, key=lambda label: -float(cas[label].max(initial=0.0)))
+    wanted = [label for label in dict.fromkeys([*own, *highest]) if label in cas]
+    return {label: cas[label] for label in wanted[:_CLASSES]}
+
+
 def _pictures(entry: VideoEntry, count: int) -> tuple[tuple[str, ...], str, float]:
     """Frames as data URIs, why there are none, and the duration of the file (0 if unknown)."""
     if entry.path is None:
-        return (), "the annotations know no file of this video", 0.0
+        return (), "No frames: the annotations know no file of this video", 0.0
     try:
         found = thumbnails(entry.path, count=count)
     except VideoError as error:
-        return (), str(error), 0.0
+        return (), f"No frames: {error}", 0.0
     return tuple(map(picture_uri, found.jpegs)), "", found.duration
 
 
-def _said(folder: Path | None, data: Path, dataset: Dataset) -> dict[str, Said]:
-    """By class, the two descriptions of its first training video that has both; none where there is no cache."""
-    if folder is None and not (data / "descriptions").is_dir():
-        return {}
-    home = folder or only_fingerprint(data / "descriptions", made_by="make priors", chosen_by="--descriptions")
-    table = PartStore.open(home, DESCRIPTIONS, key=DESCRIPTION_KEY).table([*DESCRIPTION_KEY, "description", "status"])
-    texts: dict[str, dict[str, dict[str, str]]] = {}
-    for row in table.to_pylist():
-        if row["status"] == "ok":
-            texts.setdefault(row["action_class"], {}).setdefault(row["video_id"], {})[row["kind"]] = row["description"]
-    said: dict[str, Said] = {}
-    for label in dataset.classes:
-        both = ((video, kinds) for video, kinds in texts.get(label, {}).items() if len(kinds) == 2)
-        for video, kinds in both:
-            said.setdefault(label, Said(video, kinds["key"], kinds["complete"]))
-    return said
+def _player(entry: VideoEntry, page: Path) -> str:
+    """Address of the video's file as seen from the folder of the page; empty where there is no file."""
+    if entry.path is None or not entry.path.exists():
+        return ""
+    return quote(Path(os.path.relpath(entry.path.resolve(), page.resolve())).as_posix())
+
+
+def _priors(recipe: ReportRun, run: RunResult, dataset: Dataset, videos: Sequence[str]) -> PriorsShown:
+    """Texts of these videos, where they were described, and of a few training videos a class; none without a cache."""
+    folder = recipe.dataset or run.recipe.dataset
+    if not run.recipe.train.model.needs_texts:
+        return PriorsShown({}, {})
+    home, embeddings = recipe.descriptions, recipe.embeddings
+    if home is None:
+        if not (folder / "descriptions").is_dir():
+            return PriorsShown({}, {})
+        home = only_fingerprint(folder / "descriptions", made_by="make priors", chosen_by="--descriptions")
+    if embeddings is None:
+        fitting = embeddings_of(folder / "embeddings", home.name)
+        embeddings = fitting[0].path if fitting else None
+    return priors_of(home, embeddings, videos=videos, classes=dataset.classes)
 
 
 if __name__ == "__main__":

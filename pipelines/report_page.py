@@ -3,82 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
-from cache.annotations import VideoEntry
-from cache.features import FeatureGrid
+from pipelines.charts import SERIES, Axis, Series, counts, line_chart, percents, share_bar, training_curve
+from pipelines.charts_bars import Bar, columns
 from pipelines.evaluate import Metrics
-from pipelines.page import BASE_STYLE, page
-from pipelines.report_charts import Bar, ClassLanes, Curve, class_bars, timeline, training_curve
-from pipelines.report_videos import RIGHT, Judged
-from pipelines.train import TrainRun
+from pipelines.page import TABLES_SCRIPT, contents, figure, legend, page, section
+from pipelines.page_table import Cell, Column, Row, percent, table
+from pipelines.report_content import ReportContent, RunResult
+from pipelines.report_data import video_data
+from pipelines.report_diagnosis import diagnosis_sections
+from pipelines.report_index import VIDEO_PAGE, video_index, video_legend
+from training.protocol import tiou_key
 
-_CLASSES_SHOWN = 3
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a run folder holds."""
-
-    name: str
-    recipe: TrainRun
-    metrics: Metrics | None
-    """None where there was no truth to compare with."""
-    history: tuple[Mapping[str, float], ...]
-    """Lines of metrics.jsonl."""
-
-
-@dataclass(frozen=True)
-class VideoView:
-    """One video of the timeline section."""
-
-    entry: VideoEntry
-    duration: float
-    judged: tuple[Judged, ...]
-    """The detections that are drawn."""
-    cas: Mapping[str, np.ndarray]
-    """T-CAM of the classes, over snippets."""
-    attention: np.ndarray | None
-    attention_csr: np.ndarray | None
-    pictures: tuple[str, ...]
-    """Frames as data URIs; empty where `problem` says why."""
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class Said:
-    """What the describer said about a class, in one training video."""
-
-    video_id: str
-    key: str
-    complete: str
-
-
-@dataclass(frozen=True)
-class ReportContent:
-    """Everything on the page."""
-
-    dataset: str
-    run: RunResult
-    other: RunResult | None
-    """The run that stands beside it, such as the host alone."""
-    grid: FeatureGrid
-    videos: tuple[VideoView, ...]
-    said: Mapping[str, Said]
-    """By class."""
+_HERE = Path(__file__).parent
+_STYLES = (_HERE / "report_video.css",)
+_SCRIPTS = (TABLES_SCRIPT, _HERE / "report_timeline.js", _HERE / "report_video.js")
+PLAYED = "'self' file:"
+"""Where a player may read from: beside the page, whether it is opened as a file or served."""
 
 
 def report(content: ReportContent) -> str:
     """The page. Every text that comes from data is escaped; styles, drawings and pictures are inside."""
-    sections = [_header(content), _scores(content), _classes(content), _videos(content), _training(content)]
-    title = f"{content.run.name} · {content.dataset}"
-    return page(title=title, style=BASE_STYLE.read_text(encoding="utf-8"), body="".join(sections))
+    diagnosis = diagnosis_sections(content.diagnosis) if content.diagnosis else ""
+    sections = [_scores(content), _classes(content), diagnosis, _training(content), video_index(content)]
+    overview = [_header(content, contents(sections)), *sections]
+    return page(
+        title=f"{content.run.name} · {content.dataset}",
+        styles=_STYLES,
+        body=f'<div id="overview">{"".join(overview)}</div>{VIDEO_PAGE}{video_legend(content)}',
+        scripts=_SCRIPTS,
+        data=video_data(content),
+        media=PLAYED if any(view.player for view in content.videos) else "",
+    )
 
 
-def _header(content: ReportContent) -> str:
+def _header(content: ReportContent, links: str) -> str:
     run, metrics = content.run, content.run.metrics
     model, loop = run.recipe.train.model, run.recipe.train.loop
     parts = {"KSM": model.use_ksm, "CSR": model.use_csr, "DPID": model.use_dpid, "head": model.use_head}
@@ -92,21 +56,23 @@ def _header(content: ReportContent) -> str:
     tiles = ""
     if metrics is not None:
         facts.insert(1, f"{metrics.videos} {metrics.subset} videos, {len(metrics.classes)} classes")
+        facts.append(metrics.protocol.describe())
         facts.insert(2, f"{metrics.detections:,} detections ({metrics.localize.source})")
         tiles = _tiles(metrics, content.other.metrics if content.other else None)
     return (
         f'<header><p class="eyebrow">MLLM4WTAL · run report</p><h1>{escape(run.name)}</h1>'
-        f"<p>{escape(' · '.join(facts))}</p><p>{''.join(chips)}</p>{tiles}{_recipe(run)}</header>"
+        f"<p>{escape(' · '.join(facts))}</p><p>{''.join(chips)}</p>{links}{tiles}{_recipe(run)}</header>"
     )
 
 
 def _tiles(metrics: Metrics, other: Metrics | None) -> str:
     span = f"{metrics.tious[0]:g}–{metrics.tious[-1]:g}"
     figures = [(f"average mAP, tIoU {span}", metrics.average, other.average if other else None)]
+    shown = ("0.3", "0.5", "0.7") if metrics.tious[0] < 0.5 else ("0.5", "0.75", "0.95")
     for tiou, value in zip(metrics.tious, metrics.map, strict=True):
-        if tiou in (0.3, 0.5, 0.7):
+        if tiou_key(tiou) in shown:
             beside = dict(zip(other.tious, other.map, strict=True)).get(tiou) if other else None
-            figures.append((f"mAP at {tiou:g}", value, beside))
+            figures.append((f"mAP at {tiou_key(tiou)}", value, beside))
     tiles = []
     for name, value, beside in figures:
         change = ""
@@ -127,127 +93,71 @@ def _recipe(run: RunResult) -> str:
 
 
 def _scores(content: ReportContent) -> str:
-    rows = [one.metrics for one in (content.other, content.run) if one is not None and one.metrics is not None]
     if content.run.metrics is None:
-        return _section("Scores", "<p>The annotations hold no segments of this subset, so there is no mAP.</p>")
-    head = "".join(f"<th>{tiou:g}</th>" for tiou in content.run.metrics.tious)
-    best = [max(values) for values in zip(*((*one.map, one.average) for one in rows), strict=True)]
-    body = ""
-    for one in rows:
-        cells = "".join(
-            f'<td class="{"best" if len(rows) > 1 and value == top else ""}">{100 * value:.1f}</td>'
-            for value, top in zip((*one.map, one.average), best, strict=True)
-        )
-        body += f"<tr><th>{escape(one.run)}</th>{cells}</tr>"
-    note = (
-        "mAP in percent at each temporal IoU, as ActivityNet's official evaluator counts it; last, the mean over tIoU."
-    )
-    table = f"<table><thead><tr><th>tIoU</th>{head}<th>average</th></tr></thead><tbody>{body}</tbody></table>"
-    return _section("Mean average precision", f'<p>{note}</p><div class="wide">{table}</div>')
+        return section("Scores", "<p>The annotations hold no segments of this subset, so there is no mAP.</p>")
+    rows = [one.metrics for one in (content.other, content.run) if one is not None and one.metrics is not None]
+    return map_section(rows, beside=_qualities([view.judged.quality for view in content.videos]))
+
+
+def _qualities(values: Sequence[float]) -> str:
+    """How many videos have which F1."""
+    edges = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    bars = {"0": Bar(sum(value == 0 for value in values), "videos in which nothing is right")}
+    for low, high in pairwise(edges):
+        bars[f"≤ {100 * high:.0f}"] = Bar(sum(low < value <= high for value in values), f"F1 above {100 * low:.0f}")
+    most = max((bar.value or 0 for bar in bars.values()), default=0)
+    chart = columns("Videos by F1", "F1 of the video [%]", counts("videos", most), bars)
+    return figure(chart, "Videos by F1")
+
+
+def map_section(runs: Sequence[Metrics], names: Sequence[str] = (), *, beside: str = "") -> str:
+    """The mAP of runs with the same thresholds, as a table and as curves; `beside` is a figure next to these."""
+    names, tious = names or [one.run for one in runs], runs[0].tious
+    note = "In percent at each temporal IoU, as ActivityNet's official evaluator counts it; last, the mean over tIoU."
+    best = [max(values) for values in zip(*((*one.map, one.average) for one in runs), strict=True)]
+    rows = []
+    for name, one in zip(names, runs, strict=True):
+        values = zip((*one.map, one.average), best, strict=True)
+        cells = [percent(value, style="best" if len(runs) > 1 and value == top else "") for value, top in values]
+        rows.append(Row([Cell(name), *cells]))
+    heads = [Column("run", numbers=False), *(Column(f"{tiou:g}") for tiou in tious), Column("average")]
+    series = [Series(name, tious, one.map, k) for k, (name, one) in enumerate(zip(names, runs, strict=True))]
+    x_axis = Axis("temporal IoU", min(tious), max(max(tious), min(tious) + 0.01), tious)
+    chart = line_chart("mAP over temporal IoU", x_axis, percents("mAP [%]"), series)
+    keys = {f"line s{k % SERIES}": name for k, name in enumerate(names)}
+    curves = figure(chart, "mAP over temporal IoU", legend(keys))
+    body = f'<p>{note}</p>{table("map-table", heads, rows)}<div class="charts two">{curves}{beside}</div>'
+    return section("Mean average precision", body, name="map")
 
 
 def _classes(content: ReportContent) -> str:
     metrics = content.run.metrics
     if metrics is None:
         return ""
-    values = {label: float(np.mean(row)) for label, row in zip(metrics.classes, metrics.ap, strict=True)}
     beside = content.other.metrics if content.other else None
     other = {label: float(np.mean(row)) for label, row in zip(beside.classes, beside.ap, strict=True)} if beside else {}
-    titles, rows = {}, ""
+    rows = []
     for label, row in zip(metrics.classes, metrics.ap, strict=True):
-        steps = ", ".join(f"{tiou:g}: {100 * value:.1f}" for tiou, value in zip(metrics.tious, row, strict=True))
-        titles[label] = f"{label}, AP at tIoU {steps}"
-        rows += f"<tr><th>{escape(label)}</th>{''.join(f'<td>{100 * value:.1f}</td>' for value in row)}</tr>"
-    keys = {"bar": metrics.run} | ({"mark": beside.run} if beside else {})
-    head = "".join(f"<th>{tiou:g}</th>" for tiou in metrics.tious)
-    numbers = f"<table><thead><tr><th>tIoU</th>{head}</tr></thead><tbody>{rows}</tbody></table>"
-    numbers = f'<details><summary>The same as numbers</summary><div class="wide">{numbers}</div></details>'
-    chart = f'<div class="wide">{class_bars(values, other, titles)}</div>'
+        mean = float(np.mean(row))
+        bar = Cell(markup=share_bar(mean, other.get(label), f"{label}: {100 * mean:.1f}"), value=mean, style="bar")
+        change = [percent(mean - other[label], signed=True) if label in other else Cell("–")] if other else []
+        rows.append(Row([Cell(label), bar, percent(mean), *change, *map(percent, row)]))
+    rows.sort(key=lambda row: -(row.cells[1].value or 0.0))
+    against = [Column("change", title=f"against {beside.run}, in points")] if beside else []
+    heads = [Column("class", numbers=False), Column("AP", numbers=False, sorts=False), Column("mean"), *against]
+    heads += [Column(f"{tiou:g}") for tiou in metrics.tious]
+    keys = legend({"bar": metrics.run} | ({"mark": beside.run} if beside else {}))
     unscored = "".join(
         f"<p>{count} detections of {escape(name)}, which has no truth here, are in no average.</p>"
         for name, count in metrics.unscored.items()
     )
-    return _section(
-        "Average precision of each class",
-        f"<p>Mean over tIoU, percent.</p>{_keys(keys)}{chart}{numbers}{unscored}",
+    unscored += "".join(
+        f"<p>{count} detections are left out under the protocol: {escape(reason)}.</p>"
+        for reason, count in metrics.left_out.items()
     )
-
-
-def _videos(content: ReportContent) -> str:
-    if not content.videos:
-        return ""
-    scored = any(view.entry.segments for view in content.videos)
-    keys = {"truth": "truth", "found": f"found, tIoU at least {RIGHT:g}", "wrong": "found, but wrong"}
-    keys = keys if scored else {"found": "found"}
-    keys |= {"tcam": "T-CAM of the class", "ksm": "A_KSM, the host's attention", "csr": "A_CSR"}
-    note = "Evenly spaced over the subset. Of each class those detections are drawn that reach half of its best score. "
-    if scored:
-        note = (
-            "Evenly spaced from the best to the worst video of the subset. Of each class as many of its best "
-            "detections are drawn, over all videos, as it has true segments. "
-        )
-    note += "Rest the pointer on a bar for its numbers."
-    cards = "".join(_card(view, content) for view in content.videos)
-    return _section("Videos", f"<p>{note}</p>{_keys(keys)}{cards}")
-
-
-def _card(view: VideoView, content: ReportContent) -> str:
-    strange = [item.detection.label for item in view.judged if item.detection.label not in view.entry.labels]
-    labels = list(dict.fromkeys([*view.entry.labels, *strange]))[:_CLASSES_SHOWN]
-    drawing = timeline(
-        name=view.entry.video_id,
-        duration=view.duration,
-        pictures=view.pictures,
-        classes=[_lanes(label, view, content.grid) for label in labels],
-        attention=_attentions(view, content.grid),
-    )
-    right = sum(item.right for item in view.judged)
-    counts = f"{right} of {len(view.entry.segments)} found, {len(view.judged) - right} wrong"
-    if all(item.tiou is None for item in view.judged) and not view.entry.segments:
-        counts = f"{len(view.judged)} found"
-    problem = f'<p class="problem">No frames: {escape(view.problem)}</p>' if view.problem else ""
-    return (
-        f"<article><h3>{escape(view.entry.video_id)}<span>{view.duration:.1f} s · {counts}</span></h3>"
-        f'{problem}<div class="wide">{drawing}</div>{"".join(_said(label, content.said) for label in labels)}</article>'
-    )
-
-
-def _said(label: str, said: Mapping[str, Said]) -> str:
-    if label not in said:
-        return ""
-    one = said[label]
-    return (
-        f'<details class="said"><summary><b>{escape(label)}</b> {escape(one.key)}</summary>'
-        f"<p>{escape(one.complete)}</p>"
-        f"<small>Key and complete description of training video {escape(one.video_id)}.</small></details>"
-    )
-
-
-def _lanes(label: str, view: VideoView, grid: FeatureGrid) -> ClassLanes:
-    truth = [
-        Bar(s.start, s.end, f"truth {label}: {s.start:.1f} to {s.end:.1f} s")
-        for s in view.entry.segments
-        if s.label == label
-    ]
-    found = []
-    for item in view.judged:
-        d = item.detection
-        if d.label == label:
-            title = f"{label}: {d.start:.1f} to {d.end:.1f} s, score {d.score:.3f}"
-            title += "" if item.tiou is None else f", tIoU {item.tiou:.2f}"
-            found.append(Bar(d.start, d.end, title, item.right))
-    cas = view.cas.get(label)
-    return ClassLanes(label, tuple(truth), tuple(found), None if cas is None else _curve("T-CAM", "tcam", cas, grid))
-
-
-def _attentions(view: VideoView, grid: FeatureGrid) -> list[Curve]:
-    both = (("A_KSM", "ksm", view.attention), ("A_CSR", "csr", view.attention_csr))
-    return [_curve(name, colour, values, grid) for name, colour, values in both if values is not None]
-
-
-def _curve(name: str, colour: str, values: np.ndarray, grid: FeatureGrid) -> Curve:
-    middles = [(grid.start_seconds(index) + grid.end_seconds(index)) / 2 for index in range(len(values))]
-    return Curve(name, colour, np.array(middles), values)
+    note = "Percent: the mean over tIoU, then at each."
+    shown = table("class-table", heads, rows, by=2, rises=False)
+    return section("Average precision of each class", f"<p>{note}</p>{keys}{shown}{unscored}", name="classes")
 
 
 def _training(content: ReportContent) -> str:
@@ -258,9 +168,9 @@ def _training(content: ReportContent) -> str:
         training_curve(name, *points, beside.get(name)) for name, points in _terms(content.run.history).items()
     )
     beside_name = content.other.name if content.other and content.other.history else ""
-    keys = {"line": content.run.name} | ({"other": beside_name} if beside_name else {})
+    keys = {"line s0": content.run.name} | ({"line other": beside_name} if beside_name else {})
     note = "Learning rate and loss terms, each already with its weight: means between two lines of metrics.jsonl."
-    return _section("Training", f'<p>{note}</p>{_keys(keys)}<div class="curves">{charts}</div>')
+    return section("Training", f'<p>{note}</p>{legend(keys)}<div class="curves">{charts}</div>', name="training")
 
 
 def _terms(history: Sequence[Mapping[str, float]]) -> dict[str, tuple[list[float], list[float]]]:
@@ -273,13 +183,3 @@ def _terms(history: Sequence[Mapping[str, float]]) -> dict[str, tuple[list[float
                 steps.append(line["step"])
                 values.append(value)
     return terms
-
-
-def _keys(names: Mapping[str, str]) -> str:
-    """A legend: style of the mark -> what it means."""
-    items = (f'<span><i class="{style}"></i>{escape(name)}</span>' for style, name in names.items())
-    return f'<p class="keys">{"".join(items)}</p>'
-
-
-def _section(title: str, body: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{body}</section>"

@@ -1,4 +1,4 @@
-"""Which detections and which videos the report shows, and how the detections are judged."""
+"""Which detections and which videos the pages show, and how the detections are judged."""
 
 from __future__ import annotations
 
@@ -9,13 +9,19 @@ from typing import TypeVar
 
 import numpy as np
 
-from cache.annotations import Segment
-from cache.detections import Detection
+from cache.annotations import Dataset, Segment, VideoEntry
+from cache.detections import Detection, DetectionTable
+from training.evaluation import counted, protocol_videos
 from training.metrics import temporal_iou
+from training.protocol import Protocol
 
 T = TypeVar("T")
 RIGHT = 0.5
 """Temporal IoU from which a drawn detection counts as right."""
+
+
+_FURTHER = 12
+"""Detections of a video below the cut-offs that are kept, too."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,71 @@ class Judged:
     tiou: float | None
     """None where there is no truth to compare with; `right` then says nothing."""
     right: bool
+    truth: int | None = None
+    """Which of the video's segments it found."""
+
+
+@dataclass(frozen=True)
+class JudgedVideo:
+    """The detections of one video against its truth."""
+
+    entry: VideoEntry
+    drawn: tuple[Judged, ...]
+    """Those that reach the cut-off of their class, best first."""
+    further: tuple[Judged, ...] = ()
+    """The best of the others; none of them is right or wrong."""
+
+    @property
+    def hit(self) -> frozenset[int]:
+        """Indices of the segments that were found."""
+        return frozenset(item.truth for item in self.drawn if item.truth is not None)
+
+    @property
+    def false(self) -> int:
+        """Drawn detections that found nothing."""
+        return sum(not item.right for item in self.drawn)
+
+    @property
+    def missed(self) -> int:
+        """Segments that no drawn detection found."""
+        return len(self.entry.segments) - len(self.hit)
+
+    @property
+    def quality(self) -> float:
+        """F1: 1 where every truth is found and nothing else is; 0 where nothing is right."""
+        both = len(self.drawn) + len(self.entry.segments)
+        return 2 * len(self.hit) / both if both else 1.0
+
+
+def judge_counted(dataset: Dataset, detections: DetectionTable, protocol: Protocol) -> dict[str, JudgedVideo]:
+    """As `judge_subset`, of the videos and detections that count under a protocol; in seconds whatever its units are.
+
+    Raises CacheError as `counted` does.
+    """
+    what = counted(dataset, detections, protocol.model_copy(update={"units": "seconds"}))
+    return judge_subset(what.detections.rows(), protocol_videos(dataset, protocol))
+
+
+def judge_subset(detections: Sequence[Detection], entries: Sequence[VideoEntry]) -> dict[str, JudgedVideo]:
+    """Every video of the subset, by its id, with the detections that reach the cut-offs and the best of the others."""
+    floors = cutoffs(detections, {entry.video_id: entry.segments for entry in entries})
+    scored = any(entry.segments for entry in entries)
+    drawn: dict[str, list[Detection]] = {entry.video_id: [] for entry in entries}
+    further: dict[str, list[Detection]] = {entry.video_id: [] for entry in entries}
+    for found in sorted(detections, key=lambda d: -d.score):
+        kept = drawn if found.score >= floors[found.label] else further
+        if found.video_id in kept:
+            kept[found.video_id].append(found)
+    judged = {}
+    for entry in entries:
+        above, below = drawn[entry.video_id], further[entry.video_id][:_FURTHER]
+        if scored:
+            rest = [Judged(item, float(_overlaps(item, entry.segments)[1].max(initial=0.0)), False) for item in below]
+            judged[entry.video_id] = JudgedVideo(entry, tuple(judge(above, entry.segments)), tuple(rest))
+        else:
+            unjudged = ([Judged(item, None, True) for item in items] for items in (above, below))
+            judged[entry.video_id] = JudgedVideo(entry, *map(tuple, unjudged))
+    return judged
 
 
 def cutoffs(detections: Sequence[Detection], truth: Mapping[str, Sequence[Segment]]) -> dict[str, float]:
@@ -51,21 +122,21 @@ def judge(detections: Sequence[Detection], segments: Sequence[Segment]) -> list[
     taken: set[int] = set()
     judged = []
     for detection in sorted(detections, key=lambda d: -d.score):
-        mine = np.array([index for index, s in enumerate(segments) if s.label == detection.label], dtype=np.int64)
-        spans = np.array([(segments[i].start, segments[i].end) for i in mine], dtype=np.float64).reshape(-1, 2)
-        overlap = temporal_iou(np.array([[detection.start, detection.end]]), spans)
+        mine, overlap = _overlaps(detection, segments)
         free = np.where(np.isin(mine, list(taken)), 0.0, overlap)
         right = bool(len(free) and free.max() >= RIGHT)
-        if right:
-            taken.add(int(mine[free.argmax()]))
-        judged.append(Judged(detection, float(overlap.max(initial=0.0)), right))
+        truth = int(mine[free.argmax()]) if right else None
+        if truth is not None:
+            taken.add(truth)
+        judged.append(Judged(detection, float(overlap.max(initial=0.0)), right, truth))
     return judged
 
 
-def quality(judged: Sequence[Judged], segments: Sequence[Segment]) -> float:
-    """F1 of one video: 1 where every truth is found and nothing else is; 0 where nothing is right."""
-    right = sum(item.right for item in judged)
-    return 2 * right / (len(judged) + len(segments)) if judged or segments else 1.0
+def _overlaps(detection: Detection, segments: Sequence[Segment]) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the segments of the detection's class, and its temporal IoU with each."""
+    mine = np.array([index for index, s in enumerate(segments) if s.label == detection.label], dtype=np.int64)
+    spans = np.array([(segments[i].start, segments[i].end) for i in mine], dtype=np.float64).reshape(-1, 2)
+    return mine, temporal_iou(np.array([[detection.start, detection.end]]), spans)
 
 
 def spread(items: Sequence[T], count: int) -> list[T]:

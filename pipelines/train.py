@@ -16,7 +16,7 @@ from cache.folders import only_fingerprint
 from cache.recipe import Recipe
 from pipelines.console import launch, progress, say
 from training.data import WtalData
-from training.hosts.recipes import HostKind, default_recipe
+from training.hosts.recipes import HostKind, other_host
 from training.loop import fit
 from training.recipe import TrainRecipe
 
@@ -35,7 +35,7 @@ class TrainRun(Recipe):
     embeddings: Path | None = None
     """Folder embeddings/<recipe>; needed only where the dataset has several."""
     host: HostKind | None = None
-    """Another host than the preset's, with its own defaults and what the preset changes of them."""
+    """Another host than the preset's, with its own settings for such data and what the preset changes of them."""
     resume: bool = True
     """Go on from the run's checkpoint; without, a run starts anew and forgets it."""
     train: Annotated[TrainRecipe, tyro.conf.arg(name="")] = TrainRecipe()
@@ -61,12 +61,12 @@ class TrainRun(Recipe):
 
 
 def on_host(recipe: TrainRecipe, kind: HostKind, changes: Mapping[str, Any] | None = None) -> TrainRecipe:
-    """The same training on another host, with that host's defaults and `changes` of fields by their dotted names; on
-    the host that it has, the training itself.
+    """The same training on another host, with its settings for such data and `changes` of fields by their dotted
+    names; on the host that it has, the training itself.
     """
     if kind == recipe.model.host.kind:
         return recipe
-    return recipe.changed({"model.host": default_recipe(kind)}).changed(changes or {})
+    return recipe.changed({"model.host": other_host(recipe.model.host, kind)}).changed(changes or {})
 
 
 def asked_host(arguments: Sequence[str]) -> HostKind | None:

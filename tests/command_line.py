@@ -8,6 +8,7 @@ from cache.recipe import Recipe
 from pipelines import presets
 
 COMMANDS: dict[str, Callable[[presets.Preset], Recipe]] = {
+    "import_dataset": lambda preset: preset.import_dataset(),
     "generate": lambda preset: preset.priors(),
     "encode": lambda preset: preset.features(),
     "train": lambda preset: preset.train(),

@@ -21,6 +21,7 @@ from cache.store import PartStore
 from pipelines.gallery import GallerySource, gather, write_gallery
 from pipelines.gallery_page import Frame, GalleryContent, Said, VideoCard, gallery
 from pipelines.inspect_cache import InspectRun, main
+from pipelines.marked_texts import MarkedText
 
 VOID = {"meta", "img", "input"}
 
@@ -61,8 +62,8 @@ class Page(HTMLParser):
 
 def content(text: str) -> GalleryContent:
     """A page in which every text from data is `text`."""
-    row = Said(text, "key", "ok", text, text, ((0, 3),), FLAGS, (text,))
-    gone = Said(text, "complete", "failed", text, text, (), (), (text,))
+    row = Said(text, "key", "ok", text, MarkedText(text, ((0, 3),)), FLAGS, (text,))
+    gone = Said(text, "complete", "failed", text, MarkedText(text), (), (text,))
     video = VideoCard(text, 2.0, (Frame("data:image/jpeg;base64,aa", 1.0),), text, (row, gone))
     return GalleryContent(text, text, text, text, text, {text: 3}, (video,), text)
 
@@ -124,11 +125,11 @@ def test_page_of_a_cache(tmp_path, store):
     assert [frame.seconds for frame in videos["v"].frames] == [0.48, 1.48]
     assert videos["v"].problem == ""
     key, complete = videos["v"].rows
-    assert [key.text[start:end] for start, end in key.marks] == ["kicks", "high"]
+    assert key.text.pieces[1::2] == ["kicks", "high"]
     assert complete.flags == ("loops", "cut")
     assert videos["odd'\"&<b>"].problem == "the annotations know no file of this video"
     assert videos["bad"].problem == "none could be decoded when the video was to be described"
-    assert [row.text for row in videos["bad"].rows] == [f"no video {HOSTILE}"] * 2
+    assert [row.text.text for row in videos["bad"].rows] == [f"no video {HOSTILE}"] * 2
     assert found.counts == {"videos with rows": 3, "descriptions": 3, "failed": 2, "with a flag": 2}
     assert found.left_out == "1 of 4 videos have no row yet; run `make priors`."
     page = Page(gallery(found))
