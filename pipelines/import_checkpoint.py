@@ -60,9 +60,4 @@ def main(recipe: ImportCheckpointRun) -> None:
 if __name__ == "__main__":
     from pipelines import import_checkpoint, presets
 
-    def start(preset: presets.Preset) -> ImportCheckpointRun:
-        """Dataset of the preset, and a run of its own."""
-        run = preset.run.with_name(f"{preset.name}-imported")
-        return ImportCheckpointRun(dataset=preset.dataset, run=run)
-
-    launch("import_checkpoint", presets.choices(start), import_checkpoint.main)
+    launch("import_checkpoint", presets.choices(lambda preset: preset.import_checkpoint()), import_checkpoint.main)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pipelines.experiments.grid import TableRun
     from pipelines.export import ExportRun
     from pipelines.generate import PriorsRun
+    from pipelines.import_checkpoint import ImportCheckpointRun
     from pipelines.import_dataset import ImportDatasetRun
     from pipelines.inspect_cache import InspectRun
     from pipelines.report import ReportRun
@@ -74,6 +75,12 @@ class Preset:
         from pipelines.import_dataset import ImportDatasetRun
 
         return ImportDatasetRun(dataset=self.dataset, source=Path("downloads") / self.name)
+
+    def import_checkpoint(self) -> ImportCheckpointRun:
+        """Of `make import-checkpoint`: a run of its own."""
+        from pipelines.import_checkpoint import ImportCheckpointRun
+
+        return ImportCheckpointRun(dataset=self.dataset, run=self.run.with_name(f"{self.name}-imported"))
 
     def priors(self) -> PriorsRun:
         """Of `make priors`."""
@@ -196,6 +203,10 @@ class ActivityNet12(Preset):
     def evaluate(self) -> EvalRun:
         """Under the protocol of the dataset, on the validation videos: those of testing have no public truth."""
         return super().evaluate().model_copy(update={"protocol": self.name})
+
+    def import_checkpoint(self) -> ImportCheckpointRun:
+        """Weights of the public code's ActivityNet variant."""
+        return super().import_checkpoint().model_copy(update={"variant": "activitynet"})
 
     def tables(self) -> TableRun:
         """The reported subset is the validation subset; there is no other with truth."""

@@ -9,6 +9,7 @@ from pipelines import presets
 
 COMMANDS: dict[str, Callable[[presets.Preset], Recipe]] = {
     "import_dataset": lambda preset: preset.import_dataset(),
+    "import_checkpoint": lambda preset: preset.import_checkpoint(),
     "generate": lambda preset: preset.priors(),
     "encode": lambda preset: preset.features(),
     "train": lambda preset: preset.train(),
