@@ -1,7 +1,7 @@
-"""How often the intervals of the tables hold the truth, beside those of seeds redrawn like videos; and how long they take.
+"""How often the intervals of the tables hold the truth, beside those of seeds redrawn like videos; and what they take.
 
-`python -m benchmarks.intervals` makes up paired differences of seeds and videos around a truth of 0, with more chance in
-the seeds or in the videos, and counts. The time is that of one run of THUMOS14's size: 212 videos, 20 classes.
+`python -m benchmarks.intervals` makes up paired differences of seeds and videos around a truth of 0, with more chance
+in the seeds or in the videos, and counts. The time is that of one run of THUMOS14's size: 212 videos, 20 classes.
 """
 
 import time
