@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median_low
 
 from pydantic import NonNegativeInt
 
@@ -15,6 +16,7 @@ from cache.schema import CacheError
 from pipelines.console import launch, progress, say, table
 from pipelines.train import RECIPE_FILE, TrainRun
 from training.evaluation import Evaluation, evaluate_detections, protocol_videos
+from training.footprint import Footprint, footprint
 from training.inference import detect, load_run, save_curves
 from training.localize import LocalizeRecipe
 from training.official import Method, official_recipe
@@ -36,6 +38,9 @@ class EvalRun(ProtocolChoice):
     """Folder of the results; the run's own when not given."""
     localize: LocalizeRecipe = LocalizeRecipe()
     """How detections are read off."""
+    csr_curves: bool = False
+    """Also draw A_CSR over each video, for the report's timelines. Localization does not need CSR: without this it is
+    neither loaded nor run."""
     official: Method | None = None
     """Read them off as the public code of this method does on THUMOS14, whatever `localize` says."""
 
@@ -62,6 +67,8 @@ class Metrics(Recipe):
     left_out: dict[str, int]
     """Detections that the protocol leaves out, by reason."""
     localize: LocalizeRecipe
+    footprint: Footprint | None = None
+    """What inference costs, for a video of median length."""
 
 
 def main(recipe: EvalRun) -> None:
@@ -69,6 +76,7 @@ def main(recipe: EvalRun) -> None:
     metrics = evaluate(recipe)
     if metrics is not None:
         print_map([metrics])
+        print_footprint(metrics)
 
 
 def evaluate(recipe: EvalRun) -> Metrics | None:
@@ -84,7 +92,7 @@ def evaluate(recipe: EvalRun) -> Metrics | None:
     dataset = Dataset.load(folder / "annotations.json")
     own = folder / "features" if recipe.dataset else trained_on.features_folder
     store = FeatureStore.open(recipe.features or own)
-    trained = load_run(recipe.run, dataset, store)
+    trained = load_run(recipe.run, dataset, store, csr_attention=recipe.csr_curves)
     protocol = recipe.chosen()
     videos = protocol_videos(dataset, protocol)
     localize = recipe.localize if recipe.official is None else official_recipe(recipe.official)
@@ -106,7 +114,8 @@ def evaluate(recipe: EvalRun) -> Metrics | None:
         say(f"the annotations hold no segments of subset {protocol.subset!r}, so there is no mAP")
         return None
     evaluation = evaluate_detections(dataset, DetectionTable.of(found), protocol)
-    metrics = _metrics(evaluation, recipe.run.name, localize)
+    cost = footprint(trained, snippets=median_low(len(drawn.cas) for drawn in curves))
+    metrics = _metrics(evaluation, recipe.run.name, localize, cost)
     metrics.save(output / METRICS_FILE)
     return metrics
 
@@ -122,7 +131,23 @@ def print_map(results: Sequence[Metrics], *, names: Sequence[str] = ()) -> None:
     table(f"{first.videos} videos, {len(first.classes)} classes; {first.protocol.describe()}", header, rows)
 
 
-def _metrics(evaluation: Evaluation, run: str, localize: LocalizeRecipe) -> Metrics:
+def print_footprint(metrics: Metrics) -> None:
+    """What inference holds and computes, beside the host alone."""
+    cost = metrics.footprint
+    if cost is None:
+        return
+    rows = [
+        ["host alone", f"{cost.host_parameters:,}", f"{cost.host_flops / 1e9:.3f}", "1"],
+        ["+ class queries", f"{cost.query_parameters:,}", "", ""],
+        ["+ localization head", f"{cost.head_parameters:,}", "", ""],
+        ["inference", f"{cost.parameters:,}", f"{cost.flops / 1e9:.3f}", f"{cost.flops / max(cost.host_flops, 1):.3f}"],
+    ]
+    header = ["", "parameters", "GFLOP", "of the host's"]
+    table(f"Inference, a video of {cost.snippets} snippets (the median)", header, rows)
+    say(f"not loaded: {cost.unread_parameters:,} parameters that only training reads (text tower, CSR, word vectors)")
+
+
+def _metrics(evaluation: Evaluation, run: str, localize: LocalizeRecipe, cost: Footprint) -> Metrics:
     scores = evaluation.scores
     return Metrics(
         run=run,
@@ -138,6 +163,7 @@ def _metrics(evaluation: Evaluation, run: str, localize: LocalizeRecipe) -> Metr
         unscored=scores.unscored,
         left_out=evaluation.left_out,
         localize=localize,
+        footprint=cost,
     )
 
 

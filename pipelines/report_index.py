@@ -75,7 +75,7 @@ def video_legend(content: ReportContent) -> str:
     if any(view.attention_csr is not None for view in content.videos):
         keys["csr"] = "A_CSR"
     elif content.run.recipe.train.model.use_csr:
-        note = "The curves of this run hold no A_CSR: it was not drawn at the evaluation."
+        note = "The curves of this run hold no A_CSR: evaluate with --csr-curves to draw it."
     else:
         note = "There is no A_CSR: this run has no CSR branch."
     note = f'<p class="note">{escape(note)}</p>' if note else ""

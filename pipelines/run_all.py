@@ -89,7 +89,7 @@ def road(recipe: RoadRun) -> list[Stage]:
         Stage("videos", (task("videos", "demo.render"),)),
         Stage("priors and features", (task("priors", "generate"), task("features", "encode"))),
         Stage("training", (task("host alone", "train", *host, *parts, *seed), task("MLLM4WTAL", "train", *seed))),
-        Stage("evaluation", (task("host alone", "evaluate", *host), task("MLLM4WTAL", "evaluate"))),
+        Stage("evaluation", (task("host alone", "evaluate", *host), task("MLLM4WTAL", "evaluate", "--csr-curves"))),
         Stage("report", (task("report", "report", "--compare", f"runs/{recipe.preset}-host"),)),
     ]
 

@@ -38,15 +38,30 @@ def test_a_trained_run_is_evaluated_and_compared(run, world, capsys):
     assert len(found) == metrics.detections > 0
     assert all(0 <= one.start < one.end <= 10.0 for one in found)
     curves = np.load(run.run / "curves.npz")
-    names = ("cas", "attention", "attention_csr", "video_scores")
+    names = ("cas", "attention", "video_scores")
     assert set(curves.files) == {f"v{index}/{name}" for index in range(8, 12) for name in names}
     assert curves["v8/cas"].shape == (20, 2)
+    shown = capsys.readouterr().out
+    assert metrics.footprint is not None
+    assert f"{metrics.footprint.parameters:,}" in shown
+    assert f"not loaded: {metrics.footprint.unread_parameters:,} parameters" in shown
     capsys.readouterr()
     compare.main(compare.CompareRun(runs=(run.run, run.run), names=("one", "two")))
     shown = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [row for row in shown if row[:1] in (["one"], ["two"])] == [
         [name, *(f"{100 * value:.1f}" for value in (*metrics.map, metrics.average))] for name in ("one", "two")
     ]
+
+
+def test_a_csr_is_drawn_where_it_is_asked_for(run):
+    """As a diagnosis: the detections are the same."""
+    train.main(run)
+    for output, drawn in (("plain", False), ("drawn", True)):
+        evaluate.main(evaluate.EvalRun(run=run.run, output=run.run / output, csr_curves=drawn))
+        with np.load(run.run / output / "curves.npz") as curves:
+            assert ("v8/attention_csr" in curves.files) == drawn
+    plain, drawn = (read_detections(run.run / output / "detections.json") for output in ("plain", "drawn"))
+    assert plain == drawn
 
 
 def test_detections_as_the_public_code_makes_them(run):

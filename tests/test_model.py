@@ -13,7 +13,7 @@ from training.hosts.co2net import Co2NetRecipe
 from training.hosts.plain import PlainRecipe
 from training.layers import Dropout
 from training.localization_head import HeadRecipe, head_loss
-from training.model import Mllm4Wtal
+from training.model import Mllm4Wtal, inference_model
 from training.pseudo_labels import PseudoLabelRecipe, PseudoSegments
 from training.teacher import (
     copy_for_teaching,
@@ -106,11 +106,13 @@ def test_inference_needs_no_text(data: WtalData):
     model.store_queries(data.query_pool())
     features, mask = data.full(range(3))
     expected = model.localize_forward(features, mask)
-    assert model.ksm is not None
-    model.csr, model.word_vectors = None, None
-    model.ksm.blocks = torch.nn.ModuleList()
-    del model.ksm.start, model.ksm.context, model.ksm.project
-    found = model.localize_forward(features, mask)
+    lean = inference_model(model.recipe, streams=STREAMS, num_classes=len(CLASSES)).eval()
+    weights = model.state_dict()
+    lean.load_state_dict({name: weights[name] for name in lean.state_dict()})
+    text_tower = {name for name in weights if name.startswith("ksm.")} - {"ksm.class_queries"}
+    csr = {name for name in weights if name.startswith("csr.")}
+    assert weights.keys() - lean.state_dict().keys() == text_tower | csr | {"word_vectors"}
+    found = lean.localize_forward(features, mask)
     assert torch.equal(found.cas, expected.cas)
     assert torch.equal(found.video_scores, expected.video_scores)
 

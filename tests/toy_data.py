@@ -1,13 +1,17 @@
 """A toy dataset for the trainer's tests: features with planted actions, and descriptions with planted words."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from cache.annotations import Dataset, Segment, VideoEntry
-from cache.embeddings import PriorText, PriorTexts
+from cache.embeddings import TOKENS_TABLE, VOCABULARY_TABLE, PriorText, PriorTexts
 from cache.features import GRID_FILE, FeatureGrid, FeatureStore
+from cache.recipe import Recipe
+from cache.schema import DESCRIPTION_KEY, TOKENS, VOCABULARY_KEY, TokenRow, VocabularyRow, vocabulary_schema
+from cache.store import PartStore
 from training.csr import CsrRecipe
 from training.data import DataRecipe, WtalData
 from training.hosts.plain import PlainRecipe
@@ -70,6 +74,32 @@ def toy_store(folder: Path, dataset: Dataset) -> FeatureStore:
             features[length // 3 : 2 * length // 3] += shown[dataset.class_index(label)]
         store.save(video.video_id, features.astype(np.float32))
     return store
+
+
+def save_toy(folder: Path) -> None:
+    """The toy dataset as a dataset's folder: annotations (with truth for the test video), features and embeddings."""
+    dataset = toy_dataset()
+    *videos, last = dataset.videos
+    last = replace(last, duration=3.0, segments=(Segment(CLASSES[0], 0.5, 1.5),))
+    replace(dataset, videos=(*videos, last)).save(folder / "annotations.json")
+    toy_store(folder / "features", dataset)
+    texts, root = toy_texts(dataset), folder / "embeddings"
+    words = PartStore.create(root, Recipe(), vocabulary_schema(8), key=VOCABULARY_KEY, table=VOCABULARY_TABLE)
+    table = zip(texts.words, texts.vectors, strict=True)
+    words.append([VocabularyRow(token_id=i, word=word, vector=vector) for i, (word, vector) in enumerate(table)])
+    tokens = PartStore.create(root, Recipe(), TOKENS, key=DESCRIPTION_KEY, table=TOKENS_TABLE)
+    rows = [
+        TokenRow(
+            **dict(zip(DESCRIPTION_KEY, key, strict=True)),
+            description_sha256="0",
+            tokens=text.tokens,
+            token_ids=tuple(text.word_ids.tolist()),
+            known=tuple(text.known.tolist()),
+            is_action_word=tuple(text.is_action_word.tolist()),
+        )
+        for key, text in texts.rows.items()
+    ]
+    tokens.append(rows)
 
 
 def tiny_recipe(**model: object) -> TrainRecipe:

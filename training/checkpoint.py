@@ -1,22 +1,28 @@
 """Checkpoints: a folder of weights, optimizer state and a readable state.json, replaced as a whole."""
 
 import json
+import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from pydantic import ValidationError
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cache.features import FeatureGrid
+from training.csr import ReconstructionAttention
 from training.errors import TrainingError
+from training.ksm import ClassMatching
+from training.localizer import Localizer
 from training.logs import Means
-from training.model import Mllm4Wtal
+from training.model import Mllm4Wtal, ModelRecipe, inference_model
 from training.pseudo_labels import PseudoSegments
 from training.recipe import TrainRecipe
 
@@ -45,8 +51,12 @@ class State:
 class Trained:
     """A model ready for inference, and what it was trained with."""
 
-    model: Mllm4Wtal
+    model: Localizer[ClassMatching]
     state: State
+    csr: ReconstructionAttention | None = None
+    """What draws A_CSR, where that was asked for: localization does not need it."""
+    unread: int = 0
+    """Numbers of the checkpoint that were left on disk: text tower, CSR and word vectors."""
 
 
 def save_checkpoint(
@@ -120,30 +130,64 @@ def load_state(folder: Path) -> State:
 
 
 def load_trained(
-    folder: Path, *, weights: Literal["chosen", "last", "average"] = "chosen", device: torch.device | str = "cpu"
+    folder: Path,
+    *,
+    weights: Literal["chosen", "last", "average"] = "chosen",
+    device: torch.device | str = "cpu",
+    csr_attention: bool = False,
 ) -> Trained:
-    """The model of a checkpoint in eval mode. `chosen`: the average where the recipe says loop.ema_eval, else the last.
+    """What localizes, out of a checkpoint, in eval mode. `chosen`: the average where the recipe says loop.ema_eval,
+    else the last.
 
-    Raises `TrainingError` if files are missing or hold another model.
+    Text tower, CSR and word vectors are neither built nor read; with `csr_attention` those two convolutions of CSR are
+    that draw A_CSR, where the model has a CSR. Raises `TrainingError` if files are missing or hold another model.
     """
     state = load_state(folder)
+    recipe, streams = state.recipe.model, state.grid.streams
     average = state.recipe.loop.ema_eval if weights == "chosen" else weights == "average"
     path = folder / ("ema.safetensors" if average else "model.safetensors")
-    tensors = read_weights(path)
-    model = Mllm4Wtal(
-        state.recipe.model,
-        streams=state.grid.streams,
-        num_classes=len(state.classes),
-        word_vectors=tensors.get("word_vectors"),
-    )
-    fill(model, tensors, path)
-    return Trained(model.eval().to(device), state)
+    model = inference_model(recipe, streams=streams, num_classes=len(state.classes))
+    csr = None
+    if csr_attention and recipe.use_csr:
+        csr = ReconstructionAttention(recipe.csr, feature_width=sum(streams.values())).eval().to(device)
+    sizes = stored_sizes(path)
+    if strange := sorted(name for name in sizes.keys() - model.state_dict().keys() if not _teaches(name, recipe)):
+        raise _of_another_model(path, f"it holds {', '.join(strange)}, too")
+    fill(model, read_weights(path, names=model.state_dict()), path)
+    if csr is not None:
+        fill(csr, read_weights(path, names=csr.state_dict(), prefix="csr."), path)
+    parts = [part for part in (model, csr) if part is not None]
+    read = sum(value.numel() for part in parts for value in part.state_dict().values())
+    return Trained(model.eval().to(device), state, csr, unread=sum(sizes.values()) - read)
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file. Raises `TrainingError` if it can not be read."""
+def _teaches(name: str, recipe: ModelRecipe) -> bool:
+    """Whether weights of this name serve training alone."""
+    text_tower, csr = recipe.use_ksm and name.startswith("ksm."), recipe.use_csr and name.startswith("csr.")
+    return text_tower or csr or (recipe.needs_texts and name == "word_vectors")
+
+
+def stored_sizes(path: Path) -> dict[str, int]:
+    """How many numbers stand under each name of a safetensors file; reads its header alone. Raises `TrainingError` if
+    it can not be read."""
+    with _opened(path) as file:
+        return {name: math.prod(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+
+
+def read_weights(path: Path, *, names: Iterable[str] | None = None, prefix: str = "") -> dict[str, Tensor]:
+    """Tensors of a safetensors file: all of them, or those of `prefix` + `names` that it has, without the prefix; the
+    others stay on disk. Raises `TrainingError` if it can not be read."""
+    with _opened(path) as file:
+        stored = set(file.keys())
+        chosen = stored if names is None else {prefix + name for name in names} & stored
+        return {name.removeprefix(prefix): file.get_tensor(name) for name in chosen}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[safe_open]:
     try:
-        return load_file(path)
+        with safe_open(path, framework="pt") as file:
+            yield file
     except Exception as error:  # safetensors raises several types of its own
         raise TrainingError(f"{path}: cannot be read: {error}; train again with `make train`") from error
 
@@ -153,9 +197,11 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise TrainingError(
-            f"{path}: holds the weights of another model; train again with `make train`\n{error}"
-        ) from error
+        raise _of_another_model(path, str(error)) from error
+
+
+def _of_another_model(path: Path, why: str) -> TrainingError:
+    return TrainingError(f"{path}: holds the weights of another model; train again with `make train`\n{why}")
 
 
 def load_training(folder: Path) -> dict[str, Any]:

@@ -100,24 +100,30 @@ class Reconstructor(nn.Module):
         return self.dropout(x + sinusoids(x.shape[1], x.shape[2], device=x.device))
 
 
-class CompleteSemanticReconstruction(nn.Module):
-    """A_CSR from its own view of the features, taught by how well the attended snippets restore a masked
-    description."""
+class ReconstructionAttention(nn.Module):
+    """A_CSR from CSR's own view of the features."""
 
-    def __init__(self, recipe: CsrRecipe, *, feature_width: int, word_width: int, vocabulary: int) -> None:
+    def __init__(self, recipe: CsrRecipe, *, feature_width: int) -> None:
         super().__init__()
         self.recipe = recipe
         self.attend = nn.ModuleList([SnippetConv(feature_width, recipe.width), SnippetConv(recipe.width, 1)])
         self.attention_dropout = Dropout(recipe.attention_dropout)
-        self.reconstruct = Reconstructor(
-            recipe, feature_width=feature_width, word_width=word_width, vocabulary=vocabulary
-        )
 
     def attention(self, features: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t"]:
         """A_CSR in (0, 1), zero at padding (eq 13)."""
         hidden, last = self.attend
         x = self.attention_dropout(hidden(features, mask).relu())
         return last(x, mask).squeeze(-1).sigmoid() * mask
+
+
+class CompleteSemanticReconstruction(ReconstructionAttention):
+    """A_CSR, taught by how well the attended snippets restore a masked description."""
+
+    def __init__(self, recipe: CsrRecipe, *, feature_width: int, word_width: int, vocabulary: int) -> None:
+        super().__init__(recipe, feature_width=feature_width)
+        self.reconstruct = Reconstructor(
+            recipe, feature_width=feature_width, word_width=word_width, vocabulary=vocabulary
+        )
 
     def loss(
         self,

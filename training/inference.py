@@ -34,7 +34,7 @@ class Curves:
     attention: Float[np.ndarray, " t"]
     """A_KSM: the host's attention."""
     attention_csr: Float[np.ndarray, " t"] | None
-    """A_CSR, where the model has that branch; localization does not read it."""
+    """A_CSR, where it was asked for; localization does not read it."""
     video_scores: Float[np.ndarray, " c"]
     """Probability of each class in the video."""
 
@@ -49,13 +49,16 @@ class Curves:
         return replace(self, **{name: values[place] for name, values in drawn.items()})
 
 
-def load_run(run: Path, dataset: Dataset, store: FeatureStore) -> Trained:
-    """The trained model of a run. Raises TrainingError if there is none, or it does not fit the dataset or features."""
+def load_run(run: Path, dataset: Dataset, store: FeatureStore, *, csr_attention: bool = False) -> Trained:
+    """What localizes of the trained model of a run; with `csr_attention` also what draws A_CSR, where it has a CSR.
+
+    Raises TrainingError if there is no checkpoint, or it does not fit the dataset or features.
+    """
     folder = find_checkpoint(run)
     if folder is None:
         raise TrainingError(f"{run / FOLDER}: no such checkpoint; run `make train`")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    trained = load_trained(folder, device=device)
+    trained = load_trained(folder, device=device, csr_attention=csr_attention)
     if trained.state.classes != dataset.classes:
         raise TrainingError(
             f"{folder}: was trained on the classes {list(trained.state.classes)}; "
@@ -103,12 +106,13 @@ def detect(
 def draw_curves(
     trained: Trained, video_id: str, features: Float[np.ndarray, "t d"]
 ) -> tuple[Curves, Candidates | None]:
-    """Run the model on one video; the head's candidates come along where it has a head."""
+    """Run the model on one video; the head's candidates come along where it has a head, A_CSR where `trained` has what
+    draws it."""
     device = next(trained.model.parameters()).device
     batch = torch.from_numpy(np.array(features, dtype=np.float32))[None].to(device)
     mask = torch.ones(batch.shape[:2], dtype=torch.bool, device=device)
     output = trained.model.localize_forward(batch, mask)
-    csr = trained.model.csr
+    csr = trained.csr
     curves = Curves(
         video_id,
         output.cas[0].double().cpu().numpy(),

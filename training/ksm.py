@@ -39,18 +39,31 @@ class KsmRecipe(Recipe):
     """Weight of L_KSM (eq 10)."""
 
 
-class KeySemanticMatching(nn.Module):
-    """Queries from key descriptions, and their matching scores M.
+class ClassMatching(nn.Module):
+    """Scores M of stored class queries: all that inference needs of KSM.
 
-    `class_queries` are the queries of inference: the mean over each class's pool of texts, set by `store_queries` and
-    saved with the weights, so that inference needs no text.
+    `class_queries` are the means over each class's pool of texts, saved with the weights, so that inference needs no
+    text.
     """
 
     class_queries: Float[Tensor, "k e"]
 
-    def __init__(self, recipe: KsmRecipe, *, word_width: int, embedding_width: int, num_classes: int) -> None:
+    def __init__(self, recipe: KsmRecipe, *, embedding_width: int, num_classes: int) -> None:
         super().__init__()
         self.recipe, self.embedding_width = recipe, embedding_width
+        self.register_buffer("class_queries", torch.zeros(num_classes + 1, embedding_width))
+
+    def match(self, embedding: Float[Tensor, "b t e"], queries: Float[Tensor, "k e"]) -> Float[Tensor, "b t k"]:
+        """M = F_e . F_query^T (eq 6)."""
+        scores = embedding @ queries.T
+        return scores / self.embedding_width**0.5 if self.recipe.scale else scores
+
+
+class KeySemanticMatching(ClassMatching):
+    """Queries from texts, by a small transformer, and the loss of their matching scores."""
+
+    def __init__(self, recipe: KsmRecipe, *, word_width: int, embedding_width: int, num_classes: int) -> None:
+        super().__init__(recipe, embedding_width=embedding_width, num_classes=num_classes)
         self.start = nn.Parameter(0.02 * torch.randn(1, word_width))
         self.context = nn.Parameter(0.02 * torch.randn(recipe.context, word_width))
         # the background's only word (eq 4: class c + 1 starts from zeros)
@@ -61,7 +74,6 @@ class KeySemanticMatching(nn.Module):
         )
         self.norm = nn.LayerNorm(recipe.width)
         self.out = nn.Linear(recipe.width, embedding_width)
-        self.register_buffer("class_queries", torch.zeros(num_classes + 1, embedding_width))
 
     def encode(self, words: Float[Tensor, "r n g"], mask: Bool[Tensor, "r n"]) -> Float[Tensor, "r e"]:
         """Query of each text: the encoder's output at [START] over [START], context, words (eqs 4 and 5)."""
@@ -96,11 +108,6 @@ class KeySemanticMatching(nn.Module):
         queries[-1] = self.queries(words[:1], mask[:1])[-1]
         self.class_queries.copy_(queries)
         self.train(was_training)
-
-    def match(self, embedding: Float[Tensor, "b t e"], queries: Float[Tensor, "k e"]) -> Float[Tensor, "b t k"]:
-        """M = F_e . F_query^T (eq 6)."""
-        scores = embedding @ queries.T
-        return scores / self.embedding_width**0.5 if self.recipe.scale else scores
 
     def loss(
         self,

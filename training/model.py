@@ -5,14 +5,13 @@ Axes: b videos, t snippets, d features, c action classes, k = c + 1 (last = back
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from pydantic import Field, NonNegativeFloat
-from torch import Tensor, nn
+from torch import Tensor
 
 from cache.recipe import Recipe
 from training.csr import CompleteSemanticReconstruction, CsrRecipe
@@ -22,9 +21,10 @@ from training.errors import TrainingError
 from training.hosts.co2net import Co2NetRecipe
 from training.hosts.host import Host, HostOutput
 from training.hosts.recipes import HostRecipe
-from training.ksm import KeySemanticMatching, KsmRecipe
-from training.localization_head import HeadOutput, HeadRecipe, LocalizationHead, head_loss
-from training.losses import attention_mse, topk_mean
+from training.ksm import ClassMatching, KeySemanticMatching, KsmRecipe
+from training.localization_head import HeadRecipe, LocalizationHead, head_loss
+from training.localizer import Localizer
+from training.losses import attention_mse
 from training.pseudo_labels import PseudoSegments
 from training.texts import TextChoice
 
@@ -66,24 +66,8 @@ class ModelRecipe(Recipe):
         return TextChoice(queries=self.ksm.queries, sentences=self.csr.texts, mask=self.csr.mask)
 
 
-@dataclass(frozen=True)
-class Localization:
-    """What inference knows of a batch; zero or meaningless at padding."""
-
-    cas: Float[Tensor, "b t c"]
-    """Fused T-CAM: class probabilities, background left out."""
-    attention: Float[Tensor, "b t"]
-    """The host's attention, A_KSM."""
-    video_scores: Float[Tensor, "b c"]
-    """Probability of each class in the video."""
-    head: HeadOutput | None
-    """The localization head's output, where there is a head."""
-    logits: Float[Tensor, "b t k"]
-    """The host's own T-CAM: raw scores, the background's last."""
-
-
-class Mllm4Wtal(nn.Module):
-    """The whole model. Training calls it on a batch; inference calls `localize_forward`, which reads no text."""
+class Mllm4Wtal(Localizer[KeySemanticMatching]):
+    """The whole model, as it is trained: what localizes, and what teaches it. Training calls it on a batch."""
 
     word_vectors: Float[Tensor, "v g"] | None
 
@@ -95,31 +79,30 @@ class Mllm4Wtal(nn.Module):
         num_classes: int,
         word_vectors: Float[Tensor, "v g"] | None = None,
     ) -> None:
-        super().__init__()
-        self.recipe = recipe
         if recipe.use_head:
             _refuse_absent_voters(recipe)
-        # the host comes first, so that equal seeds give equal hosts whatever is plugged on
-        self.host: Host[Any] = recipe.host.build(streams=streams, num_classes=num_classes)
         if recipe.needs_texts and word_vectors is None:
             raise TrainingError(
                 "word vectors: found none, expected those of the priors, for KSM and CSR; run `make priors`"
             )
-        self.register_buffer("word_vectors", word_vectors if recipe.needs_texts else None)
-        self.ksm: KeySemanticMatching | None = None
-        self.csr: CompleteSemanticReconstruction | None = None
+        # the host comes first, so that equal seeds give equal hosts whatever is plugged on
+        host: Host[Any] = recipe.host.build(streams=streams, num_classes=num_classes)
+        ksm = csr = None
         if word_vectors is not None and recipe.use_ksm:
-            self.ksm = KeySemanticMatching(
-                recipe.ksm, word_width=word_vectors.shape[1], embedding_width=self.host.width, num_classes=num_classes
+            ksm = KeySemanticMatching(
+                recipe.ksm, word_width=word_vectors.shape[1], embedding_width=host.width, num_classes=num_classes
             )
         if word_vectors is not None and recipe.use_csr:
-            self.csr = CompleteSemanticReconstruction(
+            csr = CompleteSemanticReconstruction(
                 recipe.csr,
                 feature_width=sum(streams.values()),
                 word_width=word_vectors.shape[1],
                 vocabulary=len(word_vectors),
             )
-        self.head = LocalizationHead(self.host.width, num_classes, recipe.head) if recipe.use_head else None
+        head = LocalizationHead(host.width, num_classes, recipe.head) if recipe.use_head else None
+        super().__init__(host, ksm, head, fusion=recipe.fusion)
+        self.recipe, self.csr = recipe, csr
+        self.register_buffer("word_vectors", word_vectors if recipe.needs_texts else None)
 
     def forward(
         self,
@@ -198,33 +181,6 @@ class Mllm4Wtal(nn.Module):
             terms["dpid.reconstruct"] = weight * attention_mse(attention_csr, output.attention, mask)
         return terms
 
-    def localize_forward(self, features: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Localization:
-        """Host, stored class queries and head: what inference needs, without text tower and CSR."""
-        output = self.host(features, mask)
-        cas, video_scores = self.fused(output, mask)
-        head = None if self.head is None else self.head(output.embedding, mask)
-        return Localization(cas, output.attention, video_scores, head, output.cas)
-
-    def fused(
-        self, output: HostOutput, mask: Bool[Tensor, "b t"], *, share: float | None = None
-    ) -> tuple[Float[Tensor, "b t c"], Float[Tensor, "b c"]]:
-        """Fused T-CAM and video scores: the host's probabilities and KSM's, weighted, background left out.
-
-        A T-CAM is the softmax of the raw scores of a snippet; the host has its own video scores, and KSM's are the
-        softmax of the top-k mean of its suppressed scores. KSM matches the stored class queries. `share` is KSM's, the
-        recipe's `fusion` when not given.
-        """
-        cas = output.cas.softmax(dim=-1)
-        video = self.host.video_scores(output, mask)
-        if self.ksm is not None:
-            matching = self.ksm.match(output.embedding, self.ksm.class_queries)
-            suppressed = output.attention.unsqueeze(-1) * matching
-            share = self.recipe.fusion if share is None else share
-            cas = (1 - share) * cas + share * matching.softmax(dim=-1)
-            own = topk_mean(suppressed, mask, ratio=self.recipe.ksm.mil_ratio).softmax(dim=-1)
-            video = (1 - share) * video + share * own
-        return cas[..., :-1], video[..., :-1]
-
     def store_queries(self, pool: QueryPool) -> None:
         """Encode the pool of key texts into KSM's class queries, which inference reads; without KSM nothing to do."""
         if self.ksm is not None:
@@ -234,6 +190,17 @@ class Mllm4Wtal(nn.Module):
         if self.word_vectors is None:
             raise TrainingError("word vectors: found none, expected those of the priors; run `make priors`")
         return F.embedding(ids, self.word_vectors)
+
+
+def inference_model(recipe: ModelRecipe, *, streams: Mapping[str, int], num_classes: int) -> Localizer[ClassMatching]:
+    """What inference needs of the model: no text tower, no CSR, no word vectors. Its weights keep their names."""
+    host: Host[Any] = recipe.host.build(streams=streams, num_classes=num_classes)
+    ksm = head = None
+    if recipe.use_ksm:
+        ksm = ClassMatching(recipe.ksm, embedding_width=host.width, num_classes=num_classes)
+    if recipe.use_head:
+        head = LocalizationHead(host.width, num_classes, recipe.head)
+    return Localizer(host, ksm, head, fusion=recipe.fusion)
 
 
 def _refuse_absent_voters(recipe: ModelRecipe) -> None:
