@@ -31,7 +31,7 @@ Array = np.ndarray
 class BootstrapRecipe(Recipe):
     """How intervals are found."""
 
-    redraws: PositiveInt = 2000
+    redraws: PositiveInt = 1000
     """Test sets that are drawn."""
     level: float = Field(default=0.95, gt=0, lt=1)
     """Share of cases in which an interval shall hold the truth."""

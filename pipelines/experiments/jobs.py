@@ -37,13 +37,13 @@ class Job:
 
     @property
     def steps(self) -> int:
-        """Steps of its training."""
-        return self.run.train.train.loop.steps
+        """Steps of its training, and one for its scores."""
+        return self.run.train.train.loop.steps + 1
 
     def steps_done(self) -> int:
-        """Steps of it that are told in metrics.jsonl."""
+        """Those that are told in metrics.jsonl, as long as its worker runs."""
         if self.run.trained:
-            return self.steps
+            return self.steps - 1
         try:
             *_, last = (self.run.train.run / "metrics.jsonl").read_bytes().splitlines()
             return int(json.loads(last)["step"])

@@ -15,6 +15,7 @@ from pipelines.experiments.grid import TableRun
 from pipelines.experiments.published import AVERAGE
 from pipelines.experiments.results import Results, Row
 from pipelines.experiments.table import PublishedRows
+from training.protocol import tiou_key
 
 _WIDTH = 11.0
 _BESIDE = 4
@@ -54,11 +55,15 @@ def table_figure(title: str, results: Results, *, published: PublishedRows) -> F
     averages, gains = top.subplots(1, 2, sharey=True)
     _averages(averages, rows, published)
     _gains(gains, rows)
-    panels = list(bottom.subplots(down, across, sharex=True, sharey=True, squeeze=False).flat)
-    for panel, group in zip(panels, groups, strict=False):
+    panels = list(bottom.subplots(down, across, sharey=True, squeeze=False).flat)
+    for place, (panel, group) in enumerate(zip(panels, groups, strict=False)):
         own = [row for row in rows if row.arm.group == group]
         others = [results.row(name) for name in dict.fromkeys(row.arm.baseline for row in own) if name]
         _curves(panel, [*(row for row in others if row not in own and row.own), *own], results.protocol.tious)
+        if place % across == 0:
+            panel.set_ylabel("mAP [%]")
+    # the intervals of few seeds may reach far beyond: what is read here is the means
+    panels[0].set_ylim(0, 115 * max(max(row.own.mean) for row in rows if row.own is not None) + 1)
     for panel in panels[len(groups) :]:
         panel.set_axis_off()
     return figure
@@ -69,6 +74,7 @@ def _averages(axes: Axes, rows: Sequence[Row], published: PublishedRows) -> None
         assert row.own is not None
         mean, low, high = (100 * values[-1] for values in (row.own.mean, row.own.low, row.own.high))
         colour = _BASELINE if row.arm.baseline is None else _COLOURS[0]
+        low, high = max(low, 0.0), min(high, 100.0)
         axes.plot([low, high], [place, place], color=colour, linewidth=1.6)
         axes.plot(mean, place, "o", color=colour, markersize=5)
         for one in published.get(row.arm.name, ()):
@@ -105,7 +111,6 @@ def _curves(axes: Axes, rows: Sequence[Row], tious: Sequence[float]) -> None:
         axes.plot(tious, mean, color=colour, linewidth=1.4, marker=".", label=row.arm.title)
         axes.fill_between(tious, low, high, color=colour, alpha=0.12, linewidth=0)
     axes.set_xlabel("tIoU")
-    axes.set_ylabel("mAP [%]")
-    axes.set_ylim(bottom=0)
+    axes.set_xticks(tious, [tiou_key(tiou) if place % 2 == 0 else "" for place, tiou in enumerate(tious)])
     axes.grid(linewidth=0.4)
-    axes.legend(frameon=False, fontsize=7, loc="lower left")
+    axes.legend(fontsize=7, loc="upper right", framealpha=0.7, edgecolor="none")
