@@ -1,11 +1,14 @@
 """Turns of the two branches, and that what one learns never trains the other."""
 
+from pathlib import Path
+
 import pytest
 import torch
-from toy_data import toy_model, toy_training_data
+from toy_data import tiny_recipe, toy_model, toy_training_data
 
 from training.data import WtalData
 from training.distillation import DpidRecipe, Phase, phase_of
+from training.loop import Trainer
 from training.losses import attention_mse
 from training.model import Mllm4Wtal
 
@@ -36,6 +39,25 @@ def test_turns():
     assert turns == ["match", "match", "reconstruct", "reconstruct", "match", "match"]
     assert [phase_of(step, DpidRecipe()) for step in range(3)] == ["match", "reconstruct", "match"]
     assert {phase_of(step, DpidRecipe(schedule="joint")) for step in range(5)} == {"joint"}
+
+
+@pytest.mark.parametrize(
+    ("dpid", "moves"),
+    [
+        (DpidRecipe(), ["match", "reconstruct", "match", "reconstruct"]),
+        (DpidRecipe(period=2), ["match", "match", "reconstruct", "reconstruct"]),
+        (DpidRecipe(schedule="joint"), ["joint"] * 4),
+    ],
+)
+def test_the_trainer_takes_these_turns(data: WtalData, tmp_path: Path, dpid: DpidRecipe, moves: list[Phase]):
+    """In a step of L_match no weight of CSR moves, in one of L_rec none but these; joint moves both."""
+    trainer = Trainer(data, tiny_recipe(dpid=dpid), run=tmp_path)
+    for phase in moves:
+        before = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+        trainer.advance()
+        moved = {name.split(".")[0] for name, p in trainer.model.named_parameters() if not torch.equal(p, before[name])}
+        expected = {"match": {"host", "ksm"}, "reconstruct": {"csr"}, "joint": {"host", "ksm", "csr"}}[phase]
+        assert moved - {"head"} == expected
 
 
 def test_each_phase_trains_its_own_branch(data: WtalData):

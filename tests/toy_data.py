@@ -90,7 +90,9 @@ def save_toy(folder: Path) -> None:
     tokens = PartStore.create(root, Recipe(), TOKENS, key=DESCRIPTION_KEY, table=TOKENS_TABLE)
     rows = [
         TokenRow(
-            **dict(zip(DESCRIPTION_KEY, key, strict=True)),
+            video_id=key[0],
+            action_class=key[1],
+            kind=key[2],  # pyright: ignore[reportArgumentType]
             description_sha256="0",
             tokens=text.tokens,
             token_ids=tuple(text.word_ids.tolist()),

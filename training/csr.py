@@ -1,6 +1,14 @@
 """Complete Semantic Reconstruction (eqs 11 to 17): masked words of a description from the snippets that matter.
 
 Axes: b videos, t snippets, d features, n words, g word vector, w width, v vocabulary.
+
+    (11)  D_complete: what the MLLM says of a class in detail   words of `texts`        b n
+    (12)  F = Linear(features), and masked words likewise       `Reconstructor`         b t w, b n w
+    (13)  A_CSR                                                 `attention`             b t
+    (14)  encoder over the snippets, gated by A_CSR             `Reconstructor`         b t w
+    (15)  decoder over the words, which attends to it, gated    `Reconstructor`         b n w
+    (16)  P(word) = softmax(Linear(decoder))                    `Reconstructor`         b n v
+    (17)  L_CSR = -sum log P(word), as a mean over words        `word_nll`              b
 """
 
 from typing import Literal

@@ -1,7 +1,18 @@
 """Key Semantic Matching (eqs 1 to 10): text queries of the classes, matched with every snippet.
 
 Axes: b videos, t snippets, c action classes, k = c + 1 (last = background), r texts, n words, g word vector, e
-embedding.
+embedding, x = 1 + N_context + n.
+
+    (1)   D_key: what the MLLM says of a class in a sentence    words of `texts`       r n
+    (2)   F_e = fuse(F_rgb, F_flow)                             the host's embedding   b t e
+    (3)   A_KSM                                                 the host's attention   b t
+    (4)   T_query = [START, context, GloVe(D_key)]              `encode`               r x g
+    (5)   F_query = encoder(T_query) at START                   `queries`              k e
+    (6)   M = F_e . F_query^T                                   `match`                b t k
+    (7)   M^ = A_KSM * M                                        `loss`                 b t k
+    (8)   mean of the top t / mil_ratio snippets                `losses.topk_mean`     b k
+    (9)   softmax over the k classes                            `losses.mil_loss`      b k
+    (10)  L_KSM: cross-entropy, background in M, none in M^     `loss`                 a scalar each
 """
 
 import torch
