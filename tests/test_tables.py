@@ -204,7 +204,7 @@ def test_killed_and_started_again_it_goes_on(world):
     assert run_jobs(missing_jobs(cells(recipe)), workers=1) == []
 
 
-def wait_for(condition, *, seconds: float = 60.0) -> None:
+def wait_for(condition, *, seconds: float = 300.0) -> None:
     """Until it holds."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -26,6 +26,8 @@ from training.metrics import Ranking, TruthRows
 from training.protocol import Protocol
 
 Array = np.ndarray
+_MOVES = 50
+"""Of the mean over seeds on each redraw of the videos: cheap, and Student's t of few seeds has heavy tails."""
 
 
 class BootstrapRecipe(Recipe):
@@ -87,7 +89,8 @@ class Redraws:
         if seeds > 1:
             spread = point.std(axis=0, ddof=1)
             rng = np.random.default_rng((self.rng_seed, seeds))
-            deviations = deviations + rng.standard_t(seeds - 1, size=(len(deviations), 1)) * spread / seeds**0.5
+            moved = rng.standard_t(seeds - 1, size=(len(deviations), _MOVES, 1)) * spread / seeds**0.5
+            deviations = (deviations[:, None] + moved).reshape(-1, len(spread))
         outside = (1 - self.level) / 2
         low, high = np.quantile(deviations, (outside, 1 - outside), axis=0)
         mean = point.mean(axis=0)
