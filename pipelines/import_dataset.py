@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from cache.annotations import Dataset
+from cache.atomic import atomic_path
 from cache.layouts.activitynet import read_activitynet
 from cache.layouts.co2 import read_co2
 from cache.layouts.convert import Converted, ConvertRecipe, Plan, convert, plan
@@ -149,19 +150,20 @@ def _lacking_quirk(lacking: dict[str, str], recipe: ImportDatasetRun) -> Quirk:
 
 def _write(recipe: ImportDatasetRun, found: Found, dataset: Dataset, quirks: list[Quirk], planned: Plan | None) -> None:
     path = recipe.dataset / "annotations.json"
-    # The report vouches for the annotations: without it they would be taken for somebody's own.
+    # The report vouches for the annotations: whenever an import is killed, either both are there or the report alone.
     path.unlink(missing_ok=True)
-    dataset.save(path)
-    report = ImportReport(
-        source=str(recipe.source),
-        layout=found.layout,
-        options=recipe.model_dump(mode="json"),
-        classes=len(dataset.classes),
-        subsets=count_subsets(dataset, {} if planned is None else planned.lengths),
-        quirks=tuple(quirk for quirk in quirks if quirk.count),
-        annotations_sha256=file_sha256(path),
-    )
-    report.save(recipe.dataset / REPORT_FILE)
+    with atomic_path(path) as unfinished:
+        dataset.save(unfinished)
+        report = ImportReport(
+            source=str(recipe.source),
+            layout=found.layout,
+            options=recipe.model_dump(mode="json"),
+            classes=len(dataset.classes),
+            subsets=count_subsets(dataset, {} if planned is None else planned.lengths),
+            quirks=tuple(quirk for quirk in quirks if quirk.count),
+            annotations_sha256=file_sha256(unfinished),
+        )
+        report.save(recipe.dataset / REPORT_FILE)
     print_report(report)
     say(f"annotations: {path}\nreport: {recipe.dataset / REPORT_FILE}")
 

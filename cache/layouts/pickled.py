@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
+from cache.features import NPY_DAMAGE
 from cache.schema import CacheError
 
 _SHORT = 256
@@ -98,7 +99,7 @@ def plain_objects(path: Path, *, allow_pickle: bool) -> list[Any]:
     if not is_pickled(path):
         try:
             return np.load(path, allow_pickle=False).tolist()
-        except (OSError, ValueError) as error:
+        except NPY_DAMAGE as error:
             raise CacheError(f"{path}: cannot be read: {error}") from error
     shape, items = stored_objects(path, allow_pickle=allow_pickle)
     with _opened(path) as file:
@@ -132,7 +133,7 @@ def _header(path: Path, file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         return read(file)
-    except (ValueError, EOFError, OSError) as error:
+    except NPY_DAMAGE as error:
         raise CacheError(f"{path}: is no .npy file: {error}") from error
 
 

@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Shaped
 
+from cache.features import NPY_DAMAGE
 from cache.layouts.pickled import StoredArray, is_pickled, stored_objects
 from cache.schema import CacheError
 
@@ -78,7 +79,7 @@ class JointSource:
                     raise CacheError(f"{path}: item {position}: found {type(item).__name__}, expected an array")
             self._stored, count = items, shape[0] if len(shape) == 1 else -1
         else:
-            self._plain = plain = np.load(path, mmap_mode="r", allow_pickle=False)
+            self._plain = plain = _mapped(path)
             count, shape = len(plain) if plain.ndim else -1, plain.shape
         if count != len(video_ids):
             raise CacheError(
@@ -131,13 +132,13 @@ class FolderSource:
         """See `FeatureSource`."""
         found = []
         for stream, file in self._ordered(name):
-            array = self._open(file)
+            array = _mapped(file)
             found.append(Part(stream, array.shape, array.dtype, str(file)))
         return found
 
     def read(self, name: str) -> list[Shaped[np.ndarray, ...]]:
         """See `FeatureSource`."""
-        return [np.array(self._open(file)) for _, file in self._ordered(name)]
+        return [np.array(_mapped(file)) for _, file in self._ordered(name)]
 
     def stamp(self) -> str:
         """See `FeatureSource`; made of names and sizes."""
@@ -147,11 +148,12 @@ class FolderSource:
     def _ordered(self, name: str) -> list[tuple[str, Path]]:
         return sorted(self._files[name].items(), key=lambda item: STREAMS.index(item[0]))
 
-    def _open(self, file: Path) -> np.ndarray:
-        try:
-            return np.load(file, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise CacheError(f"{file}: cannot be read: {error}") from error
+
+def _mapped(file: Path) -> np.ndarray:
+    try:
+        return np.load(file, mmap_mode="r", allow_pickle=False)
+    except NPY_DAMAGE as error:
+        raise CacheError(f"{file}: cannot be read: {error}") from error
 
 
 def name_in(source: FeatureSource, video_id: str) -> str | None:
