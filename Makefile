@@ -46,7 +46,7 @@ $(STAMP):
 	@$(PIP) --no-build-isolation --editable '.[dev]'
 	@rm -f $(VENV)/.installed-* && touch $@
 
-demo: $(STAMP)  ## the whole road on the embedded world: videos, priors, features, training, mAP, report (about 5 min on 2 cores)
+demo: $(STAMP)  ## the whole road on the embedded world: videos, priors, features, training, mAP, report (about 4 min on 2 cores)
 	@$(PY) -m pipelines.run_all demo $(ARGS)
 
 demo-smoke: $(STAMP)  ## the same road, shorter: fewer videos and steps, for continuous integration
