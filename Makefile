@@ -61,7 +61,7 @@ import: $(STAMP)  ## descriptions that were made elsewhere: ARGS="--file texts.j
 	@$(PY) -m pipelines.import_descriptions $(PRESET) $(ARGS)
 
 import-checkpoint: $(STAMP)  ## weights of a host's public code: ARGS="--host delu --file best_DELU.pkl"
-	@$(PY) -m pipelines.import_checkpoint $(PRESET) $(ARGS)
+	@$(PY) -m pipelines.import_checkpoint $(ARGS)
 
 features: $(STAMP) $(VIDEOS)  ## encode every video as two-stream snippet features
 	@$(PY) -m pipelines.encode $(PRESET) $(ARGS)

@@ -7,15 +7,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import tyro
 from torch import Tensor
-from toy_data import CLASSES
+from toy_data import CLASSES, STREAMS, save_toy
 
 from benchmarks import golden_inputs
 from benchmarks.parity import CASES, GOLDENS, relative_difference
 from benchmarks.parity_figures import Case, official_host
 from cache.features import FeatureGrid
+from cache.schema import CacheError
+from pipelines import evaluate, import_checkpoint
+from pipelines.import_checkpoint import ImportCheckpointRun
 from training.checkpoint import load_trained
 from training.errors import TrainingError
+from training.hosts.delu import DeluRecipe
 from training.hosts.official_names import official_name
 from training.official_checkpoint import Imported, import_official
 
@@ -106,3 +111,25 @@ def test_pickles_need_consent(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="--allow-pickle"):
         load(tmp_path, stored)
     assert load(tmp_path, stored, allow_pickle=True).checkpoint.exists()
+
+
+def test_an_imported_file_is_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the commands: import, then the evaluation that the import names; a run that is there is kept."""
+    save_toy(tmp_path / "toy")
+    host = DeluRecipe(width=8, attention_width=3).build(streams=STREAMS, num_classes=len(CLASSES))
+    torch.save(named_as_public(host, "delu"), tmp_path / "best_DELU.pkl")
+    run, words = tmp_path / "imported", ("--host", "delu", "--file", str(tmp_path / "best_DELU.pkl"), "--allow-pickle")
+    recipe = tyro.cli(ImportCheckpointRun, args=[*words, "--dataset", str(tmp_path / "toy"), "--run", str(run)])
+    import_checkpoint.main(recipe)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "alphabetical" not in shown
+    assert f"--run {run} --official delu --protocol thumos14-co2" in shown
+    evaluate.main(evaluate.EvalRun(run=run, official="delu"))
+    metrics = evaluate.Metrics.load(run / "metrics.json")
+    assert metrics.detections > 0
+    assert metrics.footprint is not None
+    assert metrics.footprint.parameters == sum(value.numel() for value in host.state_dict().values())
+    with pytest.raises(CacheError, match="found a checkpoint, expected none"):
+        import_checkpoint.main(recipe)
+    defaults = tyro.cli(ImportCheckpointRun, args=list(words))
+    assert (defaults.dataset, defaults.run, defaults.variant) == (None, None, "thumos14")
