@@ -25,7 +25,8 @@ export HF_HUB_OFFLINE := 1
 export HF_HUB_DISABLE_PROGRESS_BARS := 1
 endif
 
-.PHONY: help setup demo demo-smoke videos priors import import-checkpoint features train eval evaluate-file diagnose report compare table3 inspect export \
+.PHONY: help setup demo demo-smoke videos import-dataset import-checkpoint priors import features train eval evaluate-file diagnose \
+        report compare table3 table4 table5 ablations inspect export \
         test pytest lint format types contracts clean clean-demo clean-venv
 
 help:  ## list the targets
@@ -54,6 +55,9 @@ demo-smoke: $(STAMP)  ## the same road, shorter: fewer videos and steps, for con
 videos: $(STAMP)  ## render the demo's videos and annotations (done once)
 	@$(PY) -m pipelines.demo.render $(PRESET)
 
+import-dataset: $(STAMP)  ## a dataset in a public layout (docs/datasets.md): make import-dataset PRESET=thumos14 ARGS="--source FOLDER"
+	@$(PY) -m pipelines.import_dataset $(PRESET) $(ARGS)
+
 priors: $(STAMP) $(VIDEOS)  ## describe the training videos with the MLLM and look up the word vectors (ENGINE=ray: through Ray)
 	@$(PY) -m pipelines.generate $(PRESET) $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
@@ -61,7 +65,7 @@ import: $(STAMP)  ## descriptions that were made elsewhere: ARGS="--file texts.j
 	@$(PY) -m pipelines.import_descriptions $(PRESET) $(ARGS)
 
 import-checkpoint: $(STAMP)  ## weights of a host's public code: ARGS="--host delu --file best_DELU.pkl"
-	@$(PY) -m pipelines.import_checkpoint $(ARGS)
+	@$(PY) -m pipelines.import_checkpoint $(PRESET) $(ARGS)
 
 features: $(STAMP) $(VIDEOS)  ## encode every video as two-stream snippet features
 	@$(PY) -m pipelines.encode $(PRESET) $(ARGS)
@@ -84,8 +88,20 @@ report: $(STAMP)  ## write runs/<name>/report.html
 compare: $(STAMP)  ## the mAP of several runs; ARGS="--runs runs/a runs/b --html compare.html" for a page
 	@$(PY) -m pipelines.compare $(PRESET) $(ARGS)
 
+# One command, four tables; each goes on where it was stopped.
+TABLE = $(PY) -m pipelines.experiments.run $(PRESET) --table $@ --seeds $(SEEDS) $(ARGS)
+
 table3: $(STAMP)  ## host alone, + head, + KSM, + CSR, + both over SEEDS=3 seeds: the paper's Table 3
-	@$(PY) -m pipelines.ablate $(PRESET) --seeds $(SEEDS) $(ARGS)
+	@$(TABLE)
+
+table4: $(STAMP)  ## every host alone and with MLLM4WTAL: the paper's Table 4
+	@$(TABLE)
+
+table5: $(STAMP)  ## priors of the MLLM, class names, template: the paper's Table 5
+	@$(TABLE)
+
+ablations: $(STAMP)  ## single options of the full model: ARGS="--groups gating mask contrast dpid"
+	@$(TABLE)
 
 inspect: $(STAMP)  ## what the caches hold: counts, failures, samples; ARGS="--html gallery.html" for a page
 	@$(PY) -m pipelines.inspect_cache $(PRESET) $(ARGS)

@@ -67,7 +67,11 @@ class Dataset:
         it has that field, else the sorted labels. Raises CacheError naming the file, the field, what was found and
         expected, and if there is no folder `videos`.
         """
-        document = _read(path)
+        return cls.parse(path, read_document(path), videos=videos)
+
+    @classmethod
+    def parse(cls, path: Path, document: Mapping, *, videos: Path | None = None) -> Dataset:
+        """The same from what `path` held."""
         database = document.get("database")
         if not isinstance(database, Mapping):
             raise CacheError(f"{path}: database: found {type(database).__name__}, expected an object of videos")
@@ -122,7 +126,8 @@ class Dataset:
             raise CacheError(f"dataset {self.name}: unknown class {label!r}{hint}") from None
 
 
-def _read(path: Path) -> dict:
+def read_document(path: Path) -> dict:
+    """The JSON object of an annotation file, as it stands. Raises CacheError if there is none."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

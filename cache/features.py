@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from tokenize import TokenError
 from typing import TypeVar
 
 import numpy as np
@@ -16,6 +17,8 @@ from cache.schema import CacheError
 Positions = TypeVar("Positions", float, np.ndarray)
 
 GRID_FILE = "features.json"
+NPY_DAMAGE = (OSError, ValueError, EOFError, SyntaxError, TokenError)
+"""What numpy raises for a .npy file that is damaged; the last two come from a damaged header."""
 _MEND = "run `make features`, or point to the folder that has them"
 
 
@@ -99,7 +102,7 @@ class FeatureStore:
         if problem := self._problem(features) or _not_finite(features):
             raise CacheError(f"features of {video_id}: {problem}")
         with atomic_path(self.path(video_id)) as unfinished:
-            np.save(unfinished, features, allow_pickle=False)
+            _write(unfinished, np.ascontiguousarray(features))
 
     def load(self, video_id: str) -> np.ndarray:
         """The (T, D) features, memory-mapped. Raises CacheError if they are missing, unreadable or of another width."""
@@ -108,7 +111,7 @@ class FeatureStore:
             features = np.load(path, mmap_mode="r", allow_pickle=False)
         except FileNotFoundError:
             raise CacheError(f"{path}: no such feature file; {_MEND}") from None
-        except (OSError, ValueError, EOFError) as error:
+        except NPY_DAMAGE as error:
             raise CacheError(f"{path}: cannot be read: {error}; {_MEND}") from error
         if problem := self._problem(features):
             raise CacheError(f"{path}: {problem}; {_MEND}")
@@ -139,6 +142,13 @@ class FeatureStore:
         if features.dtype not in (np.float32, np.float16):
             return f"found {features.dtype}, expected float32 or float16"
         return None
+
+
+def _write(path: Path, array: np.ndarray) -> None:
+    """As `numpy.save`, which leaves out of its error why a file cannot be written, such as that the disk is full."""
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(array.data)
 
 
 def _not_finite(features: np.ndarray) -> str | None:

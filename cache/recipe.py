@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -25,6 +26,26 @@ class Recipe(BaseModel):
         )
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
+    def changed(self, changes: Mapping[str, Any]) -> Self:
+        """The same with other values at dotted names such as "loop.steps", checked as a whole.
+
+        A value may be a recipe, or its fields. Raises CacheError for a name that there is not and a value that does not
+        fit.
+        """
+        document = self.model_dump()
+        for name, value in changes.items():
+            *way, field = name.split(".")
+            inner = document
+            for step in way:
+                inner = inner.get(step) if isinstance(inner, dict) else None
+            if not isinstance(inner, dict) or field not in inner:
+                raise CacheError(f"{type(self).__name__}: found a change of {name!r}, which it does not have")
+            inner[field] = value.model_dump() if isinstance(value, BaseModel) else value
+        try:
+            return type(self).model_validate(document)
+        except ValidationError as error:
+            raise CacheError("\n".join([f"{type(self).__name__}: cannot be changed so", *_issues(error)])) from error
+
     def save(self, path: Path) -> None:
         """Write this recipe as indented JSON, atomically."""
         with atomic_path(path) as unfinished:
@@ -40,11 +61,16 @@ class Recipe(BaseModel):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            lines = [f"{path}: is no {cls.__name__}"]
-            for issue in error.errors(include_url=False):
-                field = ".".join(str(part) for part in issue["loc"]) or "(file)"
-                lines.append(f"  {field}: found {_short(issue['input'])}, expected: {issue['msg']}")
-            raise CacheError("\n".join(lines)) from error
+            raise CacheError("\n".join([f"{path}: is no {cls.__name__}", *_issues(error)])) from error
+
+
+def _issues(error: ValidationError) -> list[str]:
+    """A line for each field that does not fit."""
+    lines = []
+    for issue in error.errors(include_url=False):
+        field = ".".join(str(part) for part in issue["loc"]) or "(file)"
+        lines.append(f"  {field}: found {_short(issue['input'])}, expected: {issue['msg']}")
+    return lines
 
 
 def _short(value: object) -> str:

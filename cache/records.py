@@ -85,28 +85,36 @@ def _parsed(number: int, line: str) -> Record:
 
 
 def _csv(path: Path, file: TextIO) -> Iterator[Record]:
+    header: list[str] | None = None
+    for number, row in csv_rows(file):
+        if header is None:
+            if isinstance(row, str):
+                raise CacheError(f"{path}: line 1: {row}")
+            if len(set(row)) != len(row):
+                raise CacheError(f"{path}: line 1: two columns have the same name: {row}")
+            header = row
+        elif isinstance(row, str):
+            yield Record(number, {}, row)
+        elif len(row) != len(header):
+            yield Record(number, {}, f"found {len(row)} fields, expected {len(header)} as in the header")
+        else:
+            yield Record(number, {name: value for name, value in zip(header, row, strict=True) if value != ""})
+
+
+def csv_rows(file: TextIO) -> Iterator[tuple[int, list[str] | str]]:
+    """Each row that is not empty, with the line that it begins in; text instead says why a row cannot be read."""
     rows = csv.reader(file, strict=True)
-    try:
-        header = next(rows, None)
-    except csv.Error as error:
-        raise CacheError(f"{path}: line 1: {error}") from error
-    if header is None:
-        return
-    if len(set(header)) != len(header):
-        raise CacheError(f"{path}: line 1: two columns have the same name: {header}")
     while True:
         number = rows.line_num + 1
         try:
             row = next(rows, None)
         except csv.Error as error:
-            yield Record(number, {}, f"is no CSV: {error}")
+            yield number, f"is no CSV: {error}"
             continue
         if row is None:
             return
-        if row and len(row) != len(header):
-            yield Record(number, {}, f"found {len(row)} fields, expected {len(header)} as in the header")
-        elif row:
-            yield Record(number, {name: value for name, value in zip(header, row, strict=True) if value != ""})
+        if row:
+            yield number, row
 
 
 def _parquet(path: Path) -> Iterator[Record]:

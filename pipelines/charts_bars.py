@@ -28,6 +28,7 @@ def columns(
     """One column a name, with its value above it; a dashed line at the value of `reference`, which names it."""
     frame = Frame(Axis(x_label, 0, max(len(bars), 1)), y_axis)
     parts = frame.axes()
+    figures = []  # above the line, which may cross them
     for place, (label, bar) in enumerate(bars.items()):
         middle = frame.x(place + 0.5)
         wide = min((frame.right - frame.left) / len(bars) * 0.6, 54.0)
@@ -37,7 +38,7 @@ def columns(
             continue
         y = frame.y(bar.value)
         parts.append(_rect(middle - wide / 2, y, wide, frame.floor - y, bar))
-        parts.append(text(middle, y - 5, y_axis.show(bar.value), "value middle"))
+        figures.append(text(middle, y - 5, y_axis.show(bar.value), "value middle"))
     if reference is not None:
         y = frame.y(reference[1])
         title = f"{reference[0]} {y_axis.show(reference[1])}"
@@ -45,7 +46,7 @@ def columns(
             f'<g><title>{escape(title)}</title><line class="reference" x1="{frame.left}" x2="{frame.right}" '
             f'y1="{y:.1f}" y2="{y:.1f}"/></g>'
         )
-    return svg(WIDTH, frame.floor + 46, name, parts)
+    return svg(WIDTH, frame.floor + 46, name, [*parts, *figures])
 
 
 def stacked(name: str, x_label: str, y_axis: Axis, stacks: Mapping[str, Sequence[Bar]]) -> str:

@@ -14,7 +14,6 @@ from pipelines.train import RECIPE_FILE, TrainRun
 from training.checkpoint import find_checkpoint
 from training.official_checkpoint import OfficialHost, Variant, import_official
 
-_DATASETS: Mapping[Variant, str] = {"thumos14": "thumos14", "activitynet": "activitynet12"}
 _PROTOCOLS: Mapping[OfficialHost, str] = {
     "co2net": "thumos14-co2",
     "delu": "thumos14-co2",
@@ -28,16 +27,16 @@ _PROTOCOLS: Mapping[OfficialHost, str] = {
 class ImportCheckpointRun(Recipe):
     """Which file, of which host, for which dataset."""
 
-    host: OfficialHost
+    dataset: Path
+    """Folder of the dataset: holds annotations.json and features/."""
+    run: Path
+    """Folder of the run that is made; it must hold no checkpoint yet."""
+    host: OfficialHost = "co2net"
     """Whose public code saved the file."""
-    file: Path
+    file: Path = Path("best.pkl")
     """The file, as torch.save wrote it."""
     variant: Variant = "thumos14"
     """Which variant of the public code."""
-    dataset: Path | None = None
-    """Folder of the dataset: holds annotations.json and features/; the variant's in cache/data when not given."""
-    run: Path | None = None
-    """Folder of the run that is made, without a checkpoint yet; runs/<host>-<variant>-official when not given."""
     features: Path | None = None
     """Folder of snippet features; features/ in the dataset's folder when not given."""
     allow_pickle: bool = False
@@ -46,39 +45,36 @@ class ImportCheckpointRun(Recipe):
 
 def main(recipe: ImportCheckpointRun) -> None:
     """Write the run, and say what was passed over and how to evaluate it."""
-    run = recipe.run or Path("runs") / f"{recipe.host}-{recipe.variant}-official"
-    folder = recipe.dataset or Path("cache/data") / _DATASETS[recipe.variant]
-    if find_checkpoint(run) is not None:
-        raise CacheError(f"{run}: found a checkpoint, expected none; choose another folder (--run)")
-    dataset = Dataset.load(folder / "annotations.json")
-    made = TrainRun(dataset=folder, run=run, features=recipe.features)
+    if find_checkpoint(recipe.run) is not None:
+        raise CacheError(f"{recipe.run}: found a checkpoint, expected none; choose another folder (--run)")
+    dataset = Dataset.load(recipe.dataset / "annotations.json")
+    made = TrainRun(dataset=recipe.dataset, run=recipe.run, features=recipe.features)
     store = FeatureStore.open(made.features_folder)
     imported = import_official(
         recipe.file,
         recipe.host,
         variant=recipe.variant,
-        run=run,
+        run=recipe.run,
         classes=dataset.classes,
         grid=store.grid,
         allow_pickle=recipe.allow_pickle,
     )
-    made.model_copy(update={"train": imported.recipe}).save(run / RECIPE_FILE)
+    made.model_copy(update={"train": imported.recipe}).save(recipe.run / RECIPE_FILE)
     if list(dataset.classes) != sorted(dataset.classes):
         say("note: the dataset's classes are not in alphabetical order; they must be in the order of the public code's")
     if imported.passed_over:
         say(f"passed over, as the public code never runs them: {', '.join(imported.passed_over)}")
     say(f"imported {imported.weights} weights: {imported.checkpoint}")
-    say(f'evaluate them: make eval PRESET=thumos14 ARGS="--run {run} {_as_reported(recipe)}"')
-
-
-def _as_reported(recipe: ImportCheckpointRun) -> str:
-    """Options of the evaluation that come nearest to how the public code reports its figures."""
-    if recipe.variant == "activitynet":
-        return "--protocol activitynet12"
-    return f"--official {recipe.host} --protocol {_PROTOCOLS[recipe.host]}"
+    way = f" --official {recipe.host} --protocol {_PROTOCOLS[recipe.host]}" if recipe.variant == "thumos14" else ""
+    say(f'evaluate them: make eval PRESET={recipe.dataset.name} ARGS="--run {recipe.run}{way}"')
 
 
 if __name__ == "__main__":
-    from pipelines import import_checkpoint
+    from pipelines import import_checkpoint, presets
 
-    launch("import_checkpoint", import_checkpoint.ImportCheckpointRun, import_checkpoint.main)
+    launch(
+        "import_checkpoint",
+        presets.choices(lambda preset: preset.import_checkpoint()),
+        import_checkpoint.main,
+        default="thumos14",
+    )

@@ -5,30 +5,71 @@ The rooms are imported where a recipe is asked for, so that a command loads its 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from pipelines.ablate import AblateRun
     from pipelines.compare import CompareRun
     from pipelines.diagnose import DiagnoseRun
     from pipelines.encode import FeaturesRun
     from pipelines.evaluate import EvalRun
+    from pipelines.experiments.grid import TableRun
     from pipelines.export import ExportRun
     from pipelines.generate import PriorsRun
+    from pipelines.import_checkpoint import ImportCheckpointRun
+    from pipelines.import_dataset import ImportDatasetRun
     from pipelines.inspect_cache import InspectRun
     from pipelines.report import ReportRun
     from pipelines.train import TrainRun
+    from training.hosts.recipes import HostKind
 
 R = TypeVar("R")
 CHECKPOINTS = Path("pipelines/demo/checkpoints")
+
+DEMO_HOSTS: Mapping[str, Mapping[str, Any]] = {
+    "plain": {"model.host.width": 128, "model.host.norm": 0.2, "loop.host_lr": 5e-4},
+    "delu": {
+        "model.host.width": 128,
+        "model.host.attention_width": 48,
+        "model.host.norm": 0.2,
+        "model.host.dropout": 0.5,
+        "loop.host_lr": 1e-3,
+    },
+    "um": {
+        "model.host.width": 128,
+        "model.host.margin": 10.0,
+        "model.host.uncertainty": 0.01,
+        "loop.host_lr": 1e-3,
+    },
+    "ddgnet": {
+        "model.host.width": 128,
+        "model.host.attention_width": 48,
+        "model.host.norm": 0.05,
+        "model.host.dropout": 0.5,
+        "model.host.attention_dropout": 0.1,
+        "model.host.similarity": 0.95,
+        "model.host.consistency": 0.1,
+        "model.host.complementary": 0.1,
+        "loop.host_lr": 5e-4,
+    },
+    "gaufuse": {
+        "model.host.width": 128,
+        "model.host.scale": 4.0,
+        "model.host.dropout": 0.3,
+        "loop.host_lr": 1e-3,
+    },
+}
+"""What the demo's training changes on each host but its own, by dotted names; the rest of a host's settings are its
+defaults. Chosen for the host alone, by its score on the validation videos."""
 
 
 class Preset:
     """What a preset says for every command; the defaults of the recipes are those of THUMOS14."""
 
     name: str
+    hosts: Mapping[str, Mapping[str, Any]] = {}
+    """What its training changes on each host but its own, by dotted names of the training's recipe."""
 
     @property
     def dataset(self) -> Path:
@@ -39,6 +80,18 @@ class Preset:
     def run(self) -> Path:
         """Folder of the training run."""
         return Path("runs") / self.name
+
+    def import_dataset(self) -> ImportDatasetRun:
+        """Of `make import-dataset`."""
+        from pipelines.import_dataset import ImportDatasetRun
+
+        return ImportDatasetRun(dataset=self.dataset, source=Path("downloads") / self.name)
+
+    def import_checkpoint(self) -> ImportCheckpointRun:
+        """Of `make import-checkpoint`: a run of its own."""
+        from pipelines.import_checkpoint import ImportCheckpointRun
+
+        return ImportCheckpointRun(dataset=self.dataset, run=self.run.with_name(f"{self.name}-imported"))
 
     def priors(self) -> PriorsRun:
         """Of `make priors`."""
@@ -61,6 +114,15 @@ class Preset:
 
         return TrainRun(dataset=self.dataset, run=self.run)
 
+    def train_on(self, host: HostKind | None) -> TrainRun:
+        """Of `make train ARGS="--host ..."`: the same on another host, with what the preset changes for it."""
+        from pipelines.train import on_host
+
+        run = self.train()
+        if host is None:
+            return run
+        return run.model_copy(update={"train": on_host(run.train, host, self.hosts.get(host))})
+
     def evaluate(self) -> EvalRun:
         """Of `make eval`."""
         from pipelines.evaluate import EvalRun
@@ -79,14 +141,15 @@ class Preset:
 
         return ReportRun(run=self.run)
 
-    def ablate(self) -> AblateRun:
-        """Of `make table3`."""
-        from pipelines.ablate import AblateRun
+    def tables(self) -> TableRun:
+        """Of `make table3`, `table4`, `table5` and `ablations`."""
+        from pipelines.experiments.grid import TableRun
 
-        table = Path("runs") / f"{self.name}-table3"
-        return AblateRun(
-            train=self.train().model_copy(update={"run": table}),
-            evaluate=self.evaluate().model_copy(update={"run": table}),
+        tables = Path("runs") / f"{self.name}-tables"
+        return TableRun(
+            train=self.train().model_copy(update={"run": tables}),
+            evaluate=self.evaluate().model_copy(update={"run": tables}),
+            hosts={host: dict(changes) for host, changes in self.hosts.items()},
         )
 
     def compare(self) -> CompareRun:
@@ -114,6 +177,11 @@ class Thumos14(Preset):
 
     name = "thumos14"
 
+    def tables(self) -> TableRun:
+        """Beside figures that were published. THUMOS14 has no videos to choose settings by: it trains on them."""
+        published = Path("pipelines/experiments/published.csv")
+        return super().tables().model_copy(update={"published": published, "validation": None})
+
     def diagnose(self) -> DiagnoseRun:
         """With the borders of length, coverage and instances that DETAD has for THUMOS14."""
         from training.diagnosis.schema import DiagnosisRecipe
@@ -121,10 +189,58 @@ class Thumos14(Preset):
         return super().diagnose().model_copy(update={"diagnosis": DiagnosisRecipe(borders="thumos14")})
 
 
+class ActivityNet12(Preset):
+    """ActivityNet v1.2: 60 snippets a video, the hosts' public settings for it, mAP at 0.5 to 0.95 on validation."""
+
+    name = "activitynet12"
+
+    def train(self) -> TrainRun:
+        """50,000 steps at 3e-5, as in the paper; a video's classes are spoken for by a fifth of its snippets."""
+        from pipelines.train import TrainRun
+        from training.data import DataRecipe
+        from training.hosts.co2net import ACTIVITYNET
+        from training.ksm import KsmRecipe
+        from training.model import ModelRecipe
+        from training.optimizers import LoopRecipe
+        from training.recipe import TrainRecipe
+
+        recipe = TrainRecipe(
+            data=DataRecipe(num_snippets=60),
+            model=ModelRecipe(host=ACTIVITYNET, ksm=KsmRecipe(mil_ratio=5)),
+            loop=LoopRecipe(steps=50_000, host_lr=3e-5, lr=3e-5, checkpoint_every=2500),
+        )
+        return TrainRun(dataset=self.dataset, run=self.run, train=recipe)
+
+    def evaluate(self) -> EvalRun:
+        """Under the protocol of the dataset, on the validation videos: those of testing have no public truth."""
+        return super().evaluate().model_copy(update={"protocol": self.name})
+
+    def import_checkpoint(self) -> ImportCheckpointRun:
+        """Weights of the public code's ActivityNet variant."""
+        return super().import_checkpoint().model_copy(update={"variant": "activitynet"})
+
+    def tables(self) -> TableRun:
+        """The reported subset is the validation subset; there is no other with truth."""
+        return super().tables().model_copy(update={"validation": None})
+
+    def diagnose(self) -> DiagnoseRun:
+        """With the borders of length, coverage and instances that DETAD has for ActivityNet."""
+        from training.diagnosis.schema import DiagnosisRecipe
+
+        return super().diagnose().model_copy(update={"diagnosis": DiagnosisRecipe(borders="activitynet")})
+
+
+class ActivityNet13(ActivityNet12):
+    """ActivityNet v1.3, with the settings of v1.2: 200 classes, twice the videos."""
+
+    name = "activitynet13"
+
+
 class Demo(Preset):
     """The embedded world: rendered videos, tiny models, everything on a CPU in minutes. Its numbers are its own."""
 
     name = "demo"
+    hosts = DEMO_HOSTS
 
     def priors(self) -> PriorsRun:
         """A tiny VideoLLaMA3, and word vectors trained on the captions of the world."""
@@ -193,7 +309,7 @@ class Smoke(Demo):
         return run.model_copy(update={"train": run.train.model_copy(update={"loop": loop})})
 
 
-PRESETS: tuple[Preset, ...] = (Demo(), Smoke(), Thumos14())
+PRESETS: tuple[Preset, ...] = (Demo(), Smoke(), Thumos14(), ActivityNet12(), ActivityNet13())
 
 
 def choices(recipe_of: Callable[[Preset], R]) -> dict[str, tuple[str, R]]:

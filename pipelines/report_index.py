@@ -68,6 +68,8 @@ def video_legend(content: ReportContent) -> str:
             "wrong": "detection without one",
             "further": "below the cut-off",
         }
+    if any(view.judged.entry.ambiguous for view in content.videos):
+        keys["ambiguous"] = "left undecided by the annotators"
     keys |= {"tcam": "T-CAM of the class", "ksm": "A_KSM, the host's attention"}
     note = ""
     if any(view.attention_csr is not None for view in content.videos):

@@ -2,7 +2,7 @@
 // The timeline of one video: frames, and for each chosen class truth, detections and T-CAM, then the attentions.
 
 const LANE = { picture: 84, bar: 14, curve: 48, gap: 6 };
-const MOST_ROWS = 4;
+const MOST_ROWS = 5;
 
 function make(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
@@ -99,6 +99,12 @@ class Timeline {
     if (bar.shown && width > 30) this.text(x + width / 2, top + 11, bar.shown, `inside ${style}`);
   }
 
+  rows(bars) {
+    const { rows, count } = pack(bars);
+    for (const [bar, row] of rows) this.bar(bar, this.top + row * (LANE.bar + 2), bar.style);
+    this.top += count * (LANE.bar + 2);
+  }
+
   rowName(name, baseline) {
     this.text(this.narrow ? 0 : 12, baseline, name, "row");
   }
@@ -113,10 +119,10 @@ class Timeline {
     }
     if (truth.length || found.length || further.length) {
       this.rowName("found", this.top + 11);
-      const { rows, count } = pack([...found, ...further]);
-      for (const [bar, row] of rows) this.bar(bar, this.top + row * (LANE.bar + 2), bar.style);
-      if (!rows.size) this.text(this.left, this.top + 11, "nothing above the cut-off", "tick");
-      this.top += count * (LANE.bar + 2) + 4;
+      if (!found.length) this.text(this.left, this.top + 11, "nothing above the cut-off", "tick");
+      this.rows(found);
+      if (further.length) this.rows(further);
+      this.top += 4;
     }
     if (tcam) this.curves([{ name: "T-CAM", style: "tcam", ...tcam }], truth, true);
     this.top += LANE.gap;
@@ -169,6 +175,10 @@ class Timeline {
     this.height = this.top + 22;
     this.node.setAttribute("height", this.height);
     this.node.setAttribute("viewBox", `0 0 ${this.width} ${this.height}`);
+    for (const [start, end] of this.video.ambiguous) {
+      const box = { x: this.x(start), y: 0, width: this.x(end) - this.x(start), height: this.top, class: "ambiguous" };
+      this.node.prepend(svg("rect", box, svg("title", {}, `left undecided: ${start} to ${seconds(end)}`)));
+    }
     this.cursor = this.add("line", { y1: 0, y2: this.top + 4, class: "cursor" });
   }
 

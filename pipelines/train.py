@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
 import tyro
 
 from cache.annotations import Dataset
-from cache.embeddings import PriorTexts, load_prior_texts
+from cache.embeddings import load_prior_texts
 from cache.features import FeatureStore
 from cache.folders import only_fingerprint
 from cache.recipe import Recipe
 from pipelines.console import launch, progress, say
 from training.data import WtalData
-from training.hosts.recipes import HostKind, default_recipe
+from training.hosts.recipes import HostKind, other_host
 from training.loop import fit
 from training.recipe import TrainRecipe
 
@@ -33,7 +35,7 @@ class TrainRun(Recipe):
     embeddings: Path | None = None
     """Folder embeddings/<recipe>; needed only where the dataset has several."""
     host: HostKind | None = None
-    """Another host than the preset's, with the defaults of its own recipe."""
+    """Another host than the preset's, with its own settings for such data and what the preset changes of them."""
     resume: bool = True
     """Go on from the run's checkpoint; without, a run starts anew and forgets it."""
     train: Annotated[TrainRecipe, tyro.conf.arg(name="")] = TrainRecipe()
@@ -43,15 +45,36 @@ class TrainRun(Recipe):
         """The same with `host` put into the model's recipe."""
         if self.host is None:
             return self
-        model = self.train.model
-        if self.host != model.host.kind:
-            model = model.model_copy(update={"host": default_recipe(self.host)})
-        return self.model_copy(update={"host": None, "train": self.train.model_copy(update={"model": model})})
+        return self.model_copy(update={"host": None, "train": on_host(self.train, self.host)})
 
     @property
     def features_folder(self) -> Path:
         """Where the features are."""
         return self.features or self.dataset / "features"
+
+    @property
+    def embeddings_folder(self) -> Path:
+        """Where the words are. Raises CacheError if none was chosen and there is none, or several."""
+        return self.embeddings or only_fingerprint(
+            self.dataset / "embeddings", made_by="make priors", chosen_by="--embeddings"
+        )
+
+
+def on_host(recipe: TrainRecipe, kind: HostKind, changes: Mapping[str, Any] | None = None) -> TrainRecipe:
+    """The same training on another host, with its settings for such data and `changes` of fields by their dotted
+    names; on the host that it has, the training itself.
+    """
+    if kind == recipe.model.host.kind:
+        return recipe
+    return recipe.changed({"model.host": other_host(recipe.model.host, kind)}).changed(changes or {})
+
+
+def asked_host(arguments: Sequence[str]) -> HostKind | None:
+    """The host that `--host` names, found before the options are read, so that they can change its settings, too."""
+    said = dict(zip(arguments, [*arguments[1:], ""], strict=True))
+    said |= dict(argument.split("=", 1) for argument in arguments if argument.startswith("--host="))
+    kinds: tuple[HostKind, ...] = get_args(HostKind)
+    return next((kind for kind in kinds if kind == said.get("--host")), None)
 
 
 def main(recipe: TrainRun) -> None:
@@ -74,19 +97,12 @@ def load_data(recipe: TrainRun) -> WtalData:
     """The training videos with their features and, where the recipe asks for them, texts."""
     dataset = Dataset.load(recipe.dataset / "annotations.json")
     store = FeatureStore.open(recipe.features_folder)
-    texts = _texts(recipe) if recipe.train.model.needs_texts else None
     training = recipe.train
+    texts = load_prior_texts(recipe.embeddings_folder) if training.model.needs_texts else None
     return WtalData(dataset, store, texts, recipe=training.data, seed=training.seed, choice=training.model.text_choice)
-
-
-def _texts(recipe: TrainRun) -> PriorTexts:
-    folder = recipe.embeddings or only_fingerprint(
-        recipe.dataset / "embeddings", made_by="make priors", chosen_by="--embeddings"
-    )
-    return load_prior_texts(folder)
 
 
 if __name__ == "__main__":
     from pipelines import presets, train
 
-    launch("train", presets.choices(lambda preset: preset.train()), train.main)
+    launch("train", presets.choices(lambda preset: preset.train_on(train.asked_host(sys.argv))), train.main)

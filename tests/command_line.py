@@ -8,13 +8,15 @@ from cache.recipe import Recipe
 from pipelines import presets
 
 COMMANDS: dict[str, Callable[[presets.Preset], Recipe]] = {
+    "import_dataset": lambda preset: preset.import_dataset(),
+    "import_checkpoint": lambda preset: preset.import_checkpoint(),
     "generate": lambda preset: preset.priors(),
     "encode": lambda preset: preset.features(),
     "train": lambda preset: preset.train(),
     "evaluate": lambda preset: preset.evaluate(),
     "diagnose": lambda preset: preset.diagnose(),
     "report": lambda preset: preset.report(),
-    "ablate": lambda preset: preset.ablate(),
+    "experiments.run": lambda preset: preset.tables(),
     "compare": lambda preset: preset.compare(),
     "inspect_cache": lambda preset: preset.inspect(),
     "export": lambda preset: preset.export(),

@@ -16,7 +16,7 @@ from cache.detections import Detection, DetectionTable, write_detections
 from cache.embeddings import TOKENS_TABLE
 from cache.features import FeatureGrid, FeatureStore
 from cache.recipe import Recipe
-from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, TOKENS, TokenRow
+from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, KINDS, TOKENS, Kind, TokenRow
 from cache.store import PartStore
 from pipelines.evaluate import Metrics
 from pipelines.marked_texts import MarkedText, Priors, PriorsShown
@@ -115,7 +115,7 @@ def hostile_world(data: Path, *, better: bool = True) -> World:
             "alpha", "testing", 20.0, ("Jump",), (Segment("Jump", 5.0, 10.0), Segment("Jump", 12.0, 16.0)), None
         ),
         VideoEntry("beta", "testing", 20.0, ("Jump",), (Segment("Jump", 2.0, 4.0),), None),
-        VideoEntry(IMAGE, "testing", None, (SCRIPT,), (Segment(SCRIPT, 0.2, 1.0),), path),
+        VideoEntry(IMAGE, "testing", None, (SCRIPT,), (Segment(SCRIPT, 0.2, 1.0),), path, ((1.1, 1.3),)),
     ]
     found = [
         Detection("alpha", "Jump", 0.9, 5.0, 9.0),
@@ -132,17 +132,18 @@ def hostile_world(data: Path, *, better: bool = True) -> World:
 
 
 def describe(data: Path) -> None:
-    """Both descriptions of both classes of the training video, hostile and with marked words."""
+    """Both descriptions of both classes of the training video, and of beta, hostile and with marked words."""
     store = PartStore.create(data / "descriptions", WordsBy(), DESCRIPTIONS, key=DESCRIPTION_KEY)
     text = f"Someone jumps {SCRIPT} {IMAGE}"
-    keys = [(label, kind) for label in ("Jump", SCRIPT) for kind in ("key", "complete")]
-    store.append([described("train", label, kind, text) for label, kind in keys])
+    pairs = (("train", "Jump"), ("train", SCRIPT), ("beta", "Jump"))
+    keys: list[tuple[str, str, Kind]] = [(video, label, kind) for video, label in pairs for kind in KINDS]
+    store.append([described(*key, text) for key in keys])
     words = WordsBy(descriptions=store.home.name)
     tokens = PartStore.create(data / "embeddings", words, TOKENS, key=DESCRIPTION_KEY, table=TOKENS_TABLE)
     tokens.append(
         [
             TokenRow(
-                video_id="train",
+                video_id=video,
                 action_class=label,
                 kind=kind,
                 description_sha256="0",
@@ -151,6 +152,6 @@ def describe(data: Path) -> None:
                 known=(True, True),
                 is_action_word=(False, True),
             )
-            for label, kind in keys
+            for video, label, kind in keys
         ]
     )

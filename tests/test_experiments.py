@@ -1,99 +1,24 @@
-"""Training, evaluation and the ablation table as commands, on a cache of random features: one road, end to end."""
+"""Training and evaluation as commands, on a cache of random features: one road, end to end."""
 
-import csv
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_world import CLASSES, make_world, small_training
 
-from cache.annotations import Dataset, Segment, VideoEntry
 from cache.detections import read_detections
-from cache.embeddings import TOKENS_TABLE, VOCABULARY_TABLE
-from cache.features import FeatureGrid, FeatureStore
-from cache.recipe import Recipe
-from cache.schema import (
-    DESCRIPTION_KEY,
-    KINDS,
-    TOKENS,
-    VOCABULARY_KEY,
-    CacheError,
-    TokenRow,
-    VocabularyRow,
-    vocabulary_schema,
-)
-from cache.store import PartStore
-from pipelines import ablate, compare, evaluate, inspect_cache, train
-from training.csr import CsrRecipe
+from cache.schema import CacheError
+from pipelines import compare, evaluate, inspect_cache, presets, train
 from training.errors import TrainingError
-from training.hosts.plain import PlainRecipe
-from training.ksm import KsmRecipe
-from training.localization_head import HeadRecipe
-from training.model import ModelRecipe
 from training.official import official_recipe
-from training.optimizers import LoopRecipe
 from training.protocol import PROTOCOLS
-from training.pseudo_labels import PseudoLabelRecipe
-from training.recipe import TrainRecipe
-
-CLASSES = ("HighKick", "LongJump")
-WORDS = ("high", "kick", "long", "jump", "runs")
-GRID = FeatureGrid(streams={"rgb": 6, "flow": 4}, fps=16, snippet_frames=8, snippet_stride=8)
-
-
-class MadeBy(Recipe):
-    """Stands for the recipe of a priors stage."""
-
-    model: str = "canned"
-
-
-def small_training() -> TrainRecipe:
-    """Every part of the model, tiny, for a few steps."""
-    model = ModelRecipe(
-        host=PlainRecipe(width=8),
-        ksm=KsmRecipe(width=8, heads=2, context=1),
-        csr=CsrRecipe(width=8, heads=2, encoder_layers=1, decoder_layers=1),
-        head=HeadRecipe(width=8, levels=2, pseudo_labels=PseudoLabelRecipe(warmup=0.3, refresh=0.3)),
-    )
-    loop = LoopRecipe(steps=6, log_every=2, tensorboard=False, device="cpu")
-    return TrainRecipe(model=model, loop=loop)
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Path:
     """A dataset folder with annotations, features and embeddings of twelve videos."""
-    folder = tmp_path / "tiny"
-    rng = np.random.default_rng(0)
-    store = FeatureStore.create(folder / "features", GRID)
-    entries = []
-    for index in range(12):
-        label = CLASSES[index % 2]
-        subset = ("training", "validation", "testing")[index // 4]
-        entries.append(VideoEntry(f"v{index}", subset, 10.0, (label,), (Segment(label, 2.0, 5.0),), None))
-        store.save(f"v{index}", rng.normal(size=(20, GRID.width)).astype(np.float32))
-    Dataset("tiny", CLASSES, tuple(entries)).save(folder / "annotations.json")
-    tokens = PartStore.create(folder / "embeddings", MadeBy(), TOKENS, key=DESCRIPTION_KEY, table=TOKENS_TABLE)
-    tokens.append([words_of(video, kind) for video in entries[:4] for kind in KINDS])
-    schema = vocabulary_schema(3)
-    table = PartStore.create(folder / "embeddings", MadeBy(), schema, key=VOCABULARY_KEY, table=VOCABULARY_TABLE)
-    vectors = rng.normal(size=(len(WORDS), 3)).astype(np.float32)
-    table.append([VocabularyRow(token_id=i, word=word, vector=vectors[i]) for i, word in enumerate(WORDS)])
-    return folder
-
-
-def words_of(video: VideoEntry, kind: str) -> TokenRow:
-    """ "runs", then the two words of the class."""
-    ids = (4, 0, 1) if video.labels[0] == "HighKick" else (4, 2, 3)
-    return TokenRow(
-        video_id=video.video_id,
-        action_class=video.labels[0],
-        kind=kind,  # pyright: ignore[reportArgumentType]
-        description_sha256="0",
-        tokens=tuple(WORDS[i] for i in ids),
-        token_ids=ids,
-        known=(True,) * 3,
-        is_action_word=(False, True, True),
-    )
+    return make_world(tmp_path / "tiny")
 
 
 @pytest.fixture
@@ -219,55 +144,16 @@ def test_another_host_is_one_option(run):
     assert run.model_copy(update={"host": "plain"}).resolved().train.model.host == run.train.model.host
 
 
-def table_of(run: train.TrainRun) -> ablate.AblateRun:
-    """Two arms, two seeds."""
-    return ablate.AblateRun(train=run, evaluate=evaluate.EvalRun(run=run.run), arms=("host", "both"), seeds=2)
-
-
-def test_cells_differ_in_parts_and_seed_alone(run):
-    """Host alone has no part on; arms of one seed share everything that draws batches."""
-    recipe = table_of(run)
-    host, both, *_ = ablate.cells(recipe)
-    parts = ("use_ksm", "use_csr", "use_dpid", "use_head")
-    assert [getattr(host.train.train.model, part) for part in parts] == [False] * 4
-    assert [getattr(both.train.train.model, part) for part in parts] == [True] * 4
-    assert host.train.train.model_copy(update={"model": both.train.train.model}) == both.train.train
-    assert [cell.seed for cell in ablate.cells(recipe)] == [0, 0, 1, 1]
-    assert len({cell.train.run for cell in ablate.cells(recipe)}) == 4
-
-
-def test_other_settings_go_to_another_folder(run):
-    """More seeds or arms reuse what is there; another learning rate does not."""
-    recipe = table_of(run)
-    assert recipe.model_copy(update={"seeds": 5, "arms": ("host", "ksm")}).folder == recipe.folder
-    loop = run.train.loop.model_copy(update={"lr": 1.0})
-    other = run.model_copy(update={"train": run.train.model_copy(update={"loop": loop})})
-    assert table_of(other).folder != recipe.folder
-
-
-def test_a_table_goes_on_where_it_was(run, monkeypatch, capsys):
-    """Only the cells without scores are run again; the table holds mean and spread of what the cells hold."""
-    recipe = table_of(run)
-    ran: list[str] = []
-
-    def here(missing, workers):
-        for cell in missing:
-            ran.append(cell.name)
-            ablate.run_cell(cell)
-
-    monkeypatch.setattr(ablate, "run_cells", here)
-    ablate.main(recipe.model_copy(update={"seeds": 1}))
-    assert len(ran) == 2
-    ablate.main(recipe)
-    assert ran[2:] == ["host alone, seed 1", "+ both (MLLM4WTAL), seed 1"]
-    ablate.main(recipe)
-    assert len(ran) == 4
-    rows = list(csv.DictReader((recipe.folder / "table3.csv").read_text().splitlines()))
-    assert len(rows) == 8
-    averages = [100 * float(row["average"]) for row in rows if row["arm"] == "both" and row["subset"] == "testing"]
-    table = (recipe.folder / "table3.md").read_text()
-    assert f"{np.mean(averages):.1f} ± {np.std(averages, ddof=1):.1f}" in table
-    assert "4 of 4 runs are there" in capsys.readouterr().out
+def test_a_host_has_the_settings_of_its_preset():
+    """`make train ARGS="--host delu"` starts from the demo's DELU, which is as narrow as the demo's own host."""
+    assert train.asked_host(["x", "demo", "--host", "delu"]) == "delu"
+    assert train.asked_host(["x", "demo", "--host=um", "--seed", "1"]) == "um"
+    assert train.asked_host(["x", "demo", "--host", "dleu"]) is None
+    chosen = presets.Demo().train_on("delu").train
+    assert (chosen.model.host.kind, chosen.model.host.width) == ("delu", 128)
+    assert chosen.loop == presets.Demo().train().train.loop
+    assert presets.Demo().train_on(None) == presets.Demo().train_on("co2net") == presets.Demo().train()
+    assert set(presets.DEMO_HOSTS) == {"plain", "delu", "um", "ddgnet", "gaufuse"}
 
 
 def test_inspection_counts_without_descriptions_names_the_command(world):

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import tyro
 from torch import Tensor
 from toy_data import CLASSES, STREAMS, save_toy
 
@@ -16,7 +15,7 @@ from benchmarks.parity import CASES, GOLDENS, relative_difference
 from benchmarks.parity_figures import Case, official_host
 from cache.features import FeatureGrid
 from cache.schema import CacheError
-from pipelines import evaluate, import_checkpoint
+from pipelines import console, evaluate, import_checkpoint, presets
 from pipelines.import_checkpoint import ImportCheckpointRun
 from training.checkpoint import load_trained
 from training.errors import TrainingError
@@ -118,8 +117,8 @@ def test_an_imported_file_is_evaluated(tmp_path: Path, capsys: pytest.CaptureFix
     save_toy(tmp_path / "toy")
     host = DeluRecipe(width=8, attention_width=3).build(streams=STREAMS, num_classes=len(CLASSES))
     torch.save(named_as_public(host, "delu"), tmp_path / "best_DELU.pkl")
-    run, words = tmp_path / "imported", ("--host", "delu", "--file", str(tmp_path / "best_DELU.pkl"), "--allow-pickle")
-    recipe = tyro.cli(ImportCheckpointRun, args=[*words, "--dataset", str(tmp_path / "toy"), "--run", str(run)])
+    run, file = tmp_path / "imported", tmp_path / "best_DELU.pkl"
+    recipe = ImportCheckpointRun(dataset=tmp_path / "toy", run=run, host="delu", file=file)
     import_checkpoint.main(recipe)
     shown = " ".join(capsys.readouterr().out.split())
     assert "alphabetical" not in shown
@@ -131,5 +130,21 @@ def test_an_imported_file_is_evaluated(tmp_path: Path, capsys: pytest.CaptureFix
     assert metrics.footprint.parameters == sum(value.numel() for value in host.state_dict().values())
     with pytest.raises(CacheError, match="found a checkpoint, expected none"):
         import_checkpoint.main(recipe)
-    defaults = tyro.cli(ImportCheckpointRun, args=list(words))
-    assert (defaults.dataset, defaults.run, defaults.variant) == (None, None, "thumos14")
+
+
+@pytest.mark.parametrize(
+    ("words", "dataset", "variant"),
+    [((), "thumos14", "thumos14"), (("activitynet12",), "activitynet12", "activitynet")],
+)
+def test_the_preset_may_be_left_out(words: tuple[str, ...], dataset: str, variant: str, monkeypatch) -> None:
+    """It is THUMOS14's then; another brings its dataset and variant along."""
+    given: list[ImportCheckpointRun] = []
+    options = ("--host", "delu", "--file", "best_DELU.pkl", "--allow-pickle")
+    monkeypatch.setattr("sys.argv", ["import_checkpoint", *words, *options])
+    choices = presets.choices(lambda preset: preset.import_checkpoint())
+    with pytest.raises(SystemExit) as ended:
+        console.launch("import_checkpoint", choices, given.append, default="thumos14")
+    assert not ended.value.code
+    (recipe,) = given
+    assert (recipe.host, recipe.file, recipe.allow_pickle) == ("delu", Path("best_DELU.pkl"), True)
+    assert (recipe.dataset, recipe.variant) == (Path("cache/data") / dataset, variant)

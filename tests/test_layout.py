@@ -57,7 +57,7 @@ def test_training_and_evaluation_need_no_video_and_no_language_model():
     code = (
         "import sys\n"
         "for name in ('transformers', 'av', 'gensim', 'cv2', 'torchvision'): sys.modules[name] = None\n"
-        "import pipelines.train, pipelines.evaluate, pipelines.ablate, pipelines.presets as presets\n"
+        "import pipelines.train, pipelines.evaluate, pipelines.experiments.run, pipelines.presets as presets\n"
         "presets.choices(lambda preset: preset.train()), presets.choices(lambda preset: preset.evaluate())"
     )
     done = run_python(code)

@@ -87,7 +87,7 @@ def test_columns_are_those_of_the_schemas(row, columns):
 
 
 def test_the_example_of_annotations_is_read(tmp_path):
-    """The JSON under "Your own data" is a dataset with two subsets."""
+    """The JSON in the text is a dataset with two subsets."""
     (example,) = blocks("json")
     path = tmp_path / "annotations.json"
     path.write_text(json.dumps(json.loads(example)))
@@ -111,7 +111,10 @@ def test_targets_that_are_named_exist():
 
 def make_lines() -> list[str]:
     """Commands of the text that pass options on."""
-    return re.findall(r'`(make [a-z0-9]+ PRESET=[^`]*ARGS="[^`]*")`', README)
+    return [
+        *re.findall(r'`(make [a-z0-9-]+ PRESET=[^`]*ARGS="[^`]*")`', README),
+        *re.findall(r'^    (make [a-z0-9-]+ PRESET=\S+(?: ARGS="[^"]*")?)', README, re.M),
+    ]
 
 
 @pytest.mark.parametrize("line", make_lines())

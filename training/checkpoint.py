@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from cache.features import FeatureGrid
 from training.csr import ReconstructionAttention
 from training.errors import TrainingError
-from training.ksm import ClassMatching
 from training.localizer import Localizer
 from training.logs import Means
 from training.model import Mllm4Wtal, ModelRecipe, inference_model
@@ -51,7 +50,7 @@ class State:
 class Trained:
     """A model ready for inference, and what it was trained with."""
 
-    model: Localizer[ClassMatching]
+    model: Localizer[Any]
     state: State
     csr: ReconstructionAttention | None = None
     """What draws A_CSR, where that was asked for: localization does not need it."""

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from training.hosts import co2net, ddgnet, delu
 from training.hosts.co2net import Co2NetRecipe
 from training.hosts.ddgnet import DdgNetRecipe
 from training.hosts.delu import DeluRecipe
@@ -18,6 +19,21 @@ HostRecipe = Annotated[
 """The settings of one host; its field `kind` says which."""
 
 HostKind = Literal["plain", "co2net", "delu", "ddgnet", "um", "gaufuse"]
+
+ACTIVITYNET: dict[str, HostRecipe] = {
+    "plain": PlainRecipe(mil_ratio=5),
+    "co2net": co2net.ACTIVITYNET,
+    "delu": delu.ACTIVITYNET,
+    "ddgnet": ddgnet.ACTIVITYNET,
+}
+"""The settings for ActivityNet, of the hosts that have others there than on THUMOS14."""
+
+
+def other_host(recipe: HostRecipe, kind: HostKind) -> HostRecipe:
+    """The settings of another host for the same dataset: those for ActivityNet where `recipe` is one of them."""
+    if recipe == ACTIVITYNET.get(recipe.kind):
+        return ACTIVITYNET.get(kind) or default_recipe(kind)
+    return default_recipe(kind)
 
 
 def default_recipe(kind: HostKind) -> HostRecipe:

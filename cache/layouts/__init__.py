@@ -1,0 +1,1 @@
+"""The layouts in which the field passes datasets around, read into ours."""

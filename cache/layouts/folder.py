@@ -1,0 +1,164 @@
+"""A plain folder of videos beside a table `video,label[,subset]`: weak labels and nothing else."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cache.annotations import VIDEO_SUFFIXES, VideoEntry
+from cache.layouts.found import Found, Quirk
+from cache.records import csv_rows
+from cache.schema import CacheError
+
+COLUMNS = ("video", "label", "subset")
+SUBSETS = ("training", "validation", "testing")
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """A line of the table that cannot be used."""
+
+    line: int
+    reason: str
+
+
+@dataclass
+class _Row:
+    """What the lines of one video say."""
+
+    path: Path
+    first_line: int
+    subset: str
+    labels: list[str] = field(default_factory=list)
+
+
+def read_folder(videos: Path, labels: Path) -> tuple[Found, list[BadLine]]:
+    """Read the table; several rows of one video give it several labels.
+
+    A header is optional; without one the columns are `video,label` or `video,label,subset`, without a subset a video is
+    of `training`. A video is a file name (or its path in the folder), with or without suffix. Outside training a label
+    may be empty. Raises CacheError if the table cannot be read at all; single lines that cannot be used are returned.
+    """
+    files = _files(videos)
+    rows: dict[Path, _Row] = {}
+    bad: list[BadLine] = []
+    repeated: list[str] = []
+    for line, cells in _table(labels):
+        reason = cells if isinstance(cells, str) else _take(cells, line, files, rows, repeated)
+        if reason:
+            bad.append(BadLine(line, reason))
+    quirks = []
+    if repeated:
+        what = "lines that say again what an earlier one said"
+        quirks.append(
+            Quirk(
+                name="repeated_lines",
+                what=what,
+                done="counted once",
+                count=len(repeated),
+                unit="lines",
+                items=tuple(repeated),
+            )
+        )
+    if unlisted := sorted({path for paths in files.values() for path in paths} - rows.keys()):
+        what, done = "videos of the folder that the table does not name", "left out"
+        names = tuple(path.relative_to(videos).as_posix() for path in unlisted)
+        quirks.append(Quirk(name="unlisted", what=what, done=done, count=len(unlisted), items=names))
+    classes = tuple(sorted({label for row in rows.values() for label in row.labels}))
+    entries = tuple(_entries(rows, classes))
+    return Found("folder", videos.resolve().name, classes, entries, True, None, tuple(quirks)), bad
+
+
+def _files(folder: Path) -> dict[str, list[Path]]:
+    """Every name that a video may be called by."""
+    names: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() not in VIDEO_SUFFIXES or not path.is_file() or path.name.startswith("."):
+            continue
+        inside = path.relative_to(folder)
+        for name in {path.name, path.stem, inside.as_posix(), inside.with_suffix("").as_posix()}:
+            names.setdefault(name, []).append(path)
+    if not names:
+        raise CacheError(f"{folder}: found no videos, expected files such as {', '.join(VIDEO_SUFFIXES[:5])}")
+    return names
+
+
+def _table(path: Path) -> Iterator[tuple[int, dict[str, str] | str]]:
+    """Cells by column, or what is wrong with the line."""
+    columns: Sequence[str] | None = None
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for line, row in csv_rows(file):
+                cells = row if isinstance(row, str) else [cell.strip() for cell in row]
+                if isinstance(cells, list) and not any(cells):
+                    continue
+                if columns is None and isinstance(cells, list):
+                    columns, is_header = _columns(path, line, cells)
+                    if is_header:
+                        continue
+                if isinstance(cells, str):
+                    yield line, cells
+                elif columns is not None and len(cells) != len(columns):
+                    expected = ",".join(columns)
+                    yield line, f"found {len(cells)} fields, expected {expected}; quote a comma that belongs to a name"
+                else:
+                    yield line, dict(zip(columns or (), cells, strict=True))
+    except (OSError, UnicodeDecodeError) as error:
+        raise CacheError(f"{path}: cannot be read as a table in UTF-8: {error}") from error
+    if columns is None:
+        raise CacheError(f"{path}: is empty; expected lines with video,label")
+
+
+def _columns(path: Path, line: int, cells: list[str]) -> tuple[Sequence[str], bool]:
+    names = [cell.lower() for cell in cells]
+    if not {"video", "label"} & set(names):
+        if len(cells) not in (2, 3):
+            hint = (
+                "; its columns seem to be separated by ';' or tabs" if any(s in "".join(cells) for s in ";\t") else ""
+            )
+            raise CacheError(f"{path}: line {line}: found {len(cells)} fields, expected video,label[,subset]{hint}")
+        return COLUMNS[: len(cells)], False
+    if len(set(names)) != len(names) or not {"video", "label"} <= set(names) <= set(COLUMNS):
+        raise CacheError(f"{path}: line {line}: found the columns {','.join(cells)}, expected video,label[,subset]")
+    return names, True
+
+
+def _take(
+    cells: dict[str, str], line: int, files: dict[str, list[Path]], rows: dict[Path, _Row], repeated: list[str]
+) -> str:
+    """Put one line among the rows; what is wrong with it, if anything is."""
+    name, label, subset = cells["video"], cells["label"], cells.get("subset") or "training"
+    found = files.get(name, [])
+    if not found:
+        return f"video: found {name!r}, and no such file in the folder"
+    if len(found) > 1:
+        return f"video: found {name!r}, which could be {', '.join(path.name for path in found)}; write the whole name"
+    if subset not in SUBSETS:
+        return f"subset: found {subset!r}, expected {', '.join(SUBSETS)}"
+    if not label and subset == "training":
+        return "label: is empty, expected the name of an action class"
+    row = rows.get(found[0])
+    if row is None:
+        row = rows[found[0]] = _Row(found[0], line, subset)
+    elif row.subset != subset:
+        return f"subset: found {subset!r}, but {row.subset!r} in line {row.first_line} for the same video"
+    if label in row.labels:
+        repeated.append(f"line {line}: {name}, {label}")
+    elif label:
+        row.labels.append(label)
+    return ""
+
+
+def _entries(rows: dict[Path, _Row], classes: Sequence[str]) -> Iterator[VideoEntry]:
+    stems = Counter(path.stem for path in rows)
+    names: dict[str, Path] = {}
+    for path, row in rows.items():
+        # A stem that two files share would give both the same features and descriptions.
+        video_id = path.stem if stems[path.stem] == 1 else path.name
+        if video_id in names:
+            raise CacheError(f"{path} and {names[video_id]}: have the same name; rename one of them")
+        names[video_id] = path
+        labels = tuple(label for label in classes if label in row.labels)
+        yield VideoEntry(video_id, row.subset, None, labels, (), path.absolute())

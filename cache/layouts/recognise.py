@@ -1,0 +1,103 @@
+"""Which layout a folder has, and where in it annotations and features lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from cache.annotations import VIDEO_SUFFIXES
+from cache.layouts.activitynet import is_activitynet
+from cache.layouts.co2 import is_co2
+from cache.layouts.found import Layout
+from cache.layouts.um import GT_FILE, is_um
+from cache.schema import CacheError
+
+_SIGNS = {
+    "co2": "<NAME>-Annotations/ with classlist.npy, videoname.npy, subset.npy ... beside <NAME>-I3D-JOINTFeatures.npy",
+    "um": "gt.json, split_train.txt, split_test.txt beside features/{train,test}/{rgb,flow}/<video>.npy",
+    "activitynet": "a JSON with a `database` beside features/<video>.npy or features/{rgb,flow}/<video>.npy",
+    "folder": "video files and a CSV with the columns video,label",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the parts of a dataset lie."""
+
+    layout: Layout
+    annotations: Path
+    """Folder of .npy files (co2), folder with gt.json (um), JSON (activitynet), table (folder)."""
+    features: Path | None
+    """Joint file or folder; None where there is none, or it could be one of several."""
+    videos: Path | None = None
+    """Folder of the videos, in the layout `folder`."""
+
+
+def recognise(source: Path, *, layout: Literal["auto"] | Layout = "auto", annotations: Path | None = None) -> Place:
+    """The one layout that `source` has. `annotations` says which where it holds several.
+
+    Raises CacheError if there is none, saying what each has and what was found, or several, saying which.
+    """
+    for path in filter(None, (source, annotations)):
+        if not path.exists():
+            raise CacheError(f"{path}: no such file or folder; --source is the folder of a download or of videos")
+    inside = source if source.is_dir() else source.parent
+    chosen = annotations or (source if source.is_file() else None)
+    kinds = get_args(Layout) if layout == "auto" else (layout,)
+    places = [place for kind in kinds for place in _places(kind, inside, chosen)]
+    if len(places) == 1:
+        return places[0]
+    if places:
+        found = "\n".join(f"  --layout {place.layout} --annotations {place.annotations}" for place in places)
+        raise CacheError(f"{source}: could be read in several ways; choose one:\n{found}")
+    signs = "\n".join(f"  {kind}: {_SIGNS[kind]}" for kind in kinds)
+    names = sorted(path.name + ("/" if path.is_dir() else "") for path in inside.iterdir())
+    shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "") or "nothing"
+    wanted = chosen or source
+    raise CacheError(f"{wanted}: is in no layout that is known. Expected one of\n{signs}\nfound in {inside}: {shown}")
+
+
+def _places(kind: Layout, inside: Path, chosen: Path | None) -> Iterator[Place]:
+    match kind:
+        case "co2":
+            for folder in [chosen] if chosen else [inside, *_folders(inside)]:
+                if is_co2(folder):
+                    yield Place(kind, folder, _joint(folder, inside))
+        case "um":
+            folder = inside if chosen is None else chosen if chosen.is_dir() else chosen.parent
+            if is_um(folder) and (chosen is None or chosen.is_dir() or chosen.name == GT_FILE):
+                yield Place(kind, folder, _folder_of_features(folder, inside))
+        case "activitynet":
+            for file in [chosen] if chosen else sorted(inside.glob("*.json")):
+                if file.suffix == ".json" and not is_um(file.parent) and is_activitynet(file):
+                    yield Place(kind, file, _folder_of_features(inside))
+        case "folder":
+            tables = [chosen] if chosen else sorted(inside.glob("*.csv"))
+            if any(path.suffix.lower() in VIDEO_SUFFIXES for path in inside.rglob("*")):
+                for file in tables:
+                    if file.suffix.lower() == ".csv":
+                        yield Place(kind, file, None, videos=inside)
+
+
+def _folders(inside: Path) -> list[Path]:
+    return sorted(path for path in inside.iterdir() if path.is_dir())
+
+
+def _joint(annotations: Path, inside: Path) -> Path | None:
+    """The file of the features: the one with the name of the annotations, else the only one there is."""
+    folders = dict.fromkeys((annotations.parent, inside, annotations))
+    files = [path for folder in folders for path in sorted(folder.glob("*[Ff]eatures*.npy"))]
+    name = annotations.name.removesuffix("-Annotations") + "-"
+    own = [path for path in files if path.name.startswith(name)] or files
+    return own[0] if len(own) == 1 else None
+
+
+def _folder_of_features(*folders: Path) -> Path | None:
+    for folder in dict.fromkeys(folders):
+        if (folder / "features").is_dir():
+            return folder / "features"
+        if any((folder / stream).is_dir() for stream in ("rgb", "flow")) or next(folder.glob("*.npy"), None):
+            return folder
+    return None

@@ -1,0 +1,169 @@
+"""Where a source has its features: one file with all of them, or a file a video and stream. Read one video at a time.
+
+Axes: t snippets, d feature width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Shaped
+
+from cache.features import NPY_DAMAGE
+from cache.layouts.pickled import StoredArray, is_pickled, stored_objects
+from cache.schema import CacheError
+
+JOINT = "joint"
+"""Name of the one stream of features whose streams lie side by side in each row."""
+STREAMS = ("rgb", "flow", JOINT)
+"""In the order of the columns."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One stream of one video, before it is read."""
+
+    stream: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    where: str
+    """The file, or the place in it, for messages."""
+
+
+class FeatureSource(Protocol):
+    """Features of many videos, any of which can be read by itself."""
+
+    path: Path
+    names: frozenset[str]
+    """Videos that it has, as it calls them."""
+
+    def parts(self, name: str) -> list[Part]:
+        """The streams of a video, rgb before flow; nothing is read but headers. Raises CacheError if it is damaged."""
+        ...
+
+    def read(self, name: str) -> list[Shaped[np.ndarray, ...]]:
+        """The arrays of `parts`. Raises CacheError if they cannot be read."""
+        ...
+
+    def stamp(self) -> str:
+        """Hex digits that change with the files and what they belong to."""
+        ...
+
+
+def open_source(path: Path, video_ids: Sequence[str], *, allow_pickle: bool) -> FeatureSource:
+    """A joint file, whose arrays follow `video_ids`, or a folder.
+
+    Raises CacheError if there is neither, a pickle is not allowed, or the joint file has not one array a video.
+    """
+    if path.is_dir():
+        return FolderSource(path)
+    return JointSource(path, video_ids, allow_pickle=allow_pickle)
+
+
+class JointSource:
+    """One .npy with an array a video: pickled, or, where all are of one length, a plain array of three axes."""
+
+    def __init__(self, path: Path, video_ids: Sequence[str], *, allow_pickle: bool) -> None:
+        self.path = path
+        self._plain: np.ndarray | None = None
+        self._stored: list[StoredArray] = []
+        if is_pickled(path):
+            shape, items = stored_objects(path, allow_pickle=allow_pickle)
+            for position, item in enumerate(items):
+                if not isinstance(item, StoredArray):
+                    raise CacheError(f"{path}: item {position}: found {type(item).__name__}, expected an array")
+            self._stored, count = items, shape[0] if len(shape) == 1 else -1
+        else:
+            self._plain = plain = _mapped(path)
+            count, shape = len(plain) if plain.ndim else -1, plain.shape
+        if count != len(video_ids):
+            raise CacheError(
+                f"{path}: found an array of shape {shape}, expected {len(video_ids)}, one a video of the annotations"
+            )
+        self._position = {video_id: position for position, video_id in enumerate(video_ids)}
+        self.names = frozenset(video_ids)
+
+    def parts(self, name: str) -> list[Part]:
+        """See `FeatureSource`."""
+        position = self._position[name]
+        item = self._stored[position] if self._plain is None else self._plain[position]
+        return [Part(JOINT, item.shape, item.dtype, f"{self.path}: item {position}")]
+
+    def read(self, name: str) -> list[Shaped[np.ndarray, ...]]:
+        """See `FeatureSource`."""
+        position = self._position[name]
+        if self._plain is not None:
+            return [np.array(self._plain[position])]
+        with self.path.open("rb") as file:
+            try:
+                return [self._stored[position].read(file)]
+            except CacheError as error:
+                raise CacheError(f"{self.path}: item {position}: {error}") from error
+
+    def stamp(self) -> str:
+        """See `FeatureSource`; the bytes of the file are not read for it."""
+        return _digest([self.path.name, str(self.path.stat().st_size), *self._position])
+
+
+class FolderSource:
+    """`<video_id>.npy` or `v_<video_id>.npy`, anywhere below a folder; `rgb` or `flow` on the way is the stream."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._files: dict[str, dict[str, Path]] = {}
+        for file in sorted(path.rglob("*.npy")):
+            inside = file.relative_to(path)
+            if any(part.startswith(".") for part in inside.parts):
+                continue
+            stream = next((part for part in reversed(inside.parts[:-1]) if part in STREAMS[:2]), JOINT)
+            other = self._files.setdefault(file.stem, {}).setdefault(stream, file)
+            if other is not file:
+                raise CacheError(f"{other} and {file}: both could be the {stream} features of {file.stem}; remove one")
+        if not self._files:
+            raise CacheError(f"{path}: found no .npy file, expected features such as rgb/<video_id>.npy")
+        self.names = frozenset(self._files)
+
+    def parts(self, name: str) -> list[Part]:
+        """See `FeatureSource`."""
+        found = []
+        for stream, file in self._ordered(name):
+            array = _mapped(file)
+            found.append(Part(stream, array.shape, array.dtype, str(file)))
+        return found
+
+    def read(self, name: str) -> list[Shaped[np.ndarray, ...]]:
+        """See `FeatureSource`."""
+        return [np.array(_mapped(file)) for _, file in self._ordered(name)]
+
+    def stamp(self) -> str:
+        """See `FeatureSource`; made of names and sizes."""
+        files = sorted(file for streams in self._files.values() for file in streams.values())
+        return _digest(f"{file.relative_to(self.path).as_posix()} {file.stat().st_size}" for file in files)
+
+    def _ordered(self, name: str) -> list[tuple[str, Path]]:
+        return sorted(self._files[name].items(), key=lambda item: STREAMS.index(item[0]))
+
+
+def _mapped(file: Path) -> np.ndarray:
+    try:
+        return np.load(file, mmap_mode="r", allow_pickle=False)
+    except NPY_DAMAGE as error:
+        raise CacheError(f"{file}: cannot be read: {error}") from error
+
+
+def name_in(source: FeatureSource, video_id: str) -> str | None:
+    """How the source calls a video: by its id, or with `v_` before it or taken from it; None if it has none."""
+    candidates = (video_id, f"v_{video_id}", video_id.removeprefix("v_"))
+    return next((name for name in candidates if name in source.names), None)
+
+
+def _digest(lines: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line.encode("utf-8", "surrogateescape") + b"\n")
+    return digest.hexdigest()[:16]

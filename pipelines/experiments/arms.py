@@ -1,0 +1,163 @@
+"""The rows of every table: what each changes of the full model, and what it is compared with.
+
+A change names a field of the training's recipe by its dotted name. Whatever a row does not change is the preset's, so
+a row may be equal to the full model; such rows share its trainings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
+
+from cache.schema import CacheError
+from training.hosts.recipes import HostKind
+
+TableName = Literal["table3", "table4", "table5", "ablations"]
+Changes = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One row of a table."""
+
+    name: str
+    """In files."""
+    title: str
+    """For people."""
+    changes: Changes = field(default_factory=dict)
+    """Of the training's recipe."""
+    localize: Changes = field(default_factory=dict)
+    """Of how detections are read off; rows that differ in nothing else share a training."""
+    host: HostKind | None = None
+    """Host, where it is not the preset's."""
+    group: str = ""
+    """Rows that are drawn together."""
+    baseline: str | None = None
+    """Row that it is compared with."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One table."""
+
+    title: str
+    arms: tuple[Arm, ...]
+    further: tuple[tuple[str, str], ...] = ()
+    """Further pairs of rows whose difference is told."""
+
+    def arm(self, name: str) -> Arm:
+        """The row of that name."""
+        return next(arm for arm in self.arms if arm.name == name)
+
+
+def _parts(*, ksm: bool = False, csr: bool = False, head: bool = False) -> Changes:
+    """CSR reaches the host through the distillation (DPID), so that goes with it."""
+    switches = {"use_ksm": ksm, "use_csr": csr, "use_dpid": csr, "use_head": head}
+    return {f"model.{name}": value for name, value in switches.items()}
+
+
+_WHOLE = _parts(ksm=True, csr=True, head=True)
+_HOST_TITLES: Mapping[HostKind, str] = {
+    "plain": "plain",
+    "co2net": "CO2-Net",
+    "delu": "DELU",
+    "um": "UM",
+    "ddgnet": "DDG-Net",
+    "gaufuse": "Zhou et al.",
+}
+
+
+def _table3() -> Plan:
+    """Rows with a branch carry the localization head, which reads what the branches teach the host; "host + head"
+    shows what the head does by itself."""
+    arms = (
+        Arm("host", "host alone", _parts()),
+        Arm("head", "host + head", _parts(head=True), baseline="host"),
+        Arm("ksm", "+ KSM", _parts(ksm=True, head=True), baseline="host"),
+        Arm("csr", "+ CSR", _parts(csr=True, head=True), baseline="host"),
+        Arm("both", "+ both (MLLM4WTAL)", _WHOLE, baseline="host"),
+    )
+    return Plan("Table 3: parts of the model", arms, further=(("both", "head"), ("both", "ksm"), ("both", "csr")))
+
+
+def _table4() -> Plan:
+    arms = []
+    for host, title in _HOST_TITLES.items():
+        arms.append(Arm(f"{host}-alone", title, _parts(), host=host, group=title))
+        whole = Arm(f"{host}-whole", f"{title} + MLLM4WTAL", _WHOLE, host=host, group=title, baseline=f"{host}-alone")
+        arms.append(whole)
+    return Plan("Table 4: hosts", tuple(arms))
+
+
+def _table5() -> Plan:
+    def texts(queries: str, sentences: str) -> Changes:
+        return {**_WHOLE, "model.ksm.queries": queries, "model.csr.texts": sentences}
+
+    arms = (
+        Arm("host", "host alone", _parts()),
+        Arm("class_name", "class names", texts("class_name", "class_name"), baseline="host"),
+        Arm("template", "template", texts("template", "template"), baseline="host"),
+        Arm("mllm", "MLLM (key and complete)", texts("class_pool", "complete"), baseline="host"),
+    )
+    return Plan("Table 5: priors", arms, further=(("mllm", "class_name"), ("mllm", "template")))
+
+
+def _options(group: str, name: str, values: Sequence[Any]) -> list[Arm]:
+    """One row for each value of one field."""
+    shown = [" + ".join(value) if isinstance(value, tuple) else str(value) for value in values]
+    return [
+        Arm(f"{group}-{text.replace(' ', '')}", f"{name.removeprefix('model.')} {text}", {name: value}, group=group)
+        for text, value in zip(shown, values, strict=True)
+    ]
+
+
+def _ablations() -> Plan:
+    alternating = {"model.dpid.schedule": "alternate"}
+    votes = "model.head.pseudo_labels"
+    single = [
+        *_options("gating", "model.csr.gating", ("outside", "inside")),
+        *_options("mask", "model.csr.mask", ("action_words", "content_words", "uniform")),
+        *_options("contrast", "model.csr.contrast", (0.0, 1.0)),
+        *_options("dpid", "model.dpid.schedule", ("alternate", "joint")),
+        Arm("dpid-off", "without DPID", {"model.use_dpid": False}, group="dpid"),
+        *(
+            Arm(f"period-{steps}", f"dpid.period {steps}", {**alternating, "model.dpid.period": steps}, group="period")
+            for steps in (1, 5, 25)
+        ),
+        *_options("queries", "model.ksm.queries", ("class_pool", "class_name", "template")),
+        *_options("texts", "model.csr.texts", ("complete", "class_name", "template")),
+        *_options("attentions", f"{votes}.attentions", (("ksm",), ("csr",), ("ksm", "csr"))),
+        *_options("cams", f"{votes}.cams", (("host",), ("ksm",), ("host", "ksm"))),
+        *(
+            Arm(f"source-{source}", f"detections from {source}", localize={"source": source}, group="source")
+            for source in ("head", "cam", "head+cam")
+        ),
+    ]
+    full = Arm("full", "full model", _WHOLE)
+    arms = [replace(arm, changes={**_WHOLE, **arm.changes}, baseline="full") for arm in single]
+    return Plan("Ablations: single options", (full, *arms))
+
+
+def plan_of(table: TableName, *, arms: Sequence[str] = (), groups: Sequence[str] = ()) -> Plan:
+    """The rows of a table, or those of these names and groups; what they are compared with stays among them.
+
+    Raises CacheError naming the rows or groups that exist.
+    """
+    plan = {"table3": _table3, "table4": _table4, "table5": _table5, "ablations": _ablations}[table]()
+    _refuse_unknown("arms", arms, [arm.name for arm in plan.arms])
+    _refuse_unknown("groups", groups, list(dict.fromkeys(arm.group for arm in plan.arms if arm.group)))
+    kept = [arm for arm in plan.arms if (not arms or arm.name in arms) and (not groups or arm.group in (*groups, ""))]
+    needed = {arm.baseline for arm in kept} | {arm.name for arm in kept}
+    chosen = tuple(arm for arm in plan.arms if arm.name in needed)
+    names = {arm.name for arm in chosen}
+    return replace(plan, arms=chosen, further=tuple(pair for pair in plan.further if names.issuperset(pair)))
+
+
+def _refuse_unknown(option: str, asked: Sequence[str], known: Sequence[str]) -> None:
+    if unknown := [name for name in asked if name not in known]:
+        expected = f"expected some of {', '.join(known)}" if known else "but this table has none"
+        raise CacheError(f"{option}: found {', '.join(unknown)}, {expected}")
+
+
+TABLES: tuple[TableName, ...] = get_args(TableName)

@@ -1,0 +1,152 @@
+"""Runs the cells that are missing, side by side in processes of their own, and says how far they are."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.console import progress, say
+from pipelines.experiments.grid import Cell, CellRun
+
+LOG_FILE = "log.txt"
+_ROOT = Path(__file__).parents[2]
+_POLL = 0.2
+_PATIENCE = 30.0
+"""Seconds in which workers may write what is finished, after the table was told to stop."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training and every score that is wanted of it, for all the cells that share it."""
+
+    run: CellRun
+    names: tuple[str, ...]
+
+    @property
+    def log(self) -> Path:
+        """What its worker prints."""
+        return self.run.train.run / LOG_FILE
+
+    @property
+    def steps(self) -> int:
+        """Steps of its training, and one for its scores."""
+        return self.run.train.train.loop.steps + 1
+
+    def steps_done(self) -> int:
+        """Those that are told in metrics.jsonl, as long as its worker runs."""
+        if self.run.trained:
+            return self.steps - 1
+        try:
+            *_, last = (self.run.train.run / "metrics.jsonl").read_bytes().splitlines()
+            return int(json.loads(last)["step"])
+        except (OSError, ValueError, KeyError):
+            return 0  # nothing yet, or a line that is being written
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job whose worker did not end well."""
+
+    job: Job
+    why: str
+    """The last line of its log."""
+
+    def __str__(self) -> str:
+        return f"{'; '.join(self.job.names)}: {self.why} (log: {self.job.log})"
+
+
+def missing_jobs(cells: Sequence[Cell]) -> list[Job]:
+    """The trainings and scores that are not there, each once however many cells need it, in the order of the cells."""
+    wanted: dict[Path, list[Cell]] = {}
+    for cell in cells:
+        if not cell.done:
+            wanted.setdefault(cell.run.train.run, []).append(cell)
+    jobs = []
+    for sharing in wanted.values():
+        evaluations = dict.fromkeys(one for cell in sharing for one in cell.run.evaluations)
+        run = CellRun(train=sharing[0].run.train, evaluations=tuple(evaluations))
+        jobs.append(Job(run, tuple(cell.name for cell in sharing)))
+    return jobs
+
+
+def run_jobs(jobs: Sequence[Job], *, workers: int, devices: Sequence[int] = ()) -> list[Failure]:
+    """Run every job, `workers` at a time; one that fails is said at once, and the others go on."""
+    failures: list[Failure] = []
+    waiting, ended = deque(jobs), 0
+    total = sum(job.steps for job in jobs)
+    over = 0
+    running: dict[int, tuple[Job, subprocess.Popen[bytes]]] = {}
+    with _workers(running), progress("table", unit="steps") as report:
+        while waiting or running:
+            for place in range(workers):
+                if waiting and place not in running:
+                    job = waiting.popleft()
+                    running[place] = (job, _start(job, devices[place % len(devices)] if devices else None))
+            time.sleep(_POLL)
+            for place, (job, process) in list(running.items()):
+                if process.poll() is None:
+                    continue
+                del running[place]
+                _close(process)
+                ended, over = ended + 1, over + job.steps
+                if process.returncode:
+                    failures.append(Failure(job, _reason(job, process.returncode)))
+                    say(f"failed: {failures[-1]}")
+            report(over + sum(job.steps_done() for job, _ in running.values()), total, f"{ended} of {len(jobs)} cells")
+    return failures
+
+
+def _start(job: Job, device: int | None) -> subprocess.Popen[bytes]:
+    environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONUNBUFFERED": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
+    if device is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = str(device)
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "pipelines.experiments.cell"]
+    with job.log.open("ab") as log:
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT
+        )
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):  # it has ended already: its exit code says why
+        process.stdin.write(job.run.model_dump_json().encode() + b"\n")
+        process.stdin.flush()
+    return process
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    """Close a worker's input, by which it stops if it still runs."""
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):
+        process.stdin.close()
+
+
+@contextmanager
+def _workers(running: dict[int, tuple[Job, subprocess.Popen[bytes]]]) -> Iterator[None]:
+    """End what still runs; a training writes its checkpoint first."""
+    try:
+        yield
+    finally:
+        left = [process for _, process in running.values()]
+        for process in left:
+            _close(process)
+        deadline = time.monotonic() + _PATIENCE
+        for process in left:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _reason(job: Job, code: int) -> str:
+    lines = [line for line in job.log.read_text("utf-8", errors="replace").splitlines() if line.strip()]
+    return f"exit code {code}, {lines[-1].strip() if lines else 'nothing in its log'}"

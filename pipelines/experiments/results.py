@@ -1,0 +1,130 @@
+"""The scores of a table's cells, with intervals: for each row of its own, and for its differences to other rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cache.annotations import Dataset
+from cache.detections import DetectionTable
+from cache.schema import CacheError
+from pipelines.evaluate import DETECTIONS_FILE, EvalRun, Metrics
+from pipelines.experiments.arms import Arm
+from pipelines.experiments.grid import Cell, CellRun, TableRun, metrics_file
+from training.evaluation import protocol_videos
+from training.intervals import Interval, Redraws, class_hits, resampled_scores
+from training.protocol import Protocol
+
+Scores = dict[int, np.ndarray]
+"""Of one row, by seed: mAP at every tIoU and their mean (columns) on every redraw of the test set (rows)."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came out for one arm; None where no seed has ended well."""
+
+    arm: Arm
+    own: Interval | None
+    """mAP at each tIoU, and last their mean."""
+    gain: Interval | None
+    """The same of the paired differences to the arm's baseline."""
+    validation: Interval | None
+    """mAP on the validation subset."""
+    same: bool = False
+    """Whether its cells are its baseline's: the preset has it so."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A further comparison of two arms."""
+
+    arm: Arm
+    other: Arm
+    gain: Interval | None
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that is written of a table."""
+
+    rows: tuple[Row, ...]
+    further: tuple[Difference, ...]
+    protocol: Protocol
+    """Of the reported figures."""
+    videos: int
+    validation: str | None
+
+    def row(self, name: str) -> Row:
+        """The row of that arm."""
+        return next(row for row in self.rows if row.arm.name == name)
+
+
+def collect(recipe: TableRun, cells: Sequence[Cell]) -> Results:
+    """Read the cells that are done and find the intervals of the table.
+
+    Raises CacheError if there is none, or if detections do not give the mAP that stands beside them.
+    """
+    done = [cell for cell in cells if cell.done]
+    if not done:
+        raise CacheError("no cell of the table has ended well, so there is nothing to write")
+    videos = done[0].metrics()[0].videos
+    reported = _Subset(recipe, done, place=0)
+    beside = None if recipe.validation is None else _Subset(recipe, done, place=1)
+    rows = [
+        Row(
+            arm,
+            own=reported.own(arm.name),
+            gain=reported.gain(arm.name, arm.baseline),
+            validation=None if beside is None else beside.own(arm.name),
+            same=arm.baseline is not None and _runs(cells, arm.name) == _runs(cells, arm.baseline),
+        )
+        for arm in recipe.plan.arms
+    ]
+    further = [
+        Difference(recipe.plan.arm(one), recipe.plan.arm(other), reported.gain(one, other))
+        for one, other in recipe.plan.further
+    ]
+    return Results(tuple(rows), tuple(further), reported.protocol, videos, recipe.validation)
+
+
+def _runs(cells: Sequence[Cell], name: str) -> list[CellRun]:
+    return [cell.run for cell in cells if cell.arm.name == name]
+
+
+class _Subset:
+    """The scores of all cells on one subset, all on the same redraws of its videos."""
+
+    def __init__(self, recipe: TableRun, cells: Sequence[Cell], *, place: int) -> None:
+        self.dataset = Dataset.load(recipe.dataset / "annotations.json")
+        self.protocol = cells[0].run.evaluations[place].chosen()
+        self.redraws = Redraws.draw(len(protocol_videos(self.dataset, self.protocol)), recipe.bootstrap)
+        known: dict[EvalRun, np.ndarray] = {}
+        self.by_arm: dict[str, Scores] = {}
+        for cell in cells:
+            evaluation = cell.run.evaluations[place]
+            if evaluation not in known:
+                known[evaluation] = self._scores(evaluation)
+            self.by_arm.setdefault(cell.arm.name, {})[cell.seed] = known[evaluation]
+
+    def own(self, name: str) -> Interval | None:
+        """Of a row itself."""
+        scores = self.by_arm.get(name)
+        return None if scores is None else self.redraws.interval(np.stack(list(scores.values())))
+
+    def gain(self, name: str, baseline: str | None) -> Interval | None:
+        """Of a row's paired differences to another."""
+        return self.redraws.difference(self.by_arm.get(name, {}), self.by_arm.get(baseline or "", {}))
+
+    def _scores(self, evaluation: EvalRun) -> np.ndarray:
+        metrics = Metrics.load(metrics_file(evaluation))
+        path = metrics_file(evaluation).with_name(DETECTIONS_FILE)
+        hits = class_hits(self.dataset, DetectionTable.read(path), self.protocol)
+        scores = resampled_scores(hits, self.redraws.videos)
+        if not np.allclose(scores[0], (*metrics.map, metrics.average), atol=1e-4):
+            raise CacheError(
+                f"{path}: found an average mAP of {scores[0, -1]:.4f}, expected {metrics.average:.4f} as in "
+                f"{metrics_file(evaluation).name} beside it; delete that folder, and the table takes the score again"
+            )
+        return scores
