@@ -37,10 +37,15 @@ class _Terminated(KeyboardInterrupt):
 
 
 def launch(
-    command: str, presets: Presets[R] | type[R], main: Callable[[R], int | None], *, go_on: str = ""
+    command: str,
+    presets: Presets[R] | type[R],
+    main: Callable[[R], int | None],
+    *,
+    go_on: str = "",
+    default: str | None = None,
 ) -> NoReturn:
     """Read the recipe from the command line, run `main` on it and exit. A command that needs no preset passes the type
-    of its recipe.
+    of its recipe; `default` is the preset of one that need not name it.
 
     Errors that the rooms raise on purpose, and those of the operating system, end as one message and exit code 2;
     Ctrl-C and SIGTERM say how to go on (`go_on`) and end with 130 and 143. Any other error is a defect and keeps its
@@ -50,7 +55,9 @@ def launch(
     if isinstance(presets, type):
         recipe = tyro.cli(presets, prog=prog)
     else:
-        recipe = tyro.extras.overridable_config_cli(dict(presets), prog=prog)
+        named = default is None or sys.argv[1:2] in ([], ["-h"], ["--help"]) or sys.argv[1] in presets
+        arguments = sys.argv[1:] if named else [default, *sys.argv[1:]]
+        recipe = tyro.extras.overridable_config_cli(dict(presets), prog=prog, args=arguments)
     sys.exit(guarded(lambda: main(recipe), go_on=go_on))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from cache.annotations import Dataset
@@ -12,6 +13,15 @@ from pipelines.console import launch, say
 from pipelines.train import RECIPE_FILE, TrainRun
 from training.checkpoint import find_checkpoint
 from training.official_checkpoint import OfficialHost, Variant, import_official
+
+_PROTOCOLS: Mapping[OfficialHost, str] = {
+    "co2net": "thumos14-co2",
+    "delu": "thumos14-co2",
+    "ddgnet": "thumos14-co2",
+    "um": "thumos14-210",
+    "gaufuse": "thumos14-212",
+}
+"""Under which the public code reports THUMOS14, or what comes nearest."""
 
 
 class ImportCheckpointRun(Recipe):
@@ -50,14 +60,21 @@ def main(recipe: ImportCheckpointRun) -> None:
         allow_pickle=recipe.allow_pickle,
     )
     made.model_copy(update={"train": imported.recipe}).save(recipe.run / RECIPE_FILE)
+    if list(dataset.classes) != sorted(dataset.classes):
+        say("note: the dataset's classes are not in alphabetical order; they must be in the order of the public code's")
     if imported.passed_over:
         say(f"passed over, as the public code never runs them: {', '.join(imported.passed_over)}")
     say(f"imported {imported.weights} weights: {imported.checkpoint}")
-    way = f" --official {recipe.host}" if recipe.variant == "thumos14" else ""
-    say(f'evaluate them: make eval ARGS="--run {recipe.run}{way}"')
+    way = f" --official {recipe.host} --protocol {_PROTOCOLS[recipe.host]}" if recipe.variant == "thumos14" else ""
+    say(f'evaluate them: make eval PRESET={recipe.dataset.name} ARGS="--run {recipe.run}{way}"')
 
 
 if __name__ == "__main__":
     from pipelines import import_checkpoint, presets
 
-    launch("import_checkpoint", presets.choices(lambda preset: preset.import_checkpoint()), import_checkpoint.main)
+    launch(
+        "import_checkpoint",
+        presets.choices(lambda preset: preset.import_checkpoint()),
+        import_checkpoint.main,
+        default="thumos14",
+    )

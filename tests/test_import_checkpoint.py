@@ -8,14 +8,18 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from toy_data import CLASSES
+from toy_data import CLASSES, STREAMS, save_toy
 
 from benchmarks import golden_inputs
 from benchmarks.parity import CASES, GOLDENS, relative_difference
 from benchmarks.parity_figures import Case, official_host
 from cache.features import FeatureGrid
+from cache.schema import CacheError
+from pipelines import console, evaluate, import_checkpoint, presets
+from pipelines.import_checkpoint import ImportCheckpointRun
 from training.checkpoint import load_trained
 from training.errors import TrainingError
+from training.hosts.delu import DeluRecipe
 from training.hosts.official_names import official_name
 from training.official_checkpoint import Imported, import_official
 
@@ -106,3 +110,41 @@ def test_pickles_need_consent(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="--allow-pickle"):
         load(tmp_path, stored)
     assert load(tmp_path, stored, allow_pickle=True).checkpoint.exists()
+
+
+def test_an_imported_file_is_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the commands: import, then the evaluation that the import names; a run that is there is kept."""
+    save_toy(tmp_path / "toy")
+    host = DeluRecipe(width=8, attention_width=3).build(streams=STREAMS, num_classes=len(CLASSES))
+    torch.save(named_as_public(host, "delu"), tmp_path / "best_DELU.pkl")
+    run, file = tmp_path / "imported", tmp_path / "best_DELU.pkl"
+    recipe = ImportCheckpointRun(dataset=tmp_path / "toy", run=run, host="delu", file=file)
+    import_checkpoint.main(recipe)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "alphabetical" not in shown
+    assert f"--run {run} --official delu --protocol thumos14-co2" in shown
+    evaluate.main(evaluate.EvalRun(run=run, official="delu"))
+    metrics = evaluate.Metrics.load(run / "metrics.json")
+    assert metrics.detections > 0
+    assert metrics.footprint is not None
+    assert metrics.footprint.parameters == sum(value.numel() for value in host.state_dict().values())
+    with pytest.raises(CacheError, match="found a checkpoint, expected none"):
+        import_checkpoint.main(recipe)
+
+
+@pytest.mark.parametrize(
+    ("words", "dataset", "variant"),
+    [((), "thumos14", "thumos14"), (("activitynet12",), "activitynet12", "activitynet")],
+)
+def test_the_preset_may_be_left_out(words: tuple[str, ...], dataset: str, variant: str, monkeypatch) -> None:
+    """It is THUMOS14's then; another brings its dataset and variant along."""
+    given: list[ImportCheckpointRun] = []
+    options = ("--host", "delu", "--file", "best_DELU.pkl", "--allow-pickle")
+    monkeypatch.setattr("sys.argv", ["import_checkpoint", *words, *options])
+    choices = presets.choices(lambda preset: preset.import_checkpoint())
+    with pytest.raises(SystemExit) as ended:
+        console.launch("import_checkpoint", choices, given.append, default="thumos14")
+    assert not ended.value.code
+    (recipe,) = given
+    assert (recipe.host, recipe.file, recipe.allow_pickle) == ("delu", Path("best_DELU.pkl"), True)
+    assert (recipe.dataset, recipe.variant) == (Path("cache/data") / dataset, variant)
