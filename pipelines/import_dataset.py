@@ -197,4 +197,9 @@ def _print_lines(path: Path, bad: list[BadLine]) -> None:
 if __name__ == "__main__":
     from pipelines import import_dataset, presets
 
-    launch("import_dataset", presets.choices(lambda preset: preset.import_dataset()), import_dataset.main)
+    launch(
+        "import_dataset",
+        presets.choices(lambda preset: preset.import_dataset()),
+        import_dataset.main,
+        default="thumos14",
+    )
