@@ -17,8 +17,8 @@ from cache.schema import CacheError
 Positions = TypeVar("Positions", float, np.ndarray)
 
 GRID_FILE = "features.json"
-NPY_DAMAGE = (OSError, ValueError, EOFError, SyntaxError, TokenError)
-"""What numpy raises for a .npy file that is damaged; the last two come from a damaged header."""
+NPY_DAMAGE = (OSError, ValueError, TypeError, EOFError, SyntaxError, TokenError)
+"""What numpy raises for a .npy file that is damaged; the last two, and TypeError, come from a damaged header."""
 _MEND = "run `make features`, or point to the folder that has them"
 
 
