@@ -199,3 +199,60 @@ def test_contrast_trains_the_attention_alone():
     expected = (nll["own"] - nll["whole"] + 50).mean() + (nll["own"] - nll["rest"] + 50).mean()
     assert terms["contrast"].item() == pytest.approx(expected.item(), rel=1e-5)
     assert terms["whole"].item() == pytest.approx(nll["whole"].mean().item(), rel=1e-5)
+
+
+def test_reconstruction_does_not_care_how_high_the_attention_is():
+    """Outside the softmax gates are renormalised: a tenth of A_CSR restores the same words."""
+    csr, inputs = build(gating="outside").eval(), Inputs()
+    attention = csr.attention(inputs.features, inputs.mask)
+    assert torch.allclose(inputs.logits(csr, attention), inputs.logits(csr, 0.1 * attention), atol=1e-4)
+    uneven = attention * torch.linspace(0.1, 1, attention.shape[1])
+    assert not torch.allclose(inputs.logits(csr, attention), inputs.logits(csr, uneven), atol=1e-3)
+
+
+def test_norm_restated():
+    """The weighted mean of A_CSR, over each video's real snippets and then over videos; no term without a weight."""
+    inputs = Inputs()
+    for weight in (0.0, 0.3):
+        csr = build(norm=weight).eval()
+        attention = csr.attention(inputs.features, inputs.mask)
+        terms = csr.loss(inputs.features, inputs.mask, attention, inputs.sentences, inputs.words)
+        means = [attention[0, :9].mean().item(), attention[1, :6].mean().item()]
+        assert terms.get("norm", torch.tensor(0.0)).item() == pytest.approx(weight * sum(means) / 2)
+        assert ("norm" in terms) == (weight > 0)
+
+
+def test_the_contrast_alone_saturates_the_attention_and_the_norm_prevents_it():
+    """Where 4 of 12 snippets tell the words, both attend to these, but the contrast alone to all others as well."""
+    inside, outside = _attention_after_training(norm=0.0)
+    assert inside > 0.95
+    assert outside > 0.9
+    inside, outside = _attention_after_training(norm=0.1)
+    assert inside > 0.5
+    assert outside < 0.5
+
+
+def _attention_after_training(*, norm: float) -> tuple[float, float]:
+    """Mean A_CSR inside and outside the actions of made-up videos, each of one of four kinds, after 100 steps."""
+    torch.manual_seed(0)
+    small = {"width": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "dropout": 0, "attention_dropout": 0}
+    recipe = CsrRecipe.model_validate({**small, "contrast": 1.0, "norm": norm})
+    csr = CompleteSemanticReconstruction(recipe, feature_width=8, word_width=5, vocabulary=7)
+    optimizer = torch.optim.Adam(csr.parameters(), lr=1e-2)
+    generator = torch.Generator().manual_seed(5)
+    vectors, looks = torch.randn(7, 5, generator=generator), torch.randn(4, 8, generator=generator)
+    mask, shown = torch.ones(16, 12, dtype=torch.bool), torch.ones(16, 2, dtype=torch.bool)
+    attention = inside = torch.zeros(0)
+    for _ in range(100):
+        kind = torch.randint(0, 4, (16,), generator=generator)
+        since = torch.arange(12) - torch.randint(0, 9, (16, 1), generator=generator)
+        inside = (since >= 0) & (since < 4)
+        noise = 1 + 0.3 * torch.randn(16, 12, 8, generator=generator)
+        features = noise + inside.unsqueeze(-1) * looks[kind].unsqueeze(1)
+        ids = torch.stack((3 + kind, 3 + (kind + 1) % 4), dim=1)
+        attention = csr.attention(features, mask)
+        terms = csr.loss(features, mask, attention, Sentences(ids, shown, shown), vectors[ids])
+        optimizer.zero_grad()
+        torch.stack(list(terms.values())).sum().backward()
+        optimizer.step()
+    return attention[inside].mean().item(), attention[~inside].mean().item()

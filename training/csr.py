@@ -23,6 +23,7 @@ from torch.func import functional_call
 from cache.recipe import Recipe
 from training.data import Sentences
 from training.layers import Dropout, SnippetConv
+from training.losses import norm_loss
 from training.texts import MaskPolicy, SentenceSource
 from training.transformer import Block, Gating, sinusoids
 
@@ -60,6 +61,9 @@ class CsrRecipe(Recipe):
     """Weight of two hinges: A_CSR shall reconstruct better than the whole video, and much better than 1 - A_CSR."""
     contrast_margins: tuple[NonNegativeFloat, NonNegativeFloat] = (0.1, 0.15)
     """Margins of the hinges against the whole video and against 1 - A_CSR (Boosting-WTAL)."""
+    norm: NonNegativeFloat = 0.0
+    """Weight of the mean of A_CSR, as hosts have it for theirs (the paper has none). Reconstruction does not care how
+    high A_CSR is on the whole, and the contrast prefers 1 everywhere: nothing is left for 1 - A_CSR to restore from."""
 
 
 class Reconstructor(nn.Module):
@@ -159,6 +163,8 @@ class CompleteSemanticReconstruction(ReconstructionAttention):
             first, second = self.recipe.contrast_margins
             hinges = F.relu(nll - whole.detach() + first) + F.relu(nll - rest + second)
             terms |= {"whole": _mean(whole, rows), "contrast": self.recipe.contrast * _mean(hinges, rows)}
+        if self.recipe.norm:
+            terms["norm"] = self.recipe.norm * norm_loss([attention], mask)
         return terms
 
 
