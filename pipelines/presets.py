@@ -266,10 +266,11 @@ class Demo(Preset):
     def train(self) -> TrainRun:
         """The whole model, narrow, for two minutes of one core. Chosen by the score on the validation videos.
 
-        Unlike the defaults: A_CSR is contrasted (what it leaves out must not be enough to restore the description)
-        and follows the host's attention less, so it may become more complete than that; pseudo segments are cut
-        from the attentions, which are complete, not from the T-CAM, which stands out in the cores alone. The host's
-        sparsity weight is the one that suits the host alone best.
+        Unlike the defaults: A_CSR is contrasted (what it leaves out must not be enough to restore the description),
+        kept from being 1 everywhere by its norm, and follows the host's attention less, so it may become more complete
+        than that; pseudo segments are cut from the attentions, which are complete, not from the T-CAM, which stands out
+        in the cores alone, and KSM's even more, so it has no vote. The host's sparsity weight is the one that suits the
+        host alone best.
         """
         from pipelines.train import TrainRun
         from training.csr import CsrRecipe
@@ -288,9 +289,11 @@ class Demo(Preset):
             model=ModelRecipe(
                 host=Co2NetRecipe(width=128, attention_width=48, norm=0.2),
                 ksm=KsmRecipe(width=96, heads=4, context=4),
-                csr=CsrRecipe(width=96, heads=4, encoder_layers=1, decoder_layers=1, contrast=1.0),
+                csr=CsrRecipe(width=96, heads=4, encoder_layers=1, decoder_layers=1, contrast=1.0, norm=0.02),
                 dpid=DpidRecipe(schedule="joint", reconstruct_weight=0.2),
-                head=HeadRecipe(pseudo_labels=PseudoLabelRecipe(curves=("attention",), teacher_decay=0.99)),
+                head=HeadRecipe(
+                    pseudo_labels=PseudoLabelRecipe(cams=("host",), curves=("attention",), teacher_decay=0.99)
+                ),
             ),
             loop=LoopRecipe(steps=800, host_lr=5e-4, lr=2e-3, schedule="cosine", warmup=40, checkpoint_every=200),
         )
