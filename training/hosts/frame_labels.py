@@ -165,19 +165,28 @@ def least_label(
 
 def _least(sides: Float[Array, "n a"], scores: Float[Array, " n"], room: Int[Array, " a"]) -> Float[Array, " a"]:
     """min sum q, where 0 <= q <= room and sides @ q = scores; where that can not be, as nearly as can be."""
+    for slack in (False, True):
+        found = solve(sides, scores, room, slack=slack)
+        if found is not None:
+            return found
+    raise TrainingError(f"frame labels: found no solution of the linear programme of {len(scores)} segments")
+
+
+def solve(
+    sides: Float[Array, "n a"], scores: Float[Array, " n"], room: Int[Array, " a"], *, slack: bool
+) -> Float[Array, " a"] | None:
+    """The least q, 0 <= q <= room, with sides @ q = scores, or None; with `slack` a score may be missed, at a price."""
     from scipy.optimize import linprog  # takes half a second, and inference never comes here
 
     count, runs = sides.shape
-    within = [(0.0, float(most)) for most in room]
-    found = linprog(np.ones(runs), A_eq=sides, b_eq=scores, bounds=within, method="highs")
-    if not found.success:
-        slack = np.eye(count)
-        price = np.concatenate([np.ones(runs), np.full(2 * count, SLACK_PRICE)])
-        soft, bounds = np.hstack([sides, slack, -slack]), within + [(0.0, None)] * (2 * count)
-        found = linprog(price, A_eq=soft, b_eq=scores, bounds=bounds, method="highs")
-    if not found.success:
-        raise TrainingError(f"frame labels: the linear programme of {count} segments found no end: {found.message}")
-    return found.x[:runs].clip(0, room)
+    price, bounds = np.ones(runs), [(0.0, float(most)) for most in room]
+    if slack:
+        missed = np.eye(count)
+        sides = np.hstack([sides, missed, -missed])
+        price = np.concatenate([price, np.full(2 * count, SLACK_PRICE)])
+        bounds += [(0.0, None)] * (2 * count)
+    found = linprog(price, A_eq=sides, b_eq=scores, bounds=bounds, method="highs")
+    return found.x[:runs].clip(0, room) if found.success else None
 
 
 def _last(starts: tuple[float, ...], values: tuple[float, ...], step: int, total_steps: int) -> float | None:
