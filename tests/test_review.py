@@ -144,7 +144,10 @@ def test_inference_and_other_models_buffers(data: WtalData, tmp_path: Path):
     folder = fit(data, recipe, run=tmp_path)
     trained = load_trained(folder)
     assert trained.unread == 0
-    assert trained.model.host.memory.scores.isneginf().all()
+    host = trained.model.host
+    assert isinstance(host, GauFuse)
+    assert host.memory is not None
+    assert host.memory.scores.isneginf().all()
     state = stored(tmp_path)
     state["buffers"]["host.memory.scores"] = torch.zeros(3, 4)
     torch.save(state, folder / "optimizer.pt")

@@ -70,7 +70,7 @@ class ClassMemory(nn.Module):
     def of_classes(self, labels: Float[Tensor, "b c"]) -> tuple[Float[Tensor, "b n e"], Bool[Tensor, "b n"]]:
         """Tokens of each video's own classes (`labels` > 0), and which of them there are; the rest pads."""
         most = max(1, int((labels > 0).sum(1).max()))
-        own, place = (labels > 0).sort(dim=1, descending=True, stable=True)
+        own, place = (labels > 0).int().sort(dim=1, descending=True, stable=True)
         place = place[:, :most]
-        there = own[:, :most].unsqueeze(-1) & self.scores[place].isfinite()
+        there = (own[:, :most] > 0).unsqueeze(-1) & self.scores[place].isfinite()
         return self.tokens[place].flatten(1, 2), there.flatten(1)
