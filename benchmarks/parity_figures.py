@@ -172,12 +172,13 @@ def gaufuse_figures(host: GauFuse, case: Case, golden: Golden) -> Figures:
     """Zhou et al., first stage. Its public losses come without their weights."""
     targets, recipe = truth(case.classes), host.recipe
     output = host(torch.from_numpy(golden_inputs.features(case.features)), targets.mask)
-    tokens = host.fit_tokens(output.embedding, targets.mask)
+    tokens = output.tokens
     reallocated = host.reallocate(output.embedding, tokens, targets.mask)
     for name, found in (("embedding", output.embedding), ("tokens", tokens), ("reallocated", reallocated)):
         yield "output", name, found.norm(dim=-1), golden[f"out/{name}_norm"]
         if name != "embedding":
             yield "output", f"{name}, first columns", found[..., :4], golden[f"out/{name}_first"]
+    yield "output", "token_pred", host.token_scores(tokens), golden["out/token_pred"][..., :-1]
     for name, branch in (("o", output.original), ("m", output.moved)):
         yield "output", f"{name}.ca_pred", branch.attended.softmax(-1), golden[f"out/{name}.ca_pred"]
         yield "output", f"{name}.cw_pred", branch.classwise.softmax(-1), golden[f"out/{name}.cw_pred"]

@@ -66,8 +66,12 @@ def save_checkpoint(
     average: Mllm4Wtal | None,
     optimizers: Mapping[str, torch.optim.Optimizer],
     pseudo: Mapping[str, PseudoSegments] | None,
+    notes: Mapping[str, Tensor],
 ) -> Path:
-    """Write `run`/checkpoint. A run killed meanwhile keeps the previous one."""
+    """Write `run`/checkpoint. A run killed meanwhile keeps the previous one.
+
+    `notes` are those of the host's last review; the model's buffers that are not persistent go beside them.
+    """
     final, fresh, old = run / FOLDER, run / f".{FOLDER}.new", run / f".{FOLDER}.old"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
@@ -76,7 +80,8 @@ def save_checkpoint(
         _save_weights(average, fresh / "ema.safetensors")
     segments = None if pseudo is None else {video: vars(found) for video, found in pseudo.items()}
     states = {name: optimizer.state_dict() for name, optimizer in optimizers.items()}
-    torch.save({"optimizers": states, "pseudo": segments}, fresh / "optimizer.pt")
+    rest = {"notes": dict(notes), "buffers": {name: value.cpu() for name, value in _kept_buffers(model).items()}}
+    torch.save({"optimizers": states, "pseudo": segments} | rest, fresh / "optimizer.pt")
     (fresh / "state.json").write_text(json.dumps(_as_json(state), indent=1) + "\n", encoding="utf-8")
     for path in fresh.iterdir():
         with path.open("rb") as file:
@@ -204,7 +209,7 @@ def _of_another_model(path: Path, why: str) -> TrainingError:
 
 
 def load_training(folder: Path) -> dict[str, Any]:
-    """Optimizer states and pseudo segments, without running any pickled code."""
+    """Optimizer states, pseudo segments, notes and buffers of training, without running any pickled code."""
     path = folder / "optimizer.pt"
     try:
         stored = torch.load(path, weights_only=True)
@@ -212,7 +217,23 @@ def load_training(folder: Path) -> dict[str, Any]:
         raise TrainingError(f"{path}: cannot be read: {error}; train again with `make train`") from error
     if stored["pseudo"] is not None:
         stored["pseudo"] = {video: PseudoSegments(**found) for video, found in stored["pseudo"].items()}
-    return stored
+    return {"notes": {}, "buffers": {}} | stored
+
+
+def fill_buffers(model: nn.Module, stored: Mapping[str, Tensor], folder: Path) -> None:
+    """Load the buffers that are not persistent. Raises `TrainingError` if they are another model's."""
+    own = _kept_buffers(model)
+    if {name: value.shape for name, value in own.items()} != {name: value.shape for name, value in stored.items()}:
+        names = ", ".join(sorted(own.keys() | stored.keys()))
+        raise _of_another_model(folder / "optimizer.pt", f"buffers of training differ: {names}")
+    for name, value in stored.items():
+        own[name].copy_(value)
+
+
+def _kept_buffers(model: nn.Module) -> dict[str, Tensor]:
+    """Buffers that are no weights, but that training goes on from."""
+    weights = model.state_dict().keys()
+    return {name: value for name, value in model.named_buffers() if name not in weights}
 
 
 def refuse_other_recipe(folder: Path, stored: State, recipe: TrainRecipe, data: str) -> None:

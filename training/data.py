@@ -4,7 +4,7 @@ Axes: b videos, t snippets, d feature width, c action classes, p pairs, n words.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
@@ -64,6 +64,8 @@ class Targets(_Movable):
     """True at real snippets, which come first."""
     pairs: Int[Tensor, "p 2"]
     """Rows of the batch that share at least one class, two by two; p may be 0."""
+    notes: Float[Tensor, "b t n"] | None = None
+    """What the host's last review noted on these snippets, n figures each, 0 at padding; None without a review."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ class Batch(_Movable):
     scale: Float[Tensor, " b"]
     """Snippets of the batch per snippet of the video: 1 but for resampled videos. Maps positions in a video into
     the batch."""
+    snippets: Int[Tensor, "b t"]
+    """Place of each snippet in its video; 0 at padding."""
     key_texts: Texts | None = None
     """One text a class."""
     sentences: Sentences | None = None
@@ -162,19 +166,24 @@ class WtalData:
         """The batch of `step`: pairs first, then singles; where no class has two videos, singles alone."""
         rng = self._rng(step, "videos")
         rows, pairs = self._draw_videos(rng)
-        features, mask, scale = self._collate(rows, self._rng(step, "snippets"))
-        targets = Targets(torch.from_numpy(self.labels[rows]), mask, torch.from_numpy(pairs))
-        key_texts = sentences = None
-        if self.texts is not None:
-            key_texts = self._draw_key_texts(self.texts, self._rng(step, "key"))
-            sentences = self._draw_sentences(self.texts, rows, self._rng(step, "complete"))
-        ids = tuple(self.video_ids[row] for row in rows)
-        return Batch(ids, features, targets, scale, key_texts, sentences)
+        videos = self._videos(rows, pairs, self._rng(step, "snippets"))
+        if self.texts is None:
+            return videos
+        key_texts = self._draw_key_texts(self.texts, self._rng(step, "key"))
+        sentences = self._draw_sentences(self.texts, rows, self._rng(step, "complete"))
+        return replace(videos, key_texts=key_texts, sentences=sentences)
+
+    def whole(self, count: int) -> Iterator[Batch]:
+        """Every video once and at full length, `count` at a time, the shortest first; no pairs, no texts."""
+        lengths = self.lengths()
+        order = np.argsort(lengths, kind="stable")
+        for first in range(0, len(order), count):
+            yield self._videos(order[first : first + count], np.zeros((0, 2), np.int64), None)
 
     def full(self, rows: Sequence[int]) -> tuple[Float[Tensor, "b t d"], Bool[Tensor, "b t"]]:
         """Features of whole videos, padded to the longest, and their mask."""
-        features, mask, _ = self._collate(np.asarray(rows), None)
-        return features, mask
+        videos = self._videos(np.asarray(rows), np.zeros((0, 2), np.int64), None)
+        return videos.features, videos.targets.mask
 
     def lengths(self) -> list[int]:
         """Snippets of every video."""
@@ -220,23 +229,32 @@ class WtalData:
             self._maps[row] = self.store.load(self.video_ids[row])
         return self._maps[row]
 
-    def _collate(self, rows: np.ndarray, rng: np.random.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
+    def _videos(self, rows: np.ndarray, pairs: np.ndarray, rng: np.random.Generator | None) -> Batch:
         """Pad whole videos, or first resample those that `rng` says must be."""
         wanted = self.recipe.num_snippets
-        videos, scales = [], []
+        videos, places, scales = [], [], []
         for row in rows:
             features = self._features(int(row))
             scales.append(1.0)
+            places.append(np.arange(len(features)))
             if rng is not None and (len(features) > wanted or (self.recipe.stretch and len(features) < wanted)):
                 scales[-1] = wanted / len(features)
-                features = features[stratified(len(features), wanted, rng)]
+                places[-1] = stratified(len(features), wanted, rng)
+                features = features[places[-1]]
             videos.append(features)
         lengths = np.array([len(features) for features in videos])
         padded = np.zeros((len(rows), lengths.max(), self.store.grid.width), np.float32)
-        for row, features in enumerate(videos):
-            padded[row, : len(features)] = features
-        mask = np.arange(lengths.max()) < lengths[:, None]
-        return torch.from_numpy(padded), torch.from_numpy(mask), torch.tensor(scales, dtype=torch.float32)
+        snippets = np.zeros(padded.shape[:2], np.int64)
+        for row, (features, place) in enumerate(zip(videos, places, strict=True)):
+            padded[row, : len(features)], snippets[row, : len(place)] = features, place
+        mask = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None])
+        return Batch(
+            tuple(self.video_ids[row] for row in rows),
+            torch.from_numpy(padded),
+            Targets(torch.from_numpy(self.labels[rows]), mask, torch.from_numpy(pairs)),
+            torch.tensor(scales, dtype=torch.float32),
+            torch.from_numpy(snippets),
+        )
 
     def _draw_key_texts(self, bank: TextBank, rng: np.random.Generator) -> Texts:
         places = (rng.random(len(bank.key_rows)) * [len(rows) for rows in bank.key_rows]).astype(np.int64)

@@ -15,6 +15,7 @@ from torch import Tensor
 from training.checkpoint import (
     State,
     fill,
+    fill_buffers,
     find_checkpoint,
     load_state,
     load_training,
@@ -31,6 +32,7 @@ from training.model import Mllm4Wtal
 from training.optimizers import BRANCHES, build_optimizers, rate_factor, take_step
 from training.pseudo_labels import PseudoSegments
 from training.recipe import TrainRecipe
+from training.review import review_videos, with_notes
 from training.teacher import copy_for_teaching, is_due, make_pseudo_segments, pseudo_of_batch, update_average
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
@@ -97,6 +99,7 @@ class Trainer:
         keeps_average = recipe.model.use_head or recipe.loop.ema_eval
         self.average = copy_for_teaching(self.model) if keeps_average else None
         self.pseudo: dict[str, PseudoSegments] | None = None
+        self.notes: dict[str, Tensor] = {}
         self.step = 0
 
     def advance(self) -> dict[str, float]:
@@ -105,9 +108,12 @@ class Trainer:
         labels = recipe.model.head.pseudo_labels
         if recipe.model.use_head and self.average is not None and is_due(step, labels, total_steps=total):
             self.pseudo = make_pseudo_segments(self.average, self.data, device=self.device)
+        host = self.model.host
+        if host.reviews(step, total):
+            self.notes = review_videos(host, self.data, self.notes, step=step, total_steps=total, device=self.device)
         torch.manual_seed(int(np.random.SeedSequence((recipe.seed, step)).generate_state(1, np.uint64)[0]))
         phase: Phase = phase_of(step, recipe.model.dpid) if recipe.model.use_csr else "match"
-        batch = self.data.batch(step).to(self.device)
+        batch = with_notes(self.data.batch(step).to(self.device), self.notes)
         pseudo = None if self.pseudo is None else pseudo_of_batch(self.pseudo, batch.video_ids, batch.scale)
         self.model.train()
         with self.accelerator.autocast():
@@ -138,6 +144,7 @@ class Trainer:
             average=self.average,
             optimizers=self.optimizers,
             pseudo=self.pseudo,
+            notes=self.notes,
         )
 
     def restore(self) -> Means | None:
@@ -153,7 +160,8 @@ class Trainer:
         stored = load_training(folder)
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(stored["optimizers"][name])
-        self.pseudo, self.step = stored["pseudo"], state.step
+        fill_buffers(self.model, stored["buffers"], folder)
+        self.pseudo, self.notes, self.step = stored["pseudo"], stored["notes"], state.step
         return state.means
 
 

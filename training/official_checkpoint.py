@@ -108,7 +108,7 @@ def import_official(
     _refuse_other_sizes(path, kind, weights, expected, classes, grid)
     load_official(model.host, kind, weights)
     state = State(step=0, recipe=recipe, classes=classes, words=(), grid=grid, data=f"{kind}, {variant}", means={})
-    checkpoint = save_checkpoint(run, state, model=model, average=None, optimizers={}, pseudo=None)
+    checkpoint = save_checkpoint(run, state, model=model, average=None, optimizers={}, pseudo=None, notes={})
     numbers = sum(value.numel() for value in model.state_dict().values())
     return Imported(checkpoint, recipe, numbers, tuple(sorted(weights.keys() - expected.keys())))
 

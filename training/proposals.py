@@ -136,14 +136,14 @@ def outer_inner(
     segments: Float[Array, "n 2"],
     *,
     row: Int[Array, " n"] | None = None,
-    margin: float = 0.25,
+    margin: float | Float[Array, " n"] = 0.25,
 ) -> Float[Array, " n"]:
     """Mean of the curve inside each segment minus its mean in the margins of `margin` times the length on either side.
 
-    Where there are several curves, `row` says which one is meant by each segment. The margins end at the ends of the
-    video; a segment that fills the video has no outside, which then counts as 0. Margins are exact, not cut to whole
-    snippets as in the public code, where a segment shorter than 1 / margin snippets has (nearly) no outside and so no
-    contrast.
+    `margin` is that of all segments, or one for each. Where there are several curves, `row` says which one is meant by
+    each segment. The margins end at the ends of the video; a segment that fills the video has no outside, which then
+    counts as 0. Margins are exact, not cut to whole snippets as in the public code, where a segment shorter than
+    1 / margin snippets has (nearly) no outside and so no contrast.
     """
     width = margin * (segments[:, 1] - segments[:, 0])
     outer = np.stack([segments[:, 0] - width, segments[:, 1] + width], axis=1).clip(0, curves.shape[-1])

@@ -38,11 +38,13 @@ def fuse(
     temperature: float,
     overlap: Overlap = "iou",
     weigh_by: Float[Array, " n"] | None = None,
+    mean_score: bool = False,
 ) -> Candidates:
     """Join each best candidate with the waiting ones of its class that overlap it by more than `tiou`.
 
     Bounds are the averages of the group with weights exp(w / temperature), after the Gaussian weighted fusion of Zhou
-    et al. (CVPR 2023); w is the score, or `weigh_by` (there: the mean inside the segment). The score is the best one's.
+    et al. (CVPR 2023); w is the score, or `weigh_by` (there: the mean inside the segment). The score is the best one's,
+    or with `mean_score` (as there) the average, too; groups keep the order of their best.
     """
     if not len(candidates):
         return candidates
@@ -50,9 +52,11 @@ def fuse(
     ranked = candidates.take(order)
     leader = leaders(ranked, tiou=tiou, overlap=overlap)
     shares = group_shares(ranked.scores if weigh_by is None else weigh_by[order], leader, temperature=temperature)
-    bounds = [np.bincount(leader, shares * bound, minlength=len(ranked)) for bound in ranked.segments.T]
+    columns = (*ranked.segments.T, ranked.scores)
+    start, end, scores = (np.bincount(leader, shares * values, minlength=len(ranked)) for values in columns)
     best = leader == np.arange(len(ranked))
-    return Candidates(np.stack(bounds, axis=1)[best], ranked.labels[best], ranked.scores[best])
+    kept = scores if mean_score else ranked.scores
+    return Candidates(np.stack([start, end], axis=1)[best], ranked.labels[best], kept[best])
 
 
 def soft_nms(candidates: Candidates, *, sigma: float, min_score: float = 0.0) -> Candidates:

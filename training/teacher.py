@@ -41,18 +41,17 @@ def make_pseudo_segments(teacher: Mllm4Wtal, data: WtalData, *, device: torch.de
     recipe = teacher.recipe.head.pseudo_labels
     if teacher.ksm is not None:
         teacher.store_queries(data.query_pool().to(device))
-    lengths = data.lengths()
-    order = sorted(range(len(data)), key=lambda row: lengths[row])
     found: dict[str, PseudoSegments] = {}
-    for first in range(0, len(order), recipe.batch_size):
-        rows = order[first : first + recipe.batch_size]
-        features, mask = (value.to(device) for value in data.full(rows))
+    for videos in data.whole(recipe.batch_size):
+        batch = videos.to(device)
+        features, mask = batch.features, batch.targets.mask
         output = teacher.host(features, mask)
         cas, _ = teacher.fused(output, mask, share=_share_of_ksm(teacher.recipe))
         attention = voting_attention(teacher, output, features, mask)
-        for place, row in enumerate(rows):
-            length, labels = lengths[row], torch.from_numpy(data.labels[row])
-            found[data.video_ids[row]] = pseudo_segments(cas[place, :length], attention[place, :length], labels, recipe)
+        lengths = videos.targets.mask.sum(1).tolist()
+        for place, (video_id, length) in enumerate(zip(videos.video_ids, lengths, strict=True)):
+            labels = videos.targets.labels[place]
+            found[video_id] = pseudo_segments(cas[place, :length], attention[place, :length], labels, recipe)
     return found
 
 

@@ -1,12 +1,13 @@
 """Zhou et al. (CVPR 2023, "GauFuse"): snippets reallocated over representative ones, as in RSKP (CVPR 2022).
 
 A few tokens are fitted to each video by expectation maximization, and its snippets move towards the tokens in a random
-walk. Both the original and the moved snippets are classified, and the moved ones teach the original ones. This is
-the first stage of the public code's training. Its later stages, a memory of tokens over videos and pseudo labels by
-linear programmes, are not here: in MLLM4WTAL the localization head learns from pseudo segments instead.
+walk. Both the original and the moved snippets are classified, and the moved ones teach the original ones. Later in the
+training the snippets move towards the clearest tokens of their classes in all videos, too (class_memory.py), and then
+both learn from frame labels that the host makes of its own localization (frame_labels.py). Inference has the first two
+branches alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,8 +17,10 @@ from jaxtyping import Bool, Float
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from training.data import Targets
-from training.hosts.host import BaseHostRecipe, Host, HostOutput
+from training.data import Batch, Targets
+from training.hosts.class_memory import ClassMemory, ClassMemoryRecipe
+from training.hosts.frame_labels import FrameLabelRecipe, frame_label_loss, frame_labels
+from training.hosts.host import BaseHostRecipe, Host, HostOutput, first_step
 from training.layers import Dropout, masked_mean
 from training.losses import topk_mean
 
@@ -55,6 +58,14 @@ class GauFuseRecipe(BaseHostRecipe):
     """Share of the moved snippets' probabilities in the T-CAM."""
     moved_video: float = Field(default=0.4, ge=0, le=1)
     """Share of the moved snippets' probabilities in the video scores."""
+    use_memory: bool = True
+    """The third branch: a walk over the memory's tokens."""
+    use_frame_labels: bool = True
+    """Labels of snippets that the host makes of its own localization."""
+    memory: ClassMemoryRecipe = ClassMemoryRecipe()
+    """Tokens of each class over all training videos."""
+    frame_labels: FrameLabelRecipe = FrameLabelRecipe()
+    """When these are made, how, and how much they weigh."""
 
     def build(self, *, streams: Mapping[str, int], num_classes: int) -> "GauFuse":
         """See `BaseHostRecipe`."""
@@ -81,6 +92,8 @@ class GauFuseOutput(HostOutput):
 
     original: Prediction
     moved: Prediction
+    tokens: Float[Tensor, "b m e"]
+    """The video's own, fitted by expectation maximization."""
 
 
 class GauFuse(Host[GauFuseOutput]):
@@ -99,6 +112,7 @@ class GauFuse(Host[GauFuseOutput]):
         nn.init.zeros_(self.embed.bias)
         self.foreground = nn.Parameter(-self.classes.detach()[-1:])  # what is least like the background
         self.dropout = Dropout(recipe.dropout)
+        self.memory = ClassMemory(num_classes, recipe.memory.slots, self.width) if recipe.use_memory else None
 
     def forward(self, features: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> GauFuseOutput:
         """See `Host`."""
@@ -109,7 +123,7 @@ class GauFuse(Host[GauFuseOutput]):
         share = self.recipe.moved_cas
         mixed = (1 - share) * original.cas.softmax(dim=-1) + share * moved.cas.softmax(dim=-1)
         cas = mixed.clamp(min=torch.finfo(mixed.dtype).tiny).log() * mask.unsqueeze(-1)
-        return GauFuseOutput(embedding, cas, original.attention, original, moved)
+        return GauFuseOutput(embedding, cas, original.attention, original, moved, tokens)
 
     def fit_tokens(self, embedding: Float[Tensor, "b t e"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b m e"]:
         """Tokens of each video: expectation maximization from those that were learned for all."""
@@ -119,13 +133,18 @@ class GauFuse(Host[GauFuseOutput]):
         return tokens
 
     def reallocate(
-        self, embedding: Float[Tensor, "b t e"], tokens: Float[Tensor, "b m e"], mask: Bool[Tensor, "b t"]
+        self,
+        embedding: Float[Tensor, "b t e"],
+        tokens: Float[Tensor, "b m e"],
+        mask: Bool[Tensor, "b t"],
+        there: Bool[Tensor, "b m"] | None = None,
     ) -> Float[Tensor, "b t e"]:
         """Where a random walk between snippets and tokens leads: (1 - w) (I - w^2 Z' Z_n)^-1 (w Z' M + X).
 
         Z' Z_n has t x t figures, but only as many ranks as there are tokens m: the inverse is that of an m x m matrix.
+        `there` is False at tokens that pad; without it all are real.
         """
-        walk, assigned = self.recipe.walk, self._assignments(embedding, tokens, mask)
+        walk, assigned = self.recipe.walk, self._assignments(embedding, tokens, mask, there)
         shares = _shares(assigned)
         start = walk * assigned.transpose(1, 2) @ tokens + embedding
         small = torch.eye(tokens.shape[1], device=tokens.device) - walk**2 * (shares @ assigned.transpose(1, 2)).float()
@@ -133,11 +152,19 @@ class GauFuse(Host[GauFuseOutput]):
         return (1 - walk) * (start + walk**2 * assigned.transpose(1, 2) @ returned)
 
     def _assignments(
-        self, embedding: Float[Tensor, "b t e"], tokens: Float[Tensor, "b m e"], mask: Bool[Tensor, "b t"]
+        self,
+        embedding: Float[Tensor, "b t e"],
+        tokens: Float[Tensor, "b m e"],
+        mask: Bool[Tensor, "b t"],
+        there: Bool[Tensor, "b m"] | None = None,
     ) -> Float[Tensor, "b m t"]:
         """Share of each token in each snippet; none of padding."""
-        cosines = F.normalize(tokens, dim=-1) @ F.normalize(embedding, dim=-1).transpose(1, 2)
-        return (self.recipe.sharpness * cosines).softmax(dim=1) * mask.unsqueeze(1)
+        logits = self.recipe.sharpness * F.normalize(tokens, dim=-1) @ F.normalize(embedding, dim=-1).transpose(1, 2)
+        if there is None:
+            return logits.softmax(dim=1) * mask.unsqueeze(1)
+        real = there.unsqueeze(-1)
+        least = torch.finfo(logits.dtype).min  # a video without any token has no share of one, rather than NaN
+        return logits.masked_fill(~real, least).softmax(dim=1) * (real & mask.unsqueeze(1))
 
     def predict(self, embedding: Float[Tensor, "b t e"], mask: Bool[Tensor, "b t"]) -> Prediction:
         """Logits are scaled cosines to the centres of the classes, the attention that to the foreground's centre."""
@@ -155,22 +182,115 @@ class GauFuse(Host[GauFuseOutput]):
         )
 
     def loss(self, output: GauFuseOutput, targets: Targets, *, step: int, total_steps: int) -> dict[str, Tensor]:
-        """Both poolings of both branches, the gap of the attention, and what the moved snippets teach."""
+        """Both poolings of both branches, the gap of the attention, and what the moved snippets teach; later the
+        memory's branch, and the frame labels. In training the memory takes in the batch's tokens."""
         recipe, mask, labels = self.recipe, targets.mask, targets.labels
         branches = (output.original, output.moved)
         attention = output.original.attention.unsqueeze(-1)
         highest = topk_mean(attention, mask, ratio=recipe.mil_ratio)
         lowest = -topk_mean(-attention, mask, ratio=recipe.mil_ratio)
-        teacher = (output.moved.cas.detach() / recipe.temperature).softmax(dim=-1)
-        taught = -(teacher * F.log_softmax(output.original.cas / recipe.temperature, dim=-1)).sum(-1)
-        pooled = [_cross_entropy(branch.attended, labels, background=0.0) for branch in branches]
-        classwise = [_cross_entropy(branch.classwise, labels, background=1.0) for branch in branches]
-        return {
+        pooled = [_cross_entropy(branch.attended, labels, background=0.0).mean() for branch in branches]
+        classwise = [_cross_entropy(branch.classwise, labels, background=1.0).mean() for branch in branches]
+        terms = {
             "mil": torch.stack(pooled).sum(),
             "mil_background": recipe.background * torch.stack(classwise).sum(),
             "contrast": recipe.contrast * (lowest - highest).mean(),
-            "teach": recipe.teach * masked_mean(taught, mask).mean(),
         }
+        teacher, weight = output.moved.cas, recipe.teach
+        if self.memory is not None and recipe.memory.is_on(step, total_steps):
+            recalled, known = self._recall(self.memory, output.embedding, mask, labels)
+            terms |= self._memory_terms(recalled, known, labels)
+            share = recipe.memory.share * known[:, None, None]
+            teacher = (1 - share) * teacher + share * recalled.cas
+            if not recipe.use_frame_labels or recipe.frame_labels.temperature(step, total_steps) is None:
+                weight *= recipe.memory.teach
+            if self.training:
+                self.memory.update(output.tokens, self.token_scores(output.tokens), labels)
+        wanted = (teacher.detach() / recipe.temperature).softmax(dim=-1)
+        taught = -(wanted * F.log_softmax(output.original.cas / recipe.temperature, dim=-1)).sum(-1)
+        terms["teach"] = weight * masked_mean(taught, mask).mean()
+        if recipe.use_frame_labels and targets.notes is not None:
+            terms["frame_labels"] = frame_label_loss(
+                output.original.cas,
+                output.moved.cas,
+                targets.notes,
+                mask,
+                recipe=recipe.frame_labels,
+                step=step,
+                total_steps=total_steps,
+            )
+        return terms
+
+    def token_scores(self, tokens: Float[Tensor, "b m e"]) -> Float[Tensor, "b m c"]:
+        """Probability of each class for each token; that of the background is left out."""
+        cosines = F.normalize(tokens, dim=-1) @ F.normalize(self.classes, dim=-1).T
+        return (self.recipe.scale * cosines).softmax(dim=-1)[..., :-1]
+
+    def _recall(
+        self,
+        memory: ClassMemory,
+        embedding: Float[Tensor, "b t e"],
+        mask: Bool[Tensor, "b t"],
+        labels: Float[Tensor, "b c"],
+    ) -> tuple[Prediction, Float[Tensor, " b"]]:
+        """The branch that the memory of each video's own classes moves, and 1 for videos that it has tokens for."""
+        tokens, there = memory.of_classes(labels)
+        with torch.autocast(embedding.device.type, enabled=False):  # as all losses
+            recalled = self.predict(self.reallocate(embedding, tokens, mask, there), mask)
+        return recalled, there.any(dim=1).to(embedding.dtype)
+
+    def _memory_terms(
+        self, recalled: Prediction, known: Float[Tensor, " b"], labels: Float[Tensor, "b c"]
+    ) -> dict[str, Tensor]:
+        """Both poolings of the memory's branch, of the videos that it has tokens for."""
+        weight = self.recipe.memory.weight
+        attended = _cross_entropy(recalled.attended, labels, background=0.0)
+        classwise = _cross_entropy(recalled.classwise, labels, background=1.0)
+        return {
+            "memory": weight * (known * attended).mean(),
+            "memory_background": weight * self.recipe.background * (known * classwise).mean(),
+        }
+
+    def reviews(self, step: int, total_steps: int) -> bool:
+        """See `Host`; where the memory starts, and before new frame labels."""
+        recipe = self.recipe
+        fills = recipe.use_memory and step == first_step(recipe.memory.start, total_steps)
+        return fills or (recipe.use_frame_labels and recipe.frame_labels.is_due(step, total_steps))
+
+    def review(
+        self, videos: Iterator[Batch], notes: Mapping[str, Tensor], *, step: int, total_steps: int
+    ) -> dict[str, Tensor]:
+        """See `Host`. Fills the memory anew; notes are (t, 2 c): frame labels, and those of the review before."""
+        recipe, found = self.recipe, dict[str, Tensor]()
+        temperature = recipe.frame_labels.temperature(step, total_steps) if recipe.use_frame_labels else None
+        memory = self.memory if recipe.memory.is_on(step, total_steps) else None
+        if memory is not None:
+            memory.clear()
+        for batch in videos:
+            output = self(batch.features, batch.targets.mask)
+            if memory is not None:
+                memory.update(output.tokens, self.token_scores(output.tokens), batch.targets.labels)
+            if temperature is None:
+                continue
+            for video_id, labels in self._label(output, batch, temperature).items():
+                before = notes[video_id].chunk(2, dim=-1)[0] if video_id in notes else torch.zeros_like(labels)
+                found[video_id] = torch.cat([labels, before], dim=-1)
+        return found
+
+    def _label(self, output: GauFuseOutput, batch: Batch, temperature: float) -> dict[str, Float[Tensor, "t c"]]:
+        """Frame labels of whole videos, on the CPU."""
+        recipe = self.recipe.frame_labels
+        original, moved = (branch.cas.softmax(dim=-1) for branch in (output.original, output.moved))
+        mixed = ((1 - recipe.moved) * original + recipe.moved * moved)[..., :-1]
+        curves = (mixed * output.attention.unsqueeze(-1)).double().cpu().numpy()
+        present, lengths = batch.targets.labels.cpu().numpy() > 0, batch.targets.mask.sum(1).tolist()
+        found = {}
+        for place, video_id in enumerate(batch.video_ids):
+            labels = frame_labels(
+                curves[place, : lengths[place]], present[place].nonzero()[0], recipe=recipe, temperature=temperature
+            )
+            found[video_id] = torch.from_numpy(labels).float()
+        return found
 
     def video_scores(self, output: GauFuseOutput, mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b k"]:
         """See `Host`; both branches' attended features."""
@@ -185,8 +305,8 @@ def _shares(assigned: Float[Tensor, "b m t"]) -> Float[Tensor, "b m t"]:
 
 def _cross_entropy(
     logits: Float[Tensor, "b k"], labels: Float[Tensor, "b c"], *, background: float
-) -> Float[Tensor, ""]:
-    """Of a softmax and the labels with that background, divided by their sum."""
+) -> Float[Tensor, " b"]:
+    """Of a softmax and the labels with that background, divided by their sum; for each video."""
     targets = F.pad(labels, (0, 1), value=background)
     targets = targets / targets.sum(1, keepdim=True).clamp(min=1)
-    return -(targets * F.log_softmax(logits, dim=1)).sum(1).mean()
+    return -(targets * F.log_softmax(logits, dim=1)).sum(1)

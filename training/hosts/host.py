@@ -1,7 +1,8 @@
 """What every host method gives: an embedding, a T-CAM and an attention, and the losses that train them."""
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Generic, Self, TypeVar
 
@@ -9,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from cache.recipe import Recipe
-from training.data import Targets
+from training.data import Batch, Targets
 from training.losses import suppress, topk_mean
 
 
@@ -68,6 +69,21 @@ class Host(nn.Module, ABC, Generic[OutputT]):
     def loss(self, output: OutputT, targets: Targets, *, step: int, total_steps: int) -> dict[str, Tensor]:
         """Scalar terms by name, each already multiplied by its weight."""
 
+    def reviews(self, step: int, total_steps: int) -> bool:
+        """Whether the host looks at all training videos before `step`. Never, unless the host says otherwise."""
+        return False
+
+    def review(
+        self, videos: Iterator[Batch], notes: Mapping[str, Tensor], *, step: int, total_steps: int
+    ) -> dict[str, Tensor]:
+        """Look at all training videos, in whole and in eval mode, and note (t, n) figures on the t snippets of each.
+
+        Until the next review `loss` finds them in `Targets.notes`, laid on the snippets of its batch; `notes` are those
+        of the review before, empty at the first. What a host keeps besides goes into buffers that are not persistent:
+        checkpoints hold notes and such buffers, so that runs resume, and inference reads neither.
+        """
+        return {}
+
     def suppressed(self, output: OutputT) -> Float[Tensor, "b t k"]:
         """The T-CAM that video scores are read off: with the background suppressed by the attention, unless the host
         says otherwise."""
@@ -76,6 +92,11 @@ class Host(nn.Module, ABC, Generic[OutputT]):
     def video_scores(self, output: OutputT, mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b k"]:
         """Probability of each class, and last of the background, in each video."""
         return topk_mean(self.suppressed(output), mask, ratio=self.mil_ratio).softmax(dim=-1)
+
+
+def first_step(share: float, total_steps: int) -> int:
+    """The first step at or behind this share of all; `total_steps` is never taken."""
+    return math.ceil(round(share * total_steps, 6))
 
 
 def _float(value: Any) -> Any:
