@@ -57,6 +57,7 @@ DEMO_HOSTS: Mapping[str, Mapping[str, Any]] = {
         "model.host.width": 128,
         "model.host.scale": 4.0,
         "model.host.dropout": 0.3,
+        "model.host.use_frame_labels": False,
         "loop.host_lr": 1e-3,
     },
 }

@@ -86,7 +86,8 @@ def test_padding_does_not_change_localization(data: WtalData, host: str):
     """A video has the same T-CAM, attention, scores and head output alone and among longer ones."""
     model = toy_model(data, host=HOSTS[host]).eval()
     model.store_queries(data.query_pool())
-    features, mask = data.full(range(4))
+    videos = next(data.whole(4))
+    features, mask = videos.features, videos.targets.mask
     together = model.localize_forward(features, mask)
     for row in range(4):
         count = int(mask[row].sum())
@@ -104,7 +105,8 @@ def test_inference_needs_no_text(data: WtalData):
     """Without CSR, text tower and word vectors the outputs are the same: stored queries stand for the texts."""
     model = toy_model(data).eval()
     model.store_queries(data.query_pool())
-    features, mask = data.full(range(3))
+    videos = next(data.whole(3))
+    features, mask = videos.features, videos.targets.mask
     expected = model.localize_forward(features, mask)
     lean = inference_model(model.recipe, streams=STREAMS, num_classes=len(CLASSES)).eval()
     weights = model.state_dict()
@@ -122,7 +124,8 @@ def test_fused_t_cam_restated(data: WtalData):
     model = toy_model(data, fusion=0.25).eval()
     model.store_queries(data.query_pool())
     assert model.ksm is not None
-    features, mask = data.full([0])
+    videos = next(data.whole(1))
+    features, mask = videos.features, videos.targets.mask
     output = model.host(features, mask)
     matching = model.ksm.match(output.embedding, model.ksm.class_queries)
     result = model.localize_forward(features, mask)
@@ -211,7 +214,8 @@ def test_who_votes_for_pseudo_segments(data: WtalData, field: str, votes: tuple[
 
 def test_the_voting_attention_is_the_mean(data: WtalData):
     """A_KSM and A_CSR count alike; each alone is taken as it is."""
-    features, mask = data.full([0, 1])
+    videos = next(data.whole(2))
+    features, mask = videos.features, videos.targets.mask
     for votes in (("ksm",), ("csr",), ("csr", "ksm")):
         labels = PseudoLabelRecipe.model_validate({"attentions": votes})
         model = toy_model(data, head=HeadRecipe(pseudo_labels=labels)).eval()

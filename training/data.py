@@ -4,7 +4,7 @@ Axes: b videos, t snippets, d feature width, c action classes, p pairs, n words.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
@@ -179,11 +179,6 @@ class WtalData:
         order = np.argsort(lengths, kind="stable")
         for first in range(0, len(order), count):
             yield self._videos(order[first : first + count], np.zeros((0, 2), np.int64), None)
-
-    def full(self, rows: Sequence[int]) -> tuple[Float[Tensor, "b t d"], Bool[Tensor, "b t"]]:
-        """Features of whole videos, padded to the longest, and their mask."""
-        videos = self._videos(np.asarray(rows), np.zeros((0, 2), np.int64), None)
-        return videos.features, videos.targets.mask
 
     def lengths(self) -> list[int]:
         """Snippets of every video."""
