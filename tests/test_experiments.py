@@ -151,7 +151,7 @@ def test_a_host_has_the_settings_of_its_preset():
     assert train.asked_host(["x", "demo", "--host", "dleu"]) is None
     chosen = presets.Demo().train_on("delu").train
     assert (chosen.model.host.kind, chosen.model.host.width) == ("delu", 128)
-    assert chosen.loop == presets.Demo().train().train.loop.model_copy(update={"host_lr": 1e-3})
+    assert chosen.loop == presets.Demo().train().train.loop.model_copy(update={"host_lr": 1e-3, "warmup": 40})
     assert presets.Demo().train_on(None) == presets.Demo().train_on("co2net") == presets.Demo().train()
     assert set(presets.DEMO_HOSTS) == {"plain", "delu", "um", "ddgnet", "gaufuse"}
 
