@@ -63,7 +63,7 @@ def table_figure(title: str, results: Results, *, published: PublishedRows) -> F
         if place % across == 0:
             panel.set_ylabel("mAP [%]")
     # the intervals of few seeds may reach far beyond: what is read here is the means
-    panels[0].set_ylim(0, 115 * max(max(row.own.mean) for row in rows if row.own is not None) + 1)
+    panels[0].set_ylim(0, 105 * max(max(row.own.mean) for row in rows if row.own is not None) + 1)
     for panel in panels[len(groups) :]:
         panel.set_axis_off()
     return figure
@@ -113,4 +113,4 @@ def _curves(axes: Axes, rows: Sequence[Row], tious: Sequence[float]) -> None:
     axes.set_xlabel("tIoU")
     axes.set_xticks(tious, [tiou_key(tiou) if place % 2 == 0 else "" for place, tiou in enumerate(tious)])
     axes.grid(linewidth=0.4)
-    axes.legend(fontsize=7, loc="upper right", framealpha=0.7, edgecolor="none")
+    axes.legend(fontsize=7, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderpad=0.2)
