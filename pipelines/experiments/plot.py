@@ -59,7 +59,8 @@ def table_figure(title: str, results: Results, *, published: PublishedRows) -> F
     for place, (panel, group) in enumerate(zip(panels, groups, strict=False)):
         own = [row for row in rows if row.arm.group == group]
         others = [results.row(name) for name in dict.fromkeys(row.arm.baseline for row in own) if name]
-        _curves(panel, [*(row for row in others if row not in own and row.own), *own], results.protocol.tious)
+        shown = [*(row for row in others if row not in own and row.own), *own]
+        _curves(panel, shown, results.protocol.tious, columns=len(shown) if across == 1 else 1)
         if place % across == 0:
             panel.set_ylabel("mAP [%]")
     # the intervals of few seeds may reach far beyond: what is read here is the means
@@ -102,7 +103,7 @@ def _gains(axes: Axes, rows: Sequence[Row]) -> None:
     axes.grid(axis="x", linewidth=0.4)
 
 
-def _curves(axes: Axes, rows: Sequence[Row], tious: Sequence[float]) -> None:
+def _curves(axes: Axes, rows: Sequence[Row], tious: Sequence[float], *, columns: int) -> None:
     colours = iter(_COLOURS)
     for row in rows:
         assert row.own is not None
@@ -113,4 +114,4 @@ def _curves(axes: Axes, rows: Sequence[Row], tious: Sequence[float]) -> None:
     axes.set_xlabel("tIoU")
     axes.set_xticks(tious, [tiou_key(tiou) if place % 2 == 0 else "" for place, tiou in enumerate(tious)])
     axes.grid(linewidth=0.4)
-    axes.legend(fontsize=7, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderpad=0.2)
+    axes.legend(fontsize=7, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False, borderpad=0.2)
