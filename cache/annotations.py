@@ -131,7 +131,9 @@ def read_document(path: Path) -> dict:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CacheError(f"{path}: no such annotation file") from None
+        raise CacheError(
+            f"{path}: no such annotation file; `make import-dataset` makes one of a download, `make videos` the demo's"
+        ) from None
     except (OSError, ValueError) as error:
         raise CacheError(f"{path}: cannot be read as JSON: {error}") from error
     if not isinstance(document, dict):
