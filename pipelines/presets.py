@@ -270,8 +270,8 @@ class Demo(Preset):
     def train(self) -> TrainRun:
         """The whole model, narrow, for two minutes of one core. Chosen by the score on the validation videos.
 
-        Unlike the defaults: A_CSR is contrasted (what it leaves out must not be enough to restore the description),
-        kept from being 1 everywhere by its norm, and follows the host's attention less, so it may become more complete
+        Unlike the defaults: A_CSR is contrasted (what it leaves out must not be enough to restore the description), has
+        a small norm against being 1 everywhere, and follows the host's attention less, so it may become more complete
         than that; pseudo segments are cut from the attentions, which are complete, not from the T-CAM, which stands out
         in the cores alone, and KSM's even more, so it has no vote. The host's sparsity weight is the one that suits the
         host alone best; without the long warm-up one seed in five of the host alone attends to the scene for good.
