@@ -10,8 +10,6 @@ from cache.annotations import Dataset
 from cache.embeddings import TOKENS_TABLE, VOCABULARY_TABLE
 from cache.features import FeatureStore
 
-_CHUNK = 1 << 24
-
 
 def annotations_content(dataset: Dataset, subset: str, *, segments: bool) -> str:
     """12 hex digits of the classes, and of the videos of a subset with their labels; with all that a score depends on
@@ -49,8 +47,5 @@ def embeddings_content(folder: Path) -> str:
 
 
 def _file(path: Path, name: str) -> bytes:
-    digest = hashlib.blake2b(name.encode())
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.digest()
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(name.encode())).digest()

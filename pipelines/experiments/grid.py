@@ -7,7 +7,7 @@ what it was taken. So rows and tables that need the same have it once, and what 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -163,17 +163,18 @@ class _Content:
         self.recipe = recipe
         self.dataset = Dataset.load(recipe.dataset / "annotations.json")
         self.store = FeatureStore.open(recipe.train.features_folder)
+        self.annotations = cache(partial(annotations_content, self.dataset))
         self.features = cache(self._features)
         self.texts = cache(lambda: embeddings_content(recipe.train.embeddings_folder))
 
     def of_training(self, subset: str, *, texts: bool) -> tuple[str, ...]:
         """What a training is shown."""
-        shown = (annotations_content(self.dataset, subset, segments=False), self.features(subset))
+        shown = (self.annotations(subset, segments=False), self.features(subset))
         return (*shown, self.texts()) if texts else shown
 
     def of_scores(self, subset: str) -> tuple[str, ...]:
         """What a score depends on, beside the trained model."""
-        return annotations_content(self.dataset, subset, segments=True), self.features(subset)
+        return self.annotations(subset, segments=True), self.features(subset)
 
     def _features(self, subset: str) -> str:
         return features_content(self.store, [video.video_id for video in self.dataset.split(subset)])

@@ -120,8 +120,7 @@ class GauFuse(Host[GauFuseOutput]):
         tokens = self.fit_tokens(embedding, mask)
         original = self.predict(embedding, mask)
         moved = self.predict(self.reallocate(embedding, tokens, mask), mask)
-        share = self.recipe.moved_cas
-        mixed = (1 - share) * original.cas.softmax(dim=-1) + share * moved.cas.softmax(dim=-1)
+        mixed = _mixed(original.cas, moved.cas, share=self.recipe.moved_cas)
         cas = mixed.clamp(min=torch.finfo(mixed.dtype).tiny).log() * mask.unsqueeze(-1)
         return GauFuseOutput(embedding, cas, original.attention, original, moved, tokens)
 
@@ -280,9 +279,8 @@ class GauFuse(Host[GauFuseOutput]):
     def _label(self, output: GauFuseOutput, batch: Batch, temperature: float) -> dict[str, Float[Tensor, "t c"]]:
         """Frame labels of whole videos, on the CPU."""
         recipe = self.recipe.frame_labels
-        original, moved = (branch.cas.softmax(dim=-1) for branch in (output.original, output.moved))
-        mixed = ((1 - recipe.moved) * original + recipe.moved * moved)[..., :-1]
-        curves = (mixed * output.attention.unsqueeze(-1)).double().cpu().numpy()
+        mixed = _mixed(output.original.cas, output.moved.cas, share=recipe.moved)
+        curves = (mixed[..., :-1] * output.attention.unsqueeze(-1)).double().cpu().numpy()
         present, lengths = batch.targets.labels.cpu().numpy() > 0, batch.targets.mask.sum(1).tolist()
         found = {}
         for place, video_id in enumerate(batch.video_ids):
@@ -294,8 +292,12 @@ class GauFuse(Host[GauFuseOutput]):
 
     def video_scores(self, output: GauFuseOutput, mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b k"]:
         """See `Host`; both branches' attended features."""
-        share = self.recipe.moved_video
-        return (1 - share) * output.original.attended.softmax(-1) + share * output.moved.attended.softmax(-1)
+        return _mixed(output.original.attended, output.moved.attended, share=self.recipe.moved_video)
+
+
+def _mixed(original: Float[Tensor, "*b k"], moved: Float[Tensor, "*b k"], *, share: float) -> Float[Tensor, "*b k"]:
+    """Probabilities of both branches' logits; `share` is that of the moved snippets."""
+    return (1 - share) * original.softmax(dim=-1) + share * moved.softmax(dim=-1)
 
 
 def _shares(assigned: Float[Tensor, "b m t"]) -> Float[Tensor, "b m t"]:
