@@ -15,12 +15,11 @@ from cache.features import FeatureStore
 from cache.folders import only_fingerprint
 from cache.recipe import Recipe
 from pipelines.console import launch, progress, say
+from pipelines.run_folder import RECIPE_FILE, remove_results
 from training.data import WtalData
 from training.hosts.recipes import HostKind, other_host
 from training.loop import fit
 from training.recipe import TrainRecipe
-
-RECIPE_FILE = "recipe.json"
 
 
 class TrainRun(Recipe):
@@ -37,7 +36,7 @@ class TrainRun(Recipe):
     host: HostKind | None = None
     """Another host than the preset's, with its own settings for such data and what the preset changes of them."""
     resume: bool = True
-    """Go on from the run's checkpoint; without, a run starts anew and forgets it."""
+    """Go on from the run's last checkpoint; --no-resume deletes its checkpoints and starts over."""
     train: Annotated[TrainRecipe, tyro.conf.arg(name="")] = TrainRecipe()
     """The training itself."""
 
@@ -78,18 +77,25 @@ def asked_host(arguments: Sequence[str]) -> HostKind | None:
 
 
 def main(recipe: TrainRun) -> None:
-    """Train; the recipe is written beside the finished checkpoint."""
+    """Train. The recipe is written before the first step, and results of earlier weights are removed."""
     recipe = recipe.resolved()
     data = load_data(recipe)
+
+    def starting() -> None:
+        if removed := remove_results(recipe.run):
+            say(f"removed, as they are of other weights: {', '.join(path.name for path in removed)}")
+        recipe.save(recipe.run / RECIPE_FILE)
+
     with progress(f"training {recipe.run.name}", unit="steps") as report:
         checkpoint = fit(
             data,
             recipe.train,
             run=recipe.run,
             resume=recipe.resume,
+            starting=starting,
             progress=lambda done, total, terms: report(done, total),
         )
-    recipe.save(recipe.run / RECIPE_FILE)
+    recipe.save(recipe.run / RECIPE_FILE)  # of a finished run, too, as its data may lie elsewhere by now
     say(f"trained: {checkpoint}")
 
 

@@ -18,9 +18,11 @@ from cache.annotations import Dataset
 from cache.content import annotations_content, embeddings_content, features_content
 from cache.features import FeatureStore
 from cache.recipe import Recipe
-from pipelines.evaluate import METRICS_FILE, EvalRun, Metrics
+from pipelines.evaluate import EvalRun, Metrics
 from pipelines.experiments.arms import Arm, Plan, TableName, plan_of
-from pipelines.train import RECIPE_FILE, TrainRun, on_host
+from pipelines.run_folder import METRICS_FILE
+from pipelines.train import TrainRun, on_host
+from training.checkpoint_folder import is_finished
 from training.intervals import BootstrapRecipe
 from training.localize import LocalizeRecipe
 from training.official import Method
@@ -82,7 +84,7 @@ class CellRun(Recipe):
     @property
     def trained(self) -> bool:
         """Whether the training is finished."""
-        return (self.train.run / RECIPE_FILE).exists()
+        return is_finished(self.train.run)
 
     @property
     def missing(self) -> tuple[EvalRun, ...]:
