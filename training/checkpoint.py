@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cache.features import FeatureGrid
+from cache.recipe import differences
 from training.checkpoint_folder import STATE_FILE, finished, sizes, write_checkpoint
 from training.csr import ReconstructionAttention
 from training.errors import TrainingError
@@ -51,6 +52,12 @@ class State:
     """Whether training has come to its end."""
     version: int = VERSION
     """Of the layout."""
+
+    @property
+    def counts_turns(self) -> bool:
+        """Whether `step` counts turns, of which only every other one updated the host."""
+        model = self.recipe.model
+        return self.version < 3 and model.use_csr and model.dpid.schedule == "alternate"
 
 
 @dataclass(frozen=True)
@@ -242,13 +249,19 @@ def _kept_buffers(model: nn.Module) -> dict[str, Tensor]:
 
 
 def refuse_other_recipe(folder: Path, stored: State, recipe: TrainRecipe, data: str) -> None:
-    """Raise `TrainingError` if a run would be resumed with another recipe or other data, naming the fields that
-    differ."""
-    before, now = (_flat(one.model_dump(mode="json")) for one in (stored.recipe, recipe))
-    names = sorted(name for name in before | now if before.get(name) != now.get(name))
-    lines = [f"  {name}: found {before.get(name)!r}, expected {now.get(name)!r}" for name in names]
+    """Raise `TrainingError` if a run would be resumed with another recipe or other data, naming the fields that differ.
+
+    What changes no result, such as logging and device, may differ. At constant rates a run may be made longer: what it
+    does from then on is what the longer one does, its past is that of the shorter.
+    """
+    differing = differences(stored.recipe, recipe)
+    if recipe.loop.schedule == "constant" and stored.step <= recipe.loop.steps:
+        differing.pop("loop.steps", None)
+    lines = [f"  {name}: found {found!r}, expected {expected!r}" for name, (found, expected) in differing.items()]
     if stored.data != data:
-        lines.append(f"  data: found videos, labels or texts {stored.data}, expected {data}")
+        lines.append(f"  data: found videos, labels, features or texts {stored.data}, expected {data}")
+    if stored.counts_turns and not stored.finished:
+        lines.append("  steps: found turns of L_match and L_rec, as version 0.1 counted, expected updates of the host")
     if lines:
         raise TrainingError(
             "\n".join(
@@ -268,9 +281,3 @@ def _save_weights(model: nn.Module, path: Path) -> None:
 def _as_json(state: State) -> dict[str, Any]:
     recipe, grid = state.recipe.model_dump(mode="json"), state.grid.model_dump(mode="json")
     return asdict(state) | {"recipe": recipe, "grid": grid}
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {prefix.removesuffix("."): value}
-    return {name: leaf for key, inner in value.items() for name, leaf in _flat(inner, f"{prefix}{key}.").items()}

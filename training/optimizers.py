@@ -1,14 +1,14 @@
 """How the weights move: two optimizers, their rates and their schedule."""
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from cache.recipe import Recipe
+from cache.recipe import RUN_ONLY, Recipe
 from training.distillation import Phase
 from training.model import Mllm4Wtal
 
@@ -38,17 +38,17 @@ class LoopRecipe(Recipe):
     """Evaluate the moving average of the weights (model.head.pseudo_labels.teacher_decay) rather than the last ones."""
     precision: Literal["no", "bf16"] = "no"
     """Mixed precision of the forward pass."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], RUN_ONLY] = "auto"
     """auto: an accelerator where there is one."""
-    log_every: PositiveInt = Field(default=50)
+    log_every: Annotated[PositiveInt, RUN_ONLY] = 50
     """Steps from one line of metrics.jsonl to the next; a line holds the means over them."""
-    checkpoint_every: PositiveInt = 500
+    checkpoint_every: Annotated[PositiveInt, RUN_ONLY] = 500
     """Steps from one checkpoint to the next."""
-    tensorboard: bool = True
+    tensorboard: Annotated[bool, RUN_ONLY] = True
     """Write TensorBoard events beside metrics.jsonl, where TensorBoard is installed."""
-    wandb: bool = False
+    wandb: Annotated[bool, RUN_ONLY] = False
     """Log to Weights & Biases, too (`pip install wandb`; WANDB_MODE=offline needs no account)."""
-    mlflow: bool = False
+    mlflow: Annotated[bool, RUN_ONLY] = False
     """Log to MLflow, too (`pip install mlflow`; MLFLOW_TRACKING_URI says where)."""
 
 
