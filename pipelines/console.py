@@ -5,22 +5,21 @@ from __future__ import annotations
 import errno
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn, Protocol, TypeVar
 
-import tyro
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from cache.recipe import Recipe
 from cache.stopping import Stopped, raise_at_stops
+from pipelines.command_line import Presets, read_recipe
 
 R = TypeVar("R")
-Presets = Mapping[str, tuple[str, R]]
-"""Name of a preset -> (what it is, the recipe that its options start from)."""
 
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 _ROOMS = ("cache", "priors", "training", "pipelines")
@@ -48,14 +47,17 @@ def launch(
     Ctrl-C, SIGTERM and SIGUSR1 say how to go on (`go_on`) and end with 130, 143 and 138. Any other error is a defect
     and keeps its traceback.
     """
-    prog = f"python -m pipelines.{command}"
-    if isinstance(presets, type):
-        recipe = tyro.cli(presets, prog=prog)
-    else:
-        named = default is None or sys.argv[1:2] in ([], ["-h"], ["--help"]) or sys.argv[1] in presets
-        arguments = sys.argv[1:] if named else [default, *sys.argv[1:]]
-        recipe = tyro.extras.overridable_config_cli(dict(presets), prog=prog, args=arguments)
-    sys.exit(guarded(lambda: main(recipe), go_on=go_on))
+
+    def work() -> int | None:
+        recipe, target = read_recipe(presets, sys.argv[1:], prog=f"python -m pipelines.{command}", default=default)
+        if target is None:
+            return main(recipe)
+        assert isinstance(recipe, Recipe)
+        recipe.save(target)
+        say(f"recipe: {target}")
+        return None
+
+    sys.exit(guarded(work, go_on=go_on))
 
 
 def guarded(work: Callable[[], int | None], *, go_on: str = "") -> int:
