@@ -45,7 +45,7 @@ def test_training_resumes_bit_for_bit(data: WtalData, tmp_path: Path, kind: str)
     """With KSM, CSR, distillation and head: finite losses, and after a stop the weights of a run that never stopped."""
     recipe, seen = recipe_of(kind), set()
     whole = fit(data, recipe, run=tmp_path / "whole", progress=lambda done, total, terms: seen.update(terms))
-    assert {name.split(".")[0] for name in seen} == {"host", "ksm", "csr", "dpid", "head"}
+    assert {name.split(".")[0] for name in seen} == {"host", "ksm", "csr", "dpid", "head", "gradient_norm"}
     stopped = Trainer(data, recipe, run=tmp_path / "parts")
     assert all(np.isfinite(value) for value in stopped.advance().values())
     stopped.save({})

@@ -84,7 +84,7 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def localized(checkpoint: Path, **options: Any) -> list[tuple[Curves, list]]:
     """Curves and detections of two videos."""
     trained = load_trained(checkpoint, **options)
-    store = toy_training_data(checkpoint.parents[1] / "features").store
+    store = toy_training_data(checkpoint.parents[2] / "features").store
     return list(detect(trained, store, toy_dataset().videos[:2], recipe=LocalizeRecipe()))
 
 
@@ -95,10 +95,10 @@ def test_csr_and_text_tower_are_neither_built_nor_read(trained_run: Path, tmp_pa
     kept = {name: value for name, value in weights.items() if name.split(".")[0] in ("host", "head")}
     kept["ksm.class_queries"] = weights["ksm.class_queries"]
     assert len(kept) < len(weights) - 20
-    lean = tmp_path / "run" / "checkpoint"
+    lean = tmp_path / "run" / "checkpoint" / trained_run.name
     lean.mkdir(parents=True)
     (lean / "state.json").write_bytes((trained_run / "state.json").read_bytes())
-    (tmp_path / "features").symlink_to(trained_run.parents[1] / "features")
+    (tmp_path / "features").symlink_to(trained_run.parents[2] / "features")
     save_file(kept, lean / "model.safetensors")
 
     def forbidden(*_: Any, **__: Any) -> None:
@@ -128,7 +128,7 @@ def test_a_csr_is_drawn_by_its_two_convolutions(trained_run: Path):
     whole = Mllm4Wtal(recipe, streams=STREAMS, num_classes=3, word_vectors=weights["word_vectors"]).eval()
     whole.load_state_dict(weights)
     assert whole.csr is not None
-    store = toy_training_data(trained_run.parents[1] / "features").store
+    store = toy_training_data(trained_run.parents[2] / "features").store
     for curves, _ in localized(trained_run, csr_attention=True):
         features = torch.from_numpy(np.array(store.load(curves.video_id)))[None]
         with torch.inference_mode():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from small_hosts import RECIPES
-from test_loop import assert_equal
+from test_loop import assert_equal, checkpoint
 from toy_data import STREAMS, tiny_recipe, toy_training_data
 
 from training.checkpoint import load_trained
@@ -115,7 +115,7 @@ def test_a_review_before_the_labels_fills_the_memory_alone(data: WtalData):
 
 def stored(run: Path) -> dict[str, Any]:
     """What training goes on from."""
-    return torch.load(run / "checkpoint" / "optimizer.pt", weights_only=True)
+    return torch.load(checkpoint(run) / "optimizer.pt", weights_only=True)
 
 
 def test_runs_that_stop_around_reviews_end_alike(data: WtalData, tmp_path: Path):
@@ -135,7 +135,7 @@ def test_runs_that_stop_around_reviews_end_alike(data: WtalData, tmp_path: Path)
     assert whole["notes"].keys() == set(data.video_ids)
     assert sorted(whole["buffers"]) == ["host.memory.scores", "host.memory.tokens"]
     assert_equal(whole, parts)
-    weights = [load_file(tmp_path / name / "checkpoint" / "model.safetensors") for name in ("whole", "parts")]
+    weights = [load_file(checkpoint(tmp_path / name) / "model.safetensors") for name in ("whole", "parts")]
     assert_equal(*weights)
 
 

@@ -170,14 +170,14 @@ def test_a_failing_cell_is_named_and_the_others_go_on(world, capsys):
     recipe = table_on(world, seeds=1)
     host, whole = cells(recipe)
     whole.run.train.run.mkdir(parents=True)
-    (whole.run.train.run / "checkpoint").write_text("no folder")
+    (whole.run.train.run / "metrics.jsonl").mkdir()
     assert run.main(recipe) == 1
     captured = capsys.readouterr()
     assert host.done
     assert not whole.done
     log = whole.run.train.run / "log.txt"
     assert re.search(rf"\+ both \(MLLM4WTAL\), seed 0: exit code \d+, .*\(log: {re.escape(str(log))}\)", captured.err)
-    assert "state.json" in log.read_text()
+    assert "metrics.jsonl" in log.read_text()
     text = (recipe.folder / "table3.md").read_text()
     assert "| failed |" in text
     assert "Not there, and left out of the means: + both (MLLM4WTAL), seed 0." in text

@@ -1,0 +1,146 @@
+"""Signals at random moments of a training and of a table: no step may be lost, and nothing may come out otherwise.
+
+`python -m benchmarks.stops [--times 10] [--signal TERM] [--steps 3000] [--seed 0]` sends the signal while the command
+starts, trains, saves or ends, runs the same command again, and so on; after that many signals it lets the command end.
+Prints what each left and exits with 1 if a step was lost, an exit code is another, or a weight differs by one bit from
+those of a command that was never stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from safetensors.torch import load_file
+from torch import equal
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from tiny_world import make_world, small_training
+
+from pipelines.evaluate import EvalRun
+from pipelines.experiments.grid import TableRun, cells
+from pipelines.train import TrainRun
+from training.checkpoint_folder import find_checkpoint, steps_taken
+from training.logs import CLOCK
+
+
+def command_of(module: str, recipe: TrainRun | TableRun, file: Path) -> list[str]:
+    """The command line that follows a recipe."""
+    recipe.save(file)
+    return [sys.executable, "-m", f"pipelines.{module}", "--recipe", str(file)]
+
+
+def stop_and_go_on(command: Sequence[str], runs: Sequence[Path], *, times: int, signum: signal.Signals) -> list[str]:
+    """Send the signal `times` times at random moments, then let the command end; returns what was wrong."""
+    wrong = []
+    began = time.monotonic()
+    subprocess.run([*command, "--help"], stdout=subprocess.DEVNULL, check=True)
+    start = time.monotonic() - began
+    sent = 0
+    while sent < times:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        moment = random.uniform(0.3, 2.5) * start
+        try:
+            process.wait(moment)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signum)
+        _, said = process.communicate()
+        if process.returncode == 0:
+            return [*wrong, f"the command ended after {sent} signals; take more --steps"]
+        sent += 1
+        # before Python has taken over, the system ends the process, which shells tell alike
+        if process.returncode not in (128 + signum, -signum):
+            wrong.append(f"signal {sent}: exit code {process.returncode}: {said.strip()[-300:]}")
+        steps = [_steps(run) for run in runs]
+        lost = [
+            f"{run.name}: told {told}, saved {saved}"
+            for run, (told, saved) in zip(runs, steps, strict=True)
+            if told > saved
+        ]
+        wrong += [f"signal {sent}: steps lost: {line}" for line in lost]
+        print(
+            f"  {signum.name} {sent} after {moment:5.1f} s: exit code {process.returncode}, steps {[s for _, s in steps]}"
+        )
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    return wrong
+
+
+def _steps(run: Path) -> tuple[int, int]:
+    """Steps that metrics.jsonl tells of (a line a step), and those of the last checkpoint."""
+    history = run / "metrics.jsonl"
+    lines = history.read_text(encoding="utf-8").splitlines() if history.exists() else []
+    taken = steps_taken(run)
+    return (json.loads(lines[-1])["step"] if lines else 0), (taken[0] if taken else 0)
+
+
+def differing(first: Path, second: Path) -> list[str]:
+    """What differs between two runs: weights, averages, lines of metrics.jsonl."""
+    found = []
+    folders = [find_checkpoint(run) for run in (first, second)]
+    if None in folders:
+        return [f"{second}: no checkpoint"]
+    for name in ("model.safetensors", "ema.safetensors"):
+        one, other = (load_file(folder / name) for folder in folders if folder is not None)
+        if one.keys() != other.keys() or not all(equal(one[key], other[key]) for key in one):
+            found.append(f"{second.name}: {name} differs")
+    told = [
+        [_without_clock(line) for line in (run / "metrics.jsonl").read_text().splitlines()] for run in (first, second)
+    ]
+    return found if told[0] == told[1] else [*found, f"{second.name}: metrics.jsonl differs"]
+
+
+def _without_clock(line: str) -> dict[str, float]:
+    return {name: value for name, value in json.loads(line).items() if name not in CLOCK}
+
+
+def main() -> int:
+    """Training, then table 3 of one seed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--times", type=int, default=10)
+    parser.add_argument("--signal", choices=("INT", "TERM", "USR1"), default="TERM")
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    random.seed(asked.seed)
+    signum = signal.Signals[f"SIG{asked.signal}"]
+    os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
+    wrong = []
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch)
+        world = make_world(root / "world")
+        recipe = small_training().changed(
+            {"loop.steps": asked.steps, "loop.log_every": 1, "loop.checkpoint_every": 100}
+        )
+        training = [TrainRun(dataset=world, run=root / name, train=recipe) for name in ("whole", "parts")]
+        commands = [command_of("train", one, root / f"{one.run.name}.json") for one in training]
+        subprocess.run(commands[0], stdout=subprocess.DEVNULL, check=True)
+        print(f"training of {asked.steps} steps")
+        wrong += stop_and_go_on(commands[1], [training[1].run], times=asked.times, signum=signum)
+        wrong += differing(training[0].run, training[1].run)
+        tables = []
+        for name in ("table", "table-parts"):
+            run = TrainRun(dataset=world, run=root / name, train=recipe)
+            tables.append(TableRun(train=run, evaluate=EvalRun(run=root / name), seeds=1, validation=None))
+        commands = [command_of("experiments.run", one, root / f"{one.train.run.name}.json") for one in tables]
+        subprocess.run(commands[0], stdout=subprocess.DEVNULL, check=True)
+        whole, parts = ([cell.run.train.run for cell in cells(one)] for one in tables)
+        print(f"table 3 of {len(parts)} trainings")
+        wrong += stop_and_go_on(commands[1], parts, times=asked.times, signum=signum)
+        for one, other in zip(whole, parts, strict=True):
+            wrong += differing(one, other)
+    print("\n".join(wrong) or f"{2 * asked.times} signals: no step lost, all bits equal")
+    return int(bool(wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
