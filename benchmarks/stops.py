@@ -62,15 +62,9 @@ def stop_and_go_on(command: Sequence[str], runs: Sequence[Path], *, times: int, 
         if process.returncode not in (128 + signum, -signum):
             wrong.append(f"signal {sent}: exit code {process.returncode}: {said.strip()[-300:]}")
         steps = [_steps(run) for run in runs]
-        lost = [
-            f"{run.name}: told {told}, saved {saved}"
-            for run, (told, saved) in zip(runs, steps, strict=True)
-            if told > saved
-        ]
-        wrong += [f"signal {sent}: steps lost: {line}" for line in lost]
-        print(
-            f"  {signum.name} {sent} after {moment:5.1f} s: exit code {process.returncode}, steps {[s for _, s in steps]}"
-        )
+        wrong += [f"signal {sent}: told of step {told}, saved {saved}" for told, saved in steps if told > saved]
+        shown = ", ".join(str(saved) for _, saved in steps)
+        print(f"  {signum.name} {sent} after {moment:5.1f} s: exit code {process.returncode}, steps saved: {shown}")
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     return wrong
 
@@ -93,14 +87,12 @@ def differing(first: Path, second: Path) -> list[str]:
         one, other = (load_file(folder / name) for folder in folders if folder is not None)
         if one.keys() != other.keys() or not all(equal(one[key], other[key]) for key in one):
             found.append(f"{second.name}: {name} differs")
-    told = [
-        [_without_clock(line) for line in (run / "metrics.jsonl").read_text().splitlines()] for run in (first, second)
-    ]
-    return found if told[0] == told[1] else [*found, f"{second.name}: metrics.jsonl differs"]
+    return found if _told(first) == _told(second) else [*found, f"{second.name}: metrics.jsonl differs"]
 
 
-def _without_clock(line: str) -> dict[str, float]:
-    return {name: value for name, value in json.loads(line).items() if name not in CLOCK}
+def _told(run: Path) -> list[dict[str, float]]:
+    lines = map(json.loads, (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    return [{name: value for name, value in line.items() if name not in CLOCK} for line in lines]
 
 
 def main() -> int:
