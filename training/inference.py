@@ -67,8 +67,8 @@ def load_run(run: Path, dataset: Dataset, store: FeatureStore, *, csr_attention:
         )
     if trained.state.grid != store.grid:
         raise TrainingError(
-            f"{store.folder}: found {store.grid!r}, expected {trained.state.grid!r} as in {folder}; "
-            "run `make train` on these features"
+            f"{store.folder}: {store.grid.difference(trained.state.grid)} as in {folder}; run `make train` on these "
+            "features, or point --features to a folder of features as they were trained on"
         )
     return trained
 
