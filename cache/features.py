@@ -184,7 +184,8 @@ class FeatureStore:
             raise CacheError(f"{path}: {problem}; {_MEND}")
         with path.open("rb") as file:
             content = hashlib.file_digest(file, lambda: hashlib.blake2b(video_id.encode())).hexdigest()
-        digest = FileDigest(stamp.st_size, stamp.st_mtime_ns, *features.shape, content)
+        snippets, width = features.shape
+        digest = FileDigest(stamp.st_size, stamp.st_mtime_ns, snippets, width, content)
         self._digests.add(video_id, digest)
         return digest
 
