@@ -102,6 +102,7 @@ def recipe_of(folder: Path, *, wide: bool) -> TrainRun:
     changes |= {"model.head.pseudo_labels.warmup": 0.5, "model.head.pseudo_labels.refresh": 1.0}
     if not wide:
         changes |= {f"model.{part}.width": 64 for part in ("host", "ksm", "csr", "head")}
+        changes["model.host.attention_width"] = 64
     train = run.train.changed(changes)
     return run.model_copy(update={"dataset": folder, "run": folder / "run", "train": train})
 
