@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import importlib
 import json
 import os
 import subprocess
@@ -24,7 +25,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import pipelines.evaluate  # the processes that are measured load it, too: their libraries are no memory of data
 from cache.annotations import Dataset, Segment, VideoEntry
 from cache.embeddings import TOKENS_TABLE, VOCABULARY_TABLE
 from cache.features import FeatureGrid, FeatureStore
@@ -32,9 +32,10 @@ from cache.recipe import Recipe
 from cache.schema import DESCRIPTION_KEY, KINDS, TOKENS, VOCABULARY_KEY, TokenRow, VocabularyRow, vocabulary_schema
 from cache.store import PartStore
 from pipelines.presets import ActivityNet13
-from pipelines.train import RECIPE_FILE, TrainRun
+from pipelines.run_folder import METRICS_FILE, RECIPE_FILE
+from pipelines.train import TrainRun
 from training.model import Mllm4Wtal
-from training.optimizers import build_optimizers, take_step
+from training.optimizers import build_optimizers
 from training.recipe import TrainRecipe
 from training.teacher import copy_for_teaching
 
@@ -144,6 +145,7 @@ def anonymous_and_resident(home: Path) -> tuple[float, float]:
 
 def model_alone(recipe: TrainRecipe, *, trains: bool) -> float:
     """MiB that this process holds with the libraries and the model; with average, gradients and optimizers to train."""
+    importlib.import_module("pipelines.evaluate")  # as the processes that are measured do
     vectors = torch.zeros(WORDS + 3, 300)
     model = Mllm4Wtal(recipe.model, streams=GRID.streams, num_classes=len(CLASSES), word_vectors=vectors)
     held: list[object] = [model]
@@ -151,7 +153,8 @@ def model_alone(recipe: TrainRecipe, *, trains: bool) -> float:
         optimizers = build_optimizers(model, recipe.loop)
         for parameter in model.parameters():
             parameter.grad = torch.ones_like(parameter)
-        take_step(optimizers.values(), factor=1.0, clip=None)
+        for optimizer in optimizers.values():
+            optimizer.step()
         held += [optimizers, copy_for_teaching(model), [torch.ones_like(one) for one in model.parameters()]]
     gc.collect()
     anonymous, _ = anonymous_and_resident(Path("/proc/self"))
@@ -202,7 +205,7 @@ def measure(folder: Path, *, wide: bool) -> int:
         figures = (model, peak.anonymous, beside[-1], peak.resident, peak.files, peak.seconds)
         print(f"{name:>6}" + "".join(f"{figure:>12,.0f}" for figure in figures), flush=True)
     assert (run.run / RECIPE_FILE).exists()
-    assert (run.run / pipelines.evaluate.METRICS_FILE).exists()
+    assert (run.run / METRICS_FILE).exists()
     verdict = "ok" if max(beside) <= LIMIT_MIB else "missed"
     print(f"anonymous memory beside the model: {max(beside):.0f} MiB, wanted at most {LIMIT_MIB:.0f} MiB: {verdict}")
     return 0 if max(beside) <= LIMIT_MIB else 1

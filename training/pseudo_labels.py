@@ -8,7 +8,7 @@ their class stay, with a soft weight.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
 
-from cache.recipe import Recipe
+from cache.recipe import RUN_ONLY, Recipe
 from training.proposals import Candidates, outer_inner, propose, stretch
 from training.suppression import fuse, hard_nms
 
@@ -55,9 +55,9 @@ class PseudoLabelRecipe(Recipe):
     """Share of loop.steps from one set of pseudo segments to the next."""
     teacher_decay: float = Field(default=0.999, ge=0, lt=1)
     """Share of the old average that a step keeps; less in the first steps: min(decay, (1 + step) / (10 + step))."""
-    batch_snippets: PositiveInt = 8192
+    batch_snippets: Annotated[PositiveInt, RUN_ONLY] = 8192
     """Whole videos go together when pseudo segments are made, up to so many snippets with their padding; a longer video
-    goes alone. How many changes memory and speed alone."""
+    goes alone."""
 
     @model_validator(mode="before")
     @classmethod
