@@ -28,12 +28,11 @@ def annotations_content(dataset: Dataset, subset: str, *, segments: bool) -> str
 def features_content(store: FeatureStore, video_ids: Iterable[str]) -> str:
     """12 hex digits of the grid and of every byte of the features of these videos, in any order.
 
-    Raises CacheError naming the first file that is missing.
+    Files that are remembered and unchanged are not read. Raises CacheError listing those without usable features.
     """
     digest = hashlib.blake2b(store.grid.fingerprint().encode())
-    for video_id in sorted(video_ids):
-        store.load(video_id)
-        digest.update(_file(store.path(video_id), video_id))
+    for _, found in sorted(store.digests(video_ids).items()):
+        digest.update(bytes.fromhex(found.content))
     return digest.hexdigest()[:12]
 
 

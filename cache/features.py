@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from tokenize import TokenError
@@ -11,6 +13,7 @@ import numpy as np
 from pydantic import PositiveFloat, PositiveInt
 
 from cache.atomic import atomic_path, remove_unfinished
+from cache.digests import Digests, FileDigest
 from cache.recipe import Recipe
 from cache.schema import CacheError
 
@@ -33,6 +36,17 @@ class FeatureGrid(Recipe):
     """Frames that one snippet covers."""
     snippet_stride: PositiveInt
     """Frames from the start of one snippet to the start of the next."""
+
+    def __eq__(self, other: object) -> bool:
+        """Equal in everything, the order of the streams included: it is that of the columns."""
+        return super().__eq__(other) and isinstance(other, FeatureGrid) and list(self.streams) == list(other.streams)
+
+    def difference(self, expected: FeatureGrid) -> str:
+        """In what this grid is not the expected one, for messages; where the order of streams alone, that."""
+        if self.streams == expected.streams and list(self.streams) != list(expected.streams):
+            found, wanted = (", ".join(grid.streams) for grid in (self, expected))
+            return f"streams: found the columns in the order {found}, expected the order {wanted}"
+        return f"found {self!r}, expected {expected!r}"
 
     @property
     def width(self) -> int:
@@ -62,6 +76,7 @@ class FeatureStore:
     def __init__(self, folder: Path, grid: FeatureGrid) -> None:
         self.folder = folder
         self.grid = grid
+        self._digests = Digests(folder)
 
     @classmethod
     def create(cls, folder: Path, grid: FeatureGrid) -> FeatureStore:
@@ -70,10 +85,9 @@ class FeatureStore:
         remove_unfinished(folder)
         if (folder / GRID_FILE).exists():
             store = cls.open(folder)
-            if list(store.grid.streams.items()) != list(grid.streams.items()) or store.grid != grid:
+            if store.grid != grid:
                 raise CacheError(
-                    f"{folder / GRID_FILE}: found {store.grid!r}, expected {grid!r}; "
-                    "choose another folder, or delete this one"
+                    f"{folder / GRID_FILE}: {store.grid.difference(grid)}; choose another folder, or delete this one"
                 )
             return store
         grid.save(folder / GRID_FILE)
@@ -110,7 +124,7 @@ class FeatureStore:
         try:
             features = np.load(path, mmap_mode="r", allow_pickle=False)
         except FileNotFoundError:
-            raise CacheError(f"{path}: no such feature file; {_MEND}") from None
+            raise _missing(path) from None
         except NPY_DAMAGE as error:
             raise CacheError(f"{path}: cannot be read: {error}; {_MEND}") from error
         if problem := self._problem(features):
@@ -118,21 +132,62 @@ class FeatureStore:
         return features
 
     def preflight(self, video_ids: Iterable[str]) -> None:
-        """Read every file once. Raises one CacheError listing those missing, unreadable, misshapen or not finite."""
+        """Raise one CacheError listing the files that are missing, unreadable, misshapen or not finite."""
+        self.digests(video_ids)
+
+    def digests(self, video_ids: Iterable[str]) -> dict[str, FileDigest]:
+        """What the file of each video holds. One that was read to its end before and is unchanged since (same size and
+        time) is not read again.
+
+        Raises CacheError as `preflight` does.
+        """
+        found: dict[str, FileDigest] = {}
         problems = []
-        for video_id in video_ids:
-            try:
-                features = self.load(video_id)
-            except CacheError as error:
-                problems.append(str(error).removesuffix(f"; {_MEND}"))
-                continue
-            if problem := _not_finite(features):
-                problems.append(f"{self.path(video_id)}: {problem}")
+        try:
+            for video_id in video_ids:
+                try:
+                    found[video_id] = self._digest(video_id)
+                except CacheError as error:
+                    problems.append(str(error).removesuffix(f"; {_MEND}"))
+        finally:
+            self._digests.save()
         if problems:
             shown = [f"  {line}" for line in problems[:20]]
             if len(problems) > len(shown):
                 shown.append(f"  ... and {len(problems) - len(shown)} more")
             raise CacheError("\n".join([f"{len(problems)} videos have no usable features; {_MEND}:", *shown]))
+        return found
+
+    def lengths(self, video_ids: Iterable[str]) -> list[int]:
+        """Snippets of each video: remembered, or read from the head of its file. Raises CacheError as `load` does."""
+        remembered = ((video_id, self._remembered(video_id, self._stamp(video_id))) for video_id in video_ids)
+        return [known.snippets if known else len(self.load(video_id)) for video_id, known in remembered]
+
+    def _stamp(self, video_id: str) -> os.stat_result:
+        """Size and time of a file. Raises CacheError if it is missing."""
+        try:
+            return self.path(video_id).stat()
+        except FileNotFoundError:
+            raise _missing(self.path(video_id)) from None
+
+    def _remembered(self, video_id: str, stamp: os.stat_result) -> FileDigest | None:
+        known = self._digests.find(video_id, stamp)
+        return known if known and known.width == self.grid.width else None
+
+    def _digest(self, video_id: str) -> FileDigest:
+        """Remembered, or read to its end. Raises CacheError if it is missing, unreadable, misshapen or not finite."""
+        stamp = self._stamp(video_id)  # before it is read: what is written meanwhile has another
+        if known := self._remembered(video_id, stamp):
+            return known
+        path, features = self.path(video_id), self.load(video_id)
+        if problem := _not_finite(features):
+            raise CacheError(f"{path}: {problem}; {_MEND}")
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, lambda: hashlib.blake2b(video_id.encode())).hexdigest()
+        snippets, width = features.shape
+        digest = FileDigest(stamp.st_size, stamp.st_mtime_ns, snippets, width, content)
+        self._digests.add(video_id, digest)
+        return digest
 
     def _problem(self, features: np.ndarray) -> str | None:
         if features.ndim != 2 or len(features) == 0:
@@ -142,6 +197,10 @@ class FeatureStore:
         if features.dtype not in (np.float32, np.float16):
             return f"found {features.dtype}, expected float32 or float16"
         return None
+
+
+def _missing(path: Path) -> CacheError:
+    return CacheError(f"{path}: no such feature file; {_MEND}")
 
 
 def _write(path: Path, array: np.ndarray) -> None:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median_low
 
 from pydantic import NonNegativeInt
 
 from cache.annotations import Dataset
-from cache.detections import DetectionTable, write_detections
+from cache.detections import Detection, DetectionTable, write_detections
 from cache.features import FeatureStore
 from cache.recipe import Recipe
 from cache.schema import CacheError
 from pipelines.console import launch, progress, say, table
 from pipelines.run_folder import CURVES_FILE, DETECTIONS_FILE, METRICS_FILE, RECIPE_FILE, refuse_unfinished
 from pipelines.train import TrainRun
+from training.curves import Curves, save_curves
+from training.devices import DeviceName
 from training.evaluation import Evaluation, evaluate_detections, protocol_videos
 from training.footprint import Footprint, footprint
-from training.inference import detect, load_run, save_curves
+from training.inference import detect, load_run
 from training.localize import LocalizeRecipe
 from training.official import Method, official_recipe
 from training.protocol import Protocol, ProtocolChoice, tiou_key
@@ -39,11 +42,15 @@ class EvalRun(ProtocolChoice):
     """Evaluate the last checkpoint of a training that has not come to its end."""
     localize: LocalizeRecipe = LocalizeRecipe()
     """How detections are read off."""
+    curves: bool = True
+    """Write curves.npz, which the report draws: T-CAM and attention of every video."""
     csr_curves: bool = False
     """Also draw A_CSR over each video, for the report's timelines. Localization does not need CSR: without this it is
     neither loaded nor run."""
     official: Method | None = None
     """Read them off as the public code of this method does on THUMOS14, whatever `localize` says."""
+    device: DeviceName | None = None
+    """Where the model runs; when not given, where the training was told to (its loop.device)."""
 
 
 class Metrics(Recipe):
@@ -81,7 +88,7 @@ def main(recipe: EvalRun) -> None:
 
 
 def evaluate(recipe: EvalRun) -> Metrics | None:
-    """Localize the subset and write detections.json, curves.npz and, last, metrics.json.
+    """Localize the subset and write curves.npz, detections.json and, last, metrics.json.
 
     None, and no metrics.json, where the annotations hold no segment to compare with. Raises CacheError, before
     anything is localized, where they are not those of the protocol.
@@ -94,29 +101,40 @@ def evaluate(recipe: EvalRun) -> Metrics | None:
     dataset = Dataset.load(folder / "annotations.json")
     own = folder / "features" if recipe.dataset else trained_on.features_folder
     store = FeatureStore.open(recipe.features or own)
-    trained = load_run(recipe.run, dataset, store, csr_attention=recipe.csr_curves)
+    device = recipe.device or trained_on.train.loop.device
+    csr_attention = recipe.curves and recipe.csr_curves
+    trained = load_run(recipe.run, dataset, store, csr_attention=csr_attention, device=device)
     protocol = recipe.chosen()
     videos = protocol_videos(dataset, protocol)
     localize = recipe.localize if recipe.official is None else official_recipe(recipe.official)
     if trained.model.head is None and localize.source != "cam":
         say(f"{recipe.run.name} has no localization head: its detections come from the T-CAM")
         localize = localize.model_copy(update={"source": "cam"})
-    curves, found = [], []
-    with progress(f"localizing {recipe.run.name}") as report:
-        for done, (drawn, detections) in enumerate(detect(trained, store, videos, recipe=localize), start=1):
-            curves.append(drawn)
-            found += detections
-            report(done, len(videos))
+    found: list[Detection] = []
+    snippets: list[int] = []
+
+    def localized() -> Iterator[Curves]:
+        with progress(f"localizing {recipe.run.name}") as report:
+            for done, (drawn, detections) in enumerate(detect(trained, store, videos, recipe=localize), start=1):
+                found.extend(detections)
+                snippets.append(len(drawn.cas))
+                report(done, len(videos))
+                yield drawn
+
     output = recipe.output or recipe.run
+    if recipe.curves:
+        save_curves(output / CURVES_FILE, localized())
+    else:
+        deque(localized(), maxlen=0)
+        (output / CURVES_FILE).unlink(missing_ok=True)  # those of another evaluation
     external = {"run": recipe.run.name, "subset": protocol.subset}
     write_detections(output / DETECTIONS_FILE, found, external_data=external)
-    save_curves(output / CURVES_FILE, curves)
     say(f"{len(found)} detections in {len(videos)} videos: {output / DETECTIONS_FILE}")
     if not any(video.segments for video in videos):
         say(f"the annotations hold no segments of subset {protocol.subset!r}, so there is no mAP")
         return None
     evaluation = evaluate_detections(dataset, DetectionTable.of(found), protocol)
-    cost = footprint(trained, snippets=median_low(len(drawn.cas) for drawn in curves))
+    cost = footprint(trained, snippets=median_low(snippets))
     metrics = _metrics(evaluation, recipe.run.name, localize, cost)
     metrics.save(output / METRICS_FILE)
     return metrics

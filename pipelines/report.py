@@ -86,6 +86,8 @@ def gather(recipe: ReportRun) -> ReportContent:
     """Read what the page shows. Raises CacheError naming the missing file and the command that makes it."""
     refuse_unfinished([recipe.run, *([recipe.compare] if recipe.compare else [])], asked=recipe.unfinished)
     run = read_run(recipe.run)
+    if not (recipe.run / CURVES_FILE).exists():
+        raise CacheError(f"{recipe.run / CURVES_FILE}: no such file; run `make eval` without --no-curves")
     other = None if recipe.compare is None else read_run(recipe.compare)
     if recipe.compare and other and other.metrics and run.metrics:
         refuse_mixture((recipe.run, recipe.compare), (run.metrics, other.metrics))

@@ -23,8 +23,8 @@ from pipelines.marked_texts import MarkedText, Priors, PriorsShown
 from pipelines.report_content import ReportContent, RunResult, VideoView
 from pipelines.report_videos import Judged, JudgedVideo
 from pipelines.train import TrainRun
+from training.curves import Curves, save_curves
 from training.evaluation import evaluate_detections
-from training.inference import Curves, save_curves
 from training.localize import LocalizeRecipe
 from training.protocol import PROTOCOLS, Protocol
 

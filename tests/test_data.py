@@ -1,6 +1,9 @@
 """Batches: what is drawn, that it depends on seed and step alone, and that it never looks at segments."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Literal
@@ -8,17 +11,19 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
-from toy_data import CLASSES, LABELS, toy_dataset, toy_store, toy_texts
+from toy_data import CLASSES, GRID, LABELS, toy_dataset, toy_store, toy_texts
 
 from cache.annotations import Dataset, Segment
 from cache.class_texts import class_words
 from cache.embeddings import PriorTexts
+from cache.features import FeatureStore
 from cache.schema import CacheError
 from training.data import Batch, DataRecipe, WtalData
 from training.errors import TrainingError
 from training.sampling import stratified
 from training.texts import MASK_WEIGHTS, MaskPolicy, TextChoice, draw_masked
 
+ROOT = Path(__file__).parents[1]
 RECIPE = DataRecipe(num_snippets=16, num_pairs=2, singles=2)
 
 
@@ -76,6 +81,60 @@ def test_segments_are_never_read(folder: Path):
     first, second = load(folder), load(folder, dataset=changed)
     assert all(same(first.batch(step), second.batch(step)) for step in range(5))
     assert first.fingerprint() == second.fingerprint()
+
+
+def test_the_fingerprint_covers_features_and_their_order(tmp_path: Path):
+    """Features that were encoded again on the same grid are other data, and so are swapped streams."""
+    dataset = toy_dataset()
+    before = WtalData(dataset, toy_store(tmp_path, dataset), None, recipe=RECIPE, seed=0)
+    prints = [before.fingerprint()]
+    assert WtalData(dataset, toy_store(tmp_path, dataset), None, recipe=RECIPE, seed=0).fingerprint() == prints[0]
+    store = FeatureStore.open(tmp_path)
+    store.save("test", store.load("test") + 1)  # no training video
+    assert WtalData(dataset, store, None, recipe=RECIPE, seed=0).fingerprint() == prints[0]
+    swapped = FeatureStore(tmp_path, GRID.model_copy(update={"streams": {"flow": 4, "rgb": 6}}))
+    prints.append(WtalData(dataset, swapped, None, recipe=RECIPE, seed=0).fingerprint())
+    store.save("v0", store.load("v0") + 1)
+    prints.append(WtalData(dataset, store, None, recipe=RECIPE, seed=0).fingerprint())
+    assert len(set(prints)) == 3
+
+
+def test_more_videos_than_files_may_be_open(tmp_path: Path):
+    """A thousand videos are read where a process may have 256 descriptors: old ones are closed."""
+    code = (
+        "import resource, sys; from pathlib import Path\n"
+        "from toy_data import CLASSES, GRID\n"
+        "from cache.annotations import Dataset, VideoEntry; from cache.features import FeatureStore\n"
+        "from training.data import DataRecipe, WtalData\n"
+        "import training.data, numpy as np, os\n"
+        "store = FeatureStore.create(Path(sys.argv[1]), GRID)\n"
+        "store.save('v0', np.ones((2, GRID.width), np.float32))\n"
+        "for i in range(1, 1000): os.link(store.path('v0'), store.path(f'v{i}'))\n"
+        "videos = tuple(VideoEntry(f'v{i}', 'training', None, (CLASSES[i % 3],), (), None) for i in range(1000))\n"
+        "data = WtalData(Dataset('many', CLASSES, videos), store, None, recipe=DataRecipe(), seed=0)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (training.data._OPEN_FILES + 64,) * 2)\n"
+        "print(sum(len(batch.video_ids) for batch in data.whole(64)), data.batch(0).features.shape[0])\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    command = [sys.executable, "-c", code, str(tmp_path / "features")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["1000", "10"], done.stderr
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_features_come_as_they_are_stored(tmp_path: Path, dtype: type[np.floating]):
+    """Of either type, drawn snippets are those rows of the file, and nothing of an earlier batch is left at padding."""
+    dataset = toy_dataset()
+    store = FeatureStore.create(tmp_path, GRID)
+    for number, video in enumerate(dataset.videos):
+        store.save(video.video_id, np.random.default_rng(number).normal(size=(6 + 4 * number, 10)).astype(dtype))
+    data = WtalData(dataset, store, None, recipe=RECIPE, seed=0)
+    for batch in map(data.batch, range(5)):
+        for row, video_id in enumerate(batch.video_ids):
+            count = int(batch.targets.mask[row].sum())
+            stored = store.load(video_id)[batch.snippets[row, :count].numpy()]
+            assert np.array_equal(batch.features[row, :count], stored.astype(np.float32))
+            assert not batch.features[row, count:].any()
 
 
 def test_arms_share_their_videos(folder: Path):

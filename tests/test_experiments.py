@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tiny_world import CLASSES, make_world, small_training
 
 from cache.detections import read_detections
 from cache.schema import CacheError
-from pipelines import compare, evaluate, inspect_cache, presets, train
+from pipelines import compare, evaluate, inspect_cache, presets, report, train
 from training.errors import TrainingError
 from training.official import official_recipe
 from training.protocol import PROTOCOLS
@@ -62,6 +63,26 @@ def test_a_csr_is_drawn_where_it_is_asked_for(run):
             assert ("v8/attention_csr" in curves.files) == drawn
     plain, drawn = (read_detections(run.run / output / "detections.json") for output in ("plain", "drawn"))
     assert plain == drawn
+
+
+def test_curves_are_left_out_where_nobody_reads_them(run, capsys):
+    """The scores are the same; what an earlier evaluation wrote is gone, and a report says what makes it."""
+    train.main(run)
+    with_curves = evaluate.evaluate(evaluate.EvalRun(run=run.run))
+    assert (run.run / "curves.npz").exists()
+    assert evaluate.evaluate(evaluate.EvalRun(run=run.run, curves=False)) == with_curves
+    assert not (run.run / "curves.npz").exists()
+    with pytest.raises(CacheError, match=r"curves\.npz: no such file; run `make eval` without --no-curves"):
+        report.main(report.ReportRun(run=run.run))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a device that is not there")
+def test_where_the_model_runs_is_asked_for_or_that_of_the_training(run):
+    """A device that is not there stops the evaluation before anything is written."""
+    train.main(run)
+    with pytest.raises(TrainingError, match="device: found cuda"):
+        evaluate.main(evaluate.EvalRun(run=run.run, device="cuda"))
+    assert not (run.run / "detections.json").exists()
 
 
 def test_detections_as_the_public_code_makes_them(run):

@@ -1,8 +1,18 @@
 """Feature files, and the one place where snippets become seconds."""
 
+import errno
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
+import cache.digests
+from cache.content import features_content
+from cache.digests import FILE as DIGESTS_FILE
 from cache.features import FeatureGrid, FeatureStore
 from cache.schema import CacheError
 
@@ -79,6 +89,144 @@ def test_preflight_lists_everything_at_once(store):
     assert told.startswith("5 videos have no usable features; run `make features`")
     assert all(f"{name}.npy" in told for name in ("missing", "wide", "nan", "pickled", "garbled"))
     assert "good.npy" not in told
+
+
+def settled(store: FeatureStore, video_id: str, features: np.ndarray, *, age: int = 60) -> Path:
+    """Save features, and let the file be `age` seconds old."""
+    store.save(video_id, features)
+    path = store.path(video_id)
+    written = path.stat().st_mtime_ns - age * 10**9
+    os.utime(path, ns=(written, written))
+    return path
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """Names of the feature files that were opened since it was called last."""
+    opened, real = [], np.load
+
+    def load(path: Path, **options: Any) -> np.ndarray:
+        opened.append(Path(path).stem)
+        return real(path, **options)
+
+    def since() -> list[str]:
+        names, opened[:] = sorted(opened), []
+        return names
+
+    monkeypatch.setattr(np, "load", load)
+    return since
+
+
+def test_an_unchanged_file_is_read_once(store: FeatureStore, reads: Callable[[], list[str]]) -> None:
+    """Preflight, content and lengths share one pass, in this process and in the next one."""
+    settled(store, "a", np.ones((4, 3), np.float32))
+    settled(store, "b", np.ones((5, 3), np.float16))
+    store.preflight(["a", "b"])
+    assert reads() == ["a", "b"]
+    content = features_content(store, ["b", "a"])
+    again = FeatureStore.open(store.folder)
+    again.preflight(["a", "b"])
+    assert features_content(again, ["a", "b"]) == content
+    assert again.lengths(["b", "a"]) == [5, 4]
+    assert reads() == []
+    assert len(again) == 2
+
+
+def test_a_changed_file_is_read_again(store: FeatureStore, reads: Callable[[], list[str]]) -> None:
+    """Another time with the same size, or another size with the same time: read, and its damage told."""
+    path = settled(store, "a", np.ones((4, 3), np.float32))
+    settled(store, "b", np.ones((4, 3), np.float32))
+    before, stamp = features_content(store, ["a", "b"]), path.stat().st_mtime_ns
+    settled(store, "a", np.full((4, 3), 2, np.float32), age=50)
+    other = FeatureStore.open(store.folder)
+    reads()
+    assert features_content(other, ["a", "b"]) != before
+    assert reads() == ["a"]
+    store.save("a", np.ones((6, 3), np.float32))
+    os.utime(path, ns=(stamp, stamp))
+    assert FeatureStore.open(store.folder).lengths(["a"]) == [6]
+    np.save(path, np.full((4, 3), np.nan, np.float32))
+    with pytest.raises(CacheError, match=r"a\.npy: 4 of 4 snippets hold NaN"):
+        other.preflight(["a", "b"])
+
+
+def test_a_file_that_was_just_written_is_not_remembered(store: FeatureStore) -> None:
+    """Within one tick of a file system's clock it could be written again, and have the same time and size."""
+    path = settled(store, "a", np.ones((4, 3), np.float32), age=0)
+    stamp = path.stat().st_mtime_ns
+    before = features_content(store, ["a"])
+    store.save("a", np.full((4, 3), 2, np.float32))
+    os.utime(path, ns=(stamp, stamp))
+    assert features_content(store, ["a"]) != before
+
+
+def test_what_is_remembered_holds_for_the_width_it_was_read_with(store: FeatureStore) -> None:
+    """Where features.json was changed, the files are judged by it."""
+    settled(store, "a", np.ones((4, 3), np.float32))
+    store.preflight(["a"])
+    wider = FeatureStore(store.folder, OVERLAPPING.model_copy(update={"streams": {"rgb": 4}}))
+    with pytest.raises(CacheError, match="found width 3, expected 4"):
+        wider.preflight(["a"])
+
+
+def test_a_folder_that_can_not_be_written_works(
+    store: FeatureStore, reads: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is written and nothing raised; within the process the files are known."""
+
+    def refuse(path: Path) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    settled(store, "a", np.ones((4, 3), np.float32))
+    monkeypatch.setattr(cache.digests, "atomic_path", refuse)
+    content = features_content(store, ["a"])
+    store.preflight(["a"])
+    assert reads() == ["a"]
+    assert features_content(FeatureStore.open(store.folder), ["a"]) == content
+    assert not (store.folder / DIGESTS_FILE).exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"version": 0, "files": {}}', '{"version": 1, "files": {"a": [1]}}', "\xff"]
+)
+def test_a_damaged_memory_is_forgotten(store: FeatureStore, text: str) -> None:
+    """The files are read, and the memory is written anew."""
+    settled(store, "a", np.ones((4, 3), np.float32))
+    (store.folder / DIGESTS_FILE).write_text(text, encoding="latin-1")
+    assert FeatureStore.open(store.folder).lengths(["a"]) == [4]
+    FeatureStore.open(store.folder).preflight(["a"])
+    assert '"a": [' in (store.folder / DIGESTS_FILE).read_text()
+
+
+def test_what_two_processes_remember_is_kept(store: FeatureStore, reads: Callable[[], list[str]]) -> None:
+    """Each writes what it read beside what the other wrote meanwhile."""
+    for name in ("a", "b", "c"):
+        settled(store, name, np.ones((4, 3), np.float32))
+    first, second = (FeatureStore.open(store.folder) for _ in range(2))
+    first.preflight(["a"])
+    second.preflight(["b"])
+    first.preflight(["c"])
+    reads()
+    FeatureStore.open(store.folder).preflight(["a", "b", "c"])
+    assert reads() == []
+
+
+def test_the_content_is_that_of_grid_names_and_bytes(store: FeatureStore) -> None:
+    """Stated anew: blake2b over the fingerprint of the grid and, by id, over the blake2b of id and file."""
+    expected = hashlib.blake2b(OVERLAPPING.fingerprint().encode())
+    for name in ("a", "b"):
+        store.save(name, np.full((4, 3), len(name) + ord(name), np.float32))
+        expected.update(hashlib.blake2b(name.encode() + store.path(name).read_bytes()).digest())
+    assert features_content(store, ["b", "a"]) == expected.hexdigest()[:12]
+
+
+def test_streams_in_another_order_are_another_grid() -> None:
+    """Their columns are others; the difference says so, and tells the orders."""
+    swapped = I3D.model_copy(update={"streams": {"flow": 1024, "rgb": 1024}})
+    assert swapped != I3D
+    assert I3D.model_copy(update={"streams": {"rgb": 1024, "flow": 1024}}) == I3D
+    assert swapped.difference(I3D) == "streams: found the columns in the order flow, rgb, expected the order rgb, flow"
+    assert "fps=30" in I3D.model_copy(update={"fps": 30.0}).difference(I3D)
 
 
 def test_a_folder_keeps_its_grid(store):

@@ -100,7 +100,7 @@ def test_the_documented_host_carries_the_branches(added: dict[str, Any], data: W
     )
     terms = model(data.batch(0), phase="joint", step=0, total_steps=1)
     assert {name.split(".")[0] for name in terms} == {"host", "ksm", "csr", "dpid"}
-    videos = next(data.whole(3))
+    videos = next(data.whole(48))
     features, mask = videos.features, videos.targets.mask
     alone, short = model.eval().host(features[:1, : mask[0].sum()], mask[:1, : mask[0].sum()]), int(mask[0].sum())
     assert torch.allclose(model.host(features, mask).cas[0, :short], alone.cas[0], atol=1e-5)

@@ -14,8 +14,9 @@ from toy_data import STREAMS, save_toy, tiny_recipe, toy_dataset, toy_training_d
 
 from training.checkpoint import load_trained
 from training.csr import CompleteSemanticReconstruction, ReconstructionAttention
+from training.curves import Curves
 from training.footprint import footprint
-from training.inference import Curves, detect
+from training.inference import detect
 from training.ksm import KeySemanticMatching
 from training.localize import LocalizeRecipe
 from training.loop import fit

@@ -27,7 +27,7 @@ from pipelines.report_data import packed, points, video_data
 from pipelines.report_page import report
 from pipelines.report_videos import JudgedVideo, cutoffs, judge, judge_subset, spread
 from pipelines.train import TrainRun
-from training.inference import Curves
+from training.curves import Curves
 from training.protocol import Protocol
 
 HOSTILE = "<script>alert('x')</script>&\"'"

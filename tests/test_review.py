@@ -1,5 +1,6 @@
 """Reviews: whole videos, notes on the very snippets of a batch, what Zhou et al. make of them, and resuming."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,8 @@ def host_of(kind: str = "gaufuse") -> Any:
 
 def test_whole_videos_are_all_videos_in_full(data: WtalData):
     """Each once, the shortest first, features as they are stored, every snippet in its place."""
-    seen = list(data.whole(4))
-    assert [len(batch.video_ids) for batch in seen] == [4, 4, 1]
+    seen = list(data.whole(80))
+    assert [len(batch.video_ids) for batch in seen] == [4, 3, 2]
     ids = [video_id for batch in seen for video_id in batch.video_ids]
     assert sorted(ids) == sorted(data.video_ids)
     lengths = [length for batch in seen for length in batch.targets.mask.sum(1).tolist()]
@@ -73,6 +74,30 @@ def test_notes_lie_on_the_snippets_that_they_are_of(data: WtalData):
         assert with_notes(batch, {}) is batch
         assert batch.targets.notes is None
     assert len(scales) > 1  # some were resampled
+
+
+@pytest.mark.parametrize("snippets", [1, 30, 48, 80, 1000])
+def test_whole_videos_go_together_up_to_a_number_of_snippets(data: WtalData, snippets: int):
+    """With their padding; one that is longer goes alone, and no batch could have taken the next video, too."""
+    seen = list(data.whole(snippets))
+    sizes = [batch.targets.mask.shape for batch in seen]
+    assert sum(count for count, _ in sizes) == len(data)
+    assert all(count * longest <= snippets or count == 1 for count, longest in sizes)
+    for batch, following in itertools.pairwise(seen):
+        assert (len(batch.video_ids) + 1) * int(following.targets.mask[0].sum()) > snippets
+
+
+def test_a_review_does_not_depend_on_how_videos_go_together(data: WtalData, monkeypatch: pytest.MonkeyPatch):
+    """Labels and memory of Zhou et al. are the same from batches of one video and from one batch of all."""
+    notes, memories = [], []
+    for snippets in (1, 1000):
+        monkeypatch.setattr("training.review.BATCH_SNIPPETS", snippets)
+        host: GauFuse = host_of()
+        notes.append(review_videos(host, data, {}, step=260, total_steps=350, device=CPU))
+        assert host.memory is not None
+        memories.append(host.memory.scores)
+    assert all(torch.allclose(note, notes[1][video_id], atol=1e-4) for video_id, note in notes[0].items())
+    assert torch.allclose(*memories, rtol=1e-4)
 
 
 def test_a_review_fills_the_memory_and_labels_every_video(data: WtalData):
@@ -161,6 +186,6 @@ def test_other_hosts_are_never_asked(data: WtalData, tmp_path: Path):
     for kind in ("plain", "delu", "um"):
         host = host_of(kind)
         assert not any(host.reviews(step, 350) for step in range(350))
-        assert host.review(data.whole(4), {}, step=0, total_steps=350) == {}
+        assert host.review(data.whole(80), {}, step=0, total_steps=350) == {}
     fit(data, tiny_recipe(), run=tmp_path)
     assert stored(tmp_path)["notes"] == stored(tmp_path)["buffers"] == {}

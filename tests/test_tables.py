@@ -159,6 +159,7 @@ def test_rows_that_read_detections_otherwise_share_a_training(world, trained):
     assert run.main(recipe) == 0
     (training,) = (recipe.train.run / "cells").iterdir()
     assert len(list(training.glob("testing-*/metrics.json"))) == 3
+    assert not list(training.rglob("curves.npz"))  # no report is made of a cell
     assert "detections from head |" in (recipe.folder / "ablations.md").read_text()
     assert (recipe.folder / "ablations.md").read_text().count("as the preset has it") == 1
     # table 3's whole model is this training, too

@@ -4,8 +4,9 @@ Axes: b videos, t snippets, d feature width, c action classes, p pairs, n words.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property, lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -15,12 +16,16 @@ from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from cache.annotations import Dataset
+from cache.content import features_content
 from cache.embeddings import PriorTexts
 from cache.features import FeatureStore
 from cache.recipe import Recipe
 from training.errors import TrainingError
 from training.sampling import stratified
 from training.texts import DEFAULT_CHOICE, TextBank, TextChoice, build_text_bank, draw_masked
+
+_OPEN_FILES = 256
+"""Feature files that stay mapped. Each holds a descriptor, of which a process often may have 1,024."""
 
 
 class DataRecipe(Recipe):
@@ -44,13 +49,22 @@ class DataRecipe(Recipe):
 class _Movable:
     """Dataclass of tensors that moves as one."""
 
-    def to(self, device: torch.device | str) -> Self:
-        """The same on another device."""
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
+        """The same on another device; `non_blocking` does not wait for copies out of pinned memory."""
+        return self._each(lambda value: value.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Self:
+        """The same in memory that CUDA copies from without the processor."""
+        return self._each(lambda value: value.pin_memory())
+
+    def _each(self, change: Callable[[Any], Any]) -> Self:
         moved: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, Tensor | _Movable):
-                moved[field.name] = value.to(device)
+            if isinstance(value, Tensor):
+                moved[field.name] = change(value)
+            elif isinstance(value, _Movable):
+                moved[field.name] = value._each(change)
         return replace(self, **moved)
 
 
@@ -152,7 +166,7 @@ class WtalData:
             self.texts = build_text_bank(videos, self.classes, texts, choice=choice, max_words=recipe.max_words)
         self._members = [np.flatnonzero(self.labels[:, c]) for c in range(len(self.classes))]
         self._pairable = [members for members in self._members if len(members) > 1]
-        self._maps: dict[int, np.ndarray] = {}
+        self._features = lru_cache(maxsize=_OPEN_FILES)(lambda row: store.load(self.video_ids[row]))
 
     def __len__(self) -> int:
         return len(self.video_ids)
@@ -173,20 +187,32 @@ class WtalData:
         sentences = self._draw_sentences(self.texts, rows, self._rng(step, "complete"))
         return replace(videos, key_texts=key_texts, sentences=sentences)
 
-    def whole(self, count: int) -> Iterator[Batch]:
-        """Every video once and at full length, `count` at a time, the shortest first; no pairs, no texts."""
-        lengths = self.lengths()
-        order = np.argsort(lengths, kind="stable")
-        for first in range(0, len(order), count):
-            yield self._videos(order[first : first + count], np.zeros((0, 2), np.int64), None)
+    def whole(self, snippets: int) -> Iterator[Batch]:
+        """Every video once and at full length, the shortest first; no pairs, no texts.
+
+        As many go together as have, padded to the longest of them, at most so many `snippets`; a longer video goes
+        alone.
+        """
+        lengths = np.array(self.lengths())
+        rows: list[int] = []
+        for row in np.argsort(lengths, kind="stable").tolist():
+            if rows and (len(rows) + 1) * lengths[row] > snippets:
+                yield self._whole_videos(rows)
+                rows = []
+            rows.append(row)
+        yield self._whole_videos(rows)
 
     def lengths(self) -> list[int]:
         """Snippets of every video."""
-        return [len(self._features(row)) for row in range(len(self))]
+        return list(self._lengths)
 
     def fingerprint(self) -> str:
-        """12 hex digits that change with the videos, their labels, the grid of their features, and the texts."""
-        digest = hashlib.sha256(repr((self.classes, self.video_ids, self.store.grid.model_dump())).encode())
+        """12 hex digits that change with the videos, their labels, their features and the grid of these, and the texts.
+
+        Features are taken as they were when this was asked for first.
+        """
+        grid = self.store.grid.model_dump()
+        digest = hashlib.sha256(repr((self.classes, self.video_ids, grid, self._features_content)).encode())
         digest.update(self.labels.tobytes())
         if self.texts is not None:
             digest.update(repr(self.texts.vocabulary.words).encode())
@@ -219,30 +245,35 @@ class WtalData:
         rows = np.concatenate([*paired, rest]).astype(np.int64)
         return rows, np.arange(2 * count, dtype=np.int64).reshape(count, 2)
 
-    def _features(self, row: int) -> np.ndarray:
-        if row not in self._maps:
-            self._maps[row] = self.store.load(self.video_ids[row])
-        return self._maps[row]
+    @cached_property
+    def _lengths(self) -> tuple[int, ...]:
+        return tuple(self.store.lengths(self.video_ids))
+
+    @cached_property
+    def _features_content(self) -> str:
+        return features_content(self.store, self.video_ids)
+
+    def _whole_videos(self, rows: Sequence[int]) -> Batch:
+        return self._videos(np.array(rows), np.zeros((0, 2), np.int64), None)
 
     def _videos(self, rows: np.ndarray, pairs: np.ndarray, rng: np.random.Generator | None) -> Batch:
         """Pad whole videos, or first resample those that `rng` says must be."""
-        wanted = self.recipe.num_snippets
-        videos, places, scales = [], [], []
-        for row in rows:
-            features = self._features(int(row))
-            scales.append(1.0)
-            places.append(np.arange(len(features)))
-            if rng is not None and (len(features) > wanted or (self.recipe.stretch and len(features) < wanted)):
-                scales[-1] = wanted / len(features)
-                places[-1] = stratified(len(features), wanted, rng)
-                features = features[places[-1]]
-            videos.append(features)
-        lengths = np.array([len(features) for features in videos])
-        padded = np.zeros((len(rows), lengths.max(), self.store.grid.width), np.float32)
+        wanted, videos = self.recipe.num_snippets, [self._features(int(row)) for row in rows]
+        places = []
+        for length in map(len, videos):
+            if rng is not None and (length > wanted or (self.recipe.stretch and length < wanted)):
+                places.append(stratified(length, wanted, rng))
+            else:
+                places.append(np.arange(length))
+        lengths = np.array([len(place) for place in places])
+        padded = np.empty((len(rows), lengths.max(), self.store.grid.width), np.float32)
         snippets = np.zeros(padded.shape[:2], np.int64)
         for row, (features, place) in enumerate(zip(videos, places, strict=True)):
-            padded[row, : len(features)], snippets[row, : len(place)] = features, place
+            _copy_rows(features, place, padded[row, : len(place)])
+            padded[row, len(place) :] = 0
+            snippets[row, : len(place)] = place
         mask = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None])
+        scales = [len(place) / len(features) for place, features in zip(places, videos, strict=True)]
         return Batch(
             tuple(self.video_ids[row] for row in rows),
             torch.from_numpy(padded),
@@ -264,6 +295,14 @@ class WtalData:
         weights = bank.weights[chosen][:, : texts.ids.shape[1]]
         masked = draw_masked(weights, bank.lengths[chosen], rng)
         return Sentences(texts.ids, texts.mask, torch.from_numpy(masked))
+
+
+def _copy_rows(features: np.ndarray, places: np.ndarray, out: np.ndarray) -> None:
+    """`features[places]` into `out`, once and directly where the types agree; `places` never go backwards."""
+    if features.dtype == out.dtype:
+        np.take(features, places, axis=0, out=out, mode="clip")  # the default mode would fill a buffer first
+    else:
+        out[:] = features[places]
 
 
 def _texts(bank: TextBank, rows: np.ndarray) -> Texts:

@@ -8,15 +8,15 @@ their class stay, with a soft weight.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
 
-from cache.recipe import Recipe
+from cache.recipe import RUN_ONLY, Recipe
 from training.proposals import Candidates, outer_inner, propose, stretch
 from training.suppression import fuse, hard_nms
 
@@ -55,8 +55,17 @@ class PseudoLabelRecipe(Recipe):
     """Share of loop.steps from one set of pseudo segments to the next."""
     teacher_decay: float = Field(default=0.999, ge=0, lt=1)
     """Share of the old average that a step keeps; less in the first steps: min(decay, (1 + step) / (10 + step))."""
-    batch_size: PositiveInt = 16
-    """Whole videos at once when pseudo segments are made."""
+    batch_snippets: Annotated[PositiveInt, RUN_ONLY] = 8192
+    """Whole videos go together when pseudo segments are made, up to so many snippets with their padding; a longer video
+    goes alone."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_batch_size(cls, values: Any) -> Any:
+        """Recipes of version 0.1 counted the videos that go together, which changed no result."""
+        if isinstance(values, dict) and "batch_size" in values:
+            return {name: value for name, value in values.items() if name != "batch_size"}
+        return values
 
 
 @dataclass(frozen=True)

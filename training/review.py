@@ -10,8 +10,8 @@ from torch import Tensor
 from training.data import Batch, WtalData
 from training.hosts.host import Host
 
-WHOLE_VIDEOS = 16
-"""Whole videos at once in a review."""
+BATCH_SNIPPETS = 8192
+"""Whole videos go together in a review up to so many snippets with their padding; a longer video goes alone."""
 
 
 @torch.no_grad()
@@ -29,7 +29,7 @@ def review_videos(
     `notes` are those of the review before; a video's are (t, n), n figures for each of its own snippets.
     """
     host.eval()
-    videos = (batch.to(device) for batch in data.whole(WHOLE_VIDEOS))
+    videos = (batch.to(device) for batch in data.whole(BATCH_SNIPPETS))
     found = host.review(videos, notes, step=step, total_steps=total_steps)
     return {video_id: note.cpu() for video_id, note in found.items()}
 

@@ -42,7 +42,7 @@ def make_pseudo_segments(teacher: Mllm4Wtal, data: WtalData, *, device: torch.de
     if teacher.ksm is not None:
         teacher.store_queries(data.query_pool().to(device))
     found: dict[str, PseudoSegments] = {}
-    for videos in data.whole(recipe.batch_size):
+    for videos in data.whole(recipe.batch_snippets):
         batch = videos.to(device)
         features, mask = batch.features, batch.targets.mask
         output = teacher.host(features, mask)

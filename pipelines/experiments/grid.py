@@ -148,7 +148,8 @@ def _cell(recipe: TableRun, arm: Arm, seed: int, content: _Content) -> Cell:
         plain = {"protocol": "seconds", "subset": recipe.validation, "tious": reported.chosen().tious}
         unset = dict.fromkeys(ProtocolChoice.model_fields)
         choices.append(reported.model_copy(update={**unset, **plain}))
-    places = {"run": run, "dataset": recipe.dataset, "features": recipe.train.features_folder}
+    places: dict[str, Any] = {"run": run, "dataset": recipe.dataset, "features": recipe.train.features_folder}
+    places["curves"] = False  # no report is made of a cell
     evaluations = []
     for one in choices:
         protocol = one.chosen()
