@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Iterable
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import nn
 from torch.optim import Optimizer
 
-from cache.recipe import Recipe
+from cache.recipe import RUN_ONLY, Recipe
 from training.distillation import Phase
 from training.model import Mllm4Wtal
 
@@ -37,13 +37,13 @@ class LoopRecipe(Recipe):
     """Evaluate the moving average of the weights (model.head.pseudo_labels.teacher_decay) rather than the last ones."""
     precision: Literal["no", "bf16"] = "no"
     """Mixed precision of the forward pass."""
-    device: Literal["auto", "cpu"] = "auto"
+    device: Annotated[Literal["auto", "cpu"], RUN_ONLY] = "auto"
     """auto: an accelerator where there is one."""
-    log_every: PositiveInt = Field(default=50)
+    log_every: Annotated[PositiveInt, RUN_ONLY] = Field(default=50)
     """Steps from one line of metrics.jsonl to the next; a line holds the means over them."""
-    checkpoint_every: PositiveInt = 500
+    checkpoint_every: Annotated[PositiveInt, RUN_ONLY] = 500
     """Steps from one checkpoint to the next."""
-    tensorboard: bool = True
+    tensorboard: Annotated[bool, RUN_ONLY] = True
     """Write TensorBoard events beside metrics.jsonl, where TensorBoard is installed."""
 
 
