@@ -63,6 +63,11 @@ class Recipe(BaseModel):
         """First 12 hex digits of the sha256 of `canonical`: a field that is added with a default changes none."""
         return fingerprint_of(self.canonical())
 
+    @property
+    def is_of_first_version(self) -> bool:
+        """Whether every class in it is at version 1 by now, as all were in version 0.1 of this software."""
+        return _as_text(self._canonical(versions=True)) == _as_text(self._canonical(versions=False))
+
     def changed(self, changes: Mapping[str, Any]) -> Self:
         """The same with other values at dotted names such as "loop.steps", checked as a whole.
 

@@ -92,7 +92,7 @@ def test_a_field_that_is_added_deep_inside_changes_no_fingerprint():
     """Neither does one of a recipe in a field, or in a tuple, even where the field's default is not its class's."""
     longer: Any = _with_one_more(Left, int, 3)
     outer, after = (
-        create_model("Outer", __base__=Recipe, one=(part, part(width=9)), many=(list[part], []), width=(int, 1))
+        create_model("Outer", __base__=Recipe, one=(part, part(width=9)), many=(list[part], []), width=(int, 1))  # pyright: ignore[reportInvalidTypeForm]
         for part in (Left, longer)
     )
     for choices in ({}, {"one": {"width": 4}}, {"many": [{}, {"width": 2}]}, {"width": 3}):
