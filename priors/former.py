@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from cache.embeddings import INLINE_TABLE, TOKENS_TABLE, VOCABULARY_TABLE
+from cache.folders import stored_schema
 from cache.recipe import Recipe, fingerprint_of
 from cache.schema import DESCRIPTION_KEY, VOCABULARY_KEY, CacheError
 from cache.store import RECIPE_FILE, PartStore
@@ -64,12 +63,9 @@ def _move(home: Path, recipe: Recipe, tables: Mapping[str, tuple[str, ...]], tel
     parts = 0
     with ExitStack() as stack:
         for table, key in tables.items():
-            if not (home / table).is_dir():
+            if (schema := stored_schema(home / table)) is None:
                 continue
             (target / table).mkdir(exist_ok=True)
-            if not (found := sorted((home / table).glob("part-*.parquet"))):
-                continue
-            schema = pq.read_schema(found[0]).remove_metadata()
             former, store = (PartStore(place, schema, key=key, table=table) for place in (home, target))
             stack.enter_context(former.lock())
             stack.enter_context(store.lock())

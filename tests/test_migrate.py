@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -156,7 +157,7 @@ def test_a_cache_made_today_is_reopened_by_a_recipe_with_one_more_field(tmp_path
     """At its own level or below; the rows are there, and another value is another folder."""
     store = PartStore.create(tmp_path, Made(version=3), DESCRIPTIONS, key=DESCRIPTION_KEY)
     store.append([described("a")])
-    longer = create_model("Made", __base__=Made, added=(int, 5))
+    longer: Any = create_model("Made", __base__=Made, added=(int, 5))
     again = PartStore.create(tmp_path, longer(version=3), DESCRIPTIONS, key=DESCRIPTION_KEY)
     assert again.home == store.home
     assert again.done() == store.done() != set()
