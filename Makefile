@@ -26,7 +26,7 @@ export HF_HUB_DISABLE_PROGRESS_BARS := 1
 endif
 
 .PHONY: help setup demo demo-smoke videos import-dataset import-checkpoint priors import features train eval evaluate-file diagnose \
-        report compare table3 table4 table5 ablations inspect export \
+        report compare table3 table4 table5 ablations inspect export migrate \
         test pytest lint format types contracts clean clean-demo clean-venv
 
 help:  ## list the targets
@@ -108,6 +108,9 @@ inspect: $(STAMP)  ## what the caches hold: counts, failures, samples; ARGS="--h
 
 export: $(STAMP)  ## the descriptions as JSONL or a Hugging Face dataset: ARGS="--to descriptions.jsonl"
 	@$(PY) -m pipelines.export $(PRESET) $(ARGS)
+
+migrate: $(STAMP)  ## give caches and tables that version 0.1 made their names of today, so that nothing is made again
+	@$(PY) -m pipelines.migrate $(PRESET) $(ARGS)
 
 bench-%: $(STAMP)  ## one benchmark by its name in benchmarks/: make bench-idle, bench-kill, bench-families, bench-parity ...
 	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m benchmarks.$* $(ARGS)

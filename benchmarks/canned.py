@@ -8,15 +8,18 @@ from pathlib import Path
 from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS
 from cache.store import PartStore
 from priors.describer import CannedDescriber, Describer, DescriberRecipe, Failure, Prepared, Reply, Request
-from priors.frames import FramesRecipe
-from priors.recipe import DescriptionRecipe
+from priors.describer_options import TextSettings
+from priors.frames import SAMPLER_VERSION, FramesRecipe
+from priors.recipe import TEXT_VERSION, DescriptionRecipe
 
 SETTINGS = DescriberRecipe(model="canned", batch_size=4)
 RECIPE = DescriptionRecipe(
     model="canned",
     model_revision="1",
-    describer={"key_tokens": 32, "complete_tokens": 64},
+    describer=TextSettings(key_tokens=32, complete_tokens=64),
     frames=FramesRecipe(count=4),
+    sampler_version=SAMPLER_VERSION,
+    text_version=TEXT_VERSION,
     key_prompt="What happens in {cls}?",
     complete_prompt="What happens in {cls}, in detail?",
 )

@@ -98,6 +98,12 @@ def open_tokens(folder: Path) -> PartStore:
     return PartStore.open(folder, TOKENS, key=DESCRIPTION_KEY, table=TOKENS_TABLE)
 
 
+def open_vocabulary(folder: Path) -> PartStore:
+    """The table vocabulary/ of `<dataset>/embeddings/<fingerprint>`. Raises CacheError if it is missing or damaged."""
+    schema = vocabulary_schema(_vector_width(folder / VOCABULARY_TABLE))
+    return PartStore.open(folder, schema, key=VOCABULARY_KEY, table=VOCABULARY_TABLE)
+
+
 def load_prior_texts(folder: Path) -> PriorTexts:
     """Read `<dataset>/embeddings/<fingerprint>`, which holds the tables tokens/ and vocabulary/.
 
@@ -133,9 +139,8 @@ class WordTable:
 
 def read_words(folder: Path) -> WordTable:
     """Read the table vocabulary/ of `folder`. Raises CacheError if it is missing or damaged."""
-    schema = vocabulary_schema(_vector_width(folder / VOCABULARY_TABLE))
-    table = PartStore.open(folder, schema, key=VOCABULARY_KEY, table=VOCABULARY_TABLE).table(sort=False)
-    width = schema.field("vector").type.list_size
+    store = open_vocabulary(folder)
+    table, width = store.table(sort=False), store.schema.field("vector").type.list_size
     vectors = table["vector"].combine_chunks().flatten().to_numpy().reshape(-1, width)
     token_ids = table["token_id"].to_numpy().astype(np.int64)
     first = min(_NO_VECTOR, int(token_ids.min(initial=_NO_VECTOR)))

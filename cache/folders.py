@@ -75,6 +75,16 @@ def embeddings_of(root: Path, fingerprint: str) -> list[CacheFolder]:
     return [one for one in folders if one.recipe.get("descriptions") == fingerprint and one.parts and not one.problem]
 
 
+def stored_schema(table: Path) -> pa.Schema | None:
+    """The columns that the parts in a folder have; None where there is no part. Raises CacheError if it can not be
+    read."""
+    first = min(table.glob("part-*.parquet"), default=None)
+    try:
+        return None if first is None else pq.read_schema(first).remove_metadata()
+    except (pa.ArrowException, OSError) as error:
+        raise CacheError(f"{first}: cannot be read: {error}; move it away and run this again") from error
+
+
 def newest_folder(root: Path, *, made_by: str = "make priors", but: Path | None = None) -> CacheFolder:
     """The newest folder under `root` that can be used, and that is not `but`.
 

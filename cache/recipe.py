@@ -27,12 +27,14 @@ RUN_ONLY = RunOnly()
 
 
 class Recipe(BaseModel):
-    """A frozen set of choices. Unknown fields, infinities and NaN are refused; docstrings of fields are their help."""
+    """A frozen set of choices. Unknown fields, infinities and NaN are refused; docstrings of fields are their help.
+
+    A class whose default changes, or of which a value comes to mean something else, says `schema_version: ClassVar[int]
+    = 2`, and so on: it is 1 where nothing is said, and part of the fingerprint otherwise.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
-    schema_version: ClassVar[int] = 1
-    """Part of the fingerprint; raised when a default changes, or when a value comes to mean something else."""
     removed_fields: ClassVar[Mapping[str, Any]] = {}
     """Fields that the class had once, each with the only value that it still stands for, as JSON. Files that hold that
     value are read; those that hold another are refused."""
@@ -48,18 +50,23 @@ class Recipe(BaseModel):
 
     def _canonical(self, *, versions: bool) -> dict[str, Any]:
         kept: dict[str, Any] = {}
-        if versions and self.schema_version != 1:
-            kept["schema_version"] = self.schema_version
+        if versions and (version := schema_version(type(self))) != 1:
+            kept["schema_version"] = version
         for name, field in _compared_fields(type(self)):
             value = _plain(getattr(self, name), versions=versions)
             # The default stands without versions: a raised one anywhere in the value keeps the value.
-            if _is_always_kept(field) or _as_text(value) != _as_text(_plain(_default(field), versions=False)):
+            if _is_always_kept(field) or _as_text(value) != _as_text(canonical_default(field)):
                 kept[name] = value
         return kept
 
     def fingerprint(self) -> str:
         """First 12 hex digits of the sha256 of `canonical`: a field that is added with a default changes none."""
         return fingerprint_of(self.canonical())
+
+    @property
+    def is_of_first_version(self) -> bool:
+        """Whether every class in it is at version 1 by now, as all were in version 0.1 of this software."""
+        return _as_text(self._canonical(versions=True)) == _as_text(self._canonical(versions=False))
 
     def changed(self, changes: Mapping[str, Any]) -> Self:
         """The same with other values at dotted names such as "loop.steps", checked as a whole.
@@ -116,6 +123,11 @@ class Recipe(BaseModel):
         return {name: value for name, value in document.items() if name not in gone}
 
 
+def schema_version(recipe: type[Recipe]) -> int:
+    """The version that a class states, or 1."""
+    return getattr(recipe, "schema_version", 1)
+
+
 def fingerprint_of(document: object) -> str:
     """First 12 hex digits of the sha256 of JSON with sorted keys and no spaces."""
     return hashlib.sha256(_as_text(document).encode()).hexdigest()[:12]
@@ -150,8 +162,9 @@ def _is_always_kept(field: FieldInfo) -> bool:
     return field.is_required() or names_member
 
 
-def _default(field: FieldInfo) -> Any:
-    return field.get_default(call_default_factory=True, validated_data={})
+def canonical_default(field: FieldInfo) -> Any:
+    """The default of a field, as it stands in `Recipe.canonical` at version 1 of every class."""
+    return _plain(field.get_default(call_default_factory=True, validated_data={}), versions=False)
 
 
 def _plain(value: Any, *, versions: bool) -> Any:

@@ -7,7 +7,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from cache.atomic import atomic_path, remove_unfinished
 from cache.lock import Shard, hold
-from cache.recipe import Recipe
+from cache.recipe import Recipe, differences, fingerprint_of
 from cache.schema import SCHEMA_VERSION, CacheError
 
 RECIPE_FILE = "recipe.json"
@@ -51,21 +51,22 @@ class PartStore:
     ) -> PartStore:
         """Make `<root>/<recipe.fingerprint()>/<table>`, or reopen it, and clear away what killed writers left.
 
-        Raises CacheError if the folder was made by another recipe or schema, or holds an unreadable part.
+        Raises CacheError if the folder was made by another recipe or schema, or holds an unreadable part, or if the
+        rows lie under the recipe's name of version 0.1.
         """
         home = root / recipe.fingerprint()
+        if (former := former_folder(root, recipe)) is not None:
+            raise CacheError(
+                f"{former}: holds what {home.name} is to hold, under the name that version 0.1 gave it; run "
+                "`make migrate` (with the PRESET of this dataset) to rename it, and then this command again"
+            )
         (home / table).mkdir(parents=True, exist_ok=True)
         remove_unfinished(home / table)
         if not (home / RECIPE_FILE).exists():
             recipe.save(home / RECIPE_FILE)
-        found, expected = _read_json(home / RECIPE_FILE), recipe.model_dump(mode="json")
-        if found != expected:
-            names = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
-            raise CacheError(
-                f"{home / RECIPE_FILE}: was made by another recipe: field {names[0]!r} is {found.get(names[0])!r}, "
-                f"expected {expected.get(names[0])!r}; move the folder away and run again"
-            )
-        return cls(home, schema, key=key, table=table)
+        store = cls(home, schema, key=key, table=table)
+        store.require(recipe)
+        return store
 
     @classmethod
     def open(cls, folder: Path, schema: pa.Schema, *, key: tuple[str, ...], table: str = "") -> PartStore:
@@ -73,6 +74,26 @@ class PartStore:
         if not (folder / RECIPE_FILE).exists() or not (folder / table).is_dir():
             raise CacheError(f"{folder / table}: no such table; run `make priors` to make it")
         return cls(folder, schema, key=key, table=table)
+
+    def require(self, recipe: Recipe) -> None:
+        """Raise CacheError, naming the fields, unless `recipe` made the rows: a store never mixes those of two."""
+        path = self.home / RECIPE_FILE
+        found = type(recipe).parse(self.recipe, source=str(path))
+        if differ := differences(found, recipe):
+            lines = [f"  {name}: found {before!r}, expected {now!r}" for name, (before, now) in differ.items()]
+            head = f"{path}: was made by another recipe; move the folder away and run again"
+            raise CacheError("\n".join([head, *lines]))
+
+    def adopt(self, other: PartStore) -> int:
+        """Move every part of another table here, as rows of this table's recipe; returns how many.
+
+        To be called under the locks of both. After a kill in between, call it again.
+        """
+        parts = other._parts()
+        for path in parts:
+            self._write(other._read(path, self.schema.names), self.folder / path.name)
+            path.unlink()
+        return len(parts)
 
     def lock(self, *, shard: Shard | None = None, wait: bool = False) -> AbstractContextManager[None]:
         """Hold this folder for one run, or one shard of a run. Raises CacheError naming the owner if another has it."""
@@ -232,6 +253,20 @@ class PartStore:
             part.close()
             raise CacheError(f"{path}: its columns are not those of this table; expected {self.schema.names}")
         return part
+
+
+def former_folder(root: Path, recipe: Recipe) -> Path | None:
+    """Where the rows of this recipe lie, if that is not its fingerprint but the one that version 0.1 gave it: of the
+    whole recipe, defaults included."""
+    name = recipe.fingerprint()
+    for file in sorted(root.glob(f"[!.]*/{RECIPE_FILE}")):
+        with suppress(CacheError):  # a damaged file, or a recipe of another kind
+            document = _read_json(file)
+            if file.parent.name == fingerprint_of(document) != name:
+                found = type(recipe).parse(document, source=str(file))
+                if found.fingerprint() == name:
+                    return file.parent
+    return None
 
 
 _DICTIONARY = (

@@ -9,7 +9,7 @@ import tyro
 from pydantic import PositiveInt
 
 from cache.annotations import Dataset
-from cache.recipe import Recipe
+from cache.recipe import RUN_ONLY, Recipe
 from pipelines.console import launch, progress, say, table
 from priors.encode import Encoder, FeaturesRecipe, encode, open_features, videos_of
 
@@ -25,7 +25,7 @@ class FeaturesRun(Recipe):
     """Folder of the features; features/ in the dataset's folder when not given."""
     subsets: tuple[str, ...] = ()
     """Subsets to encode; all when none is named."""
-    workers: PositiveInt = 2
+    workers: Annotated[PositiveInt, RUN_ONLY] = 2
     """Threads that decode and compute flow ahead."""
     features: Annotated[FeaturesRecipe, tyro.conf.arg(name="")]
     """Encoders and snippets."""

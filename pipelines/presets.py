@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipelines.import_checkpoint import ImportCheckpointRun
     from pipelines.import_dataset import ImportDatasetRun
     from pipelines.inspect_cache import InspectRun
+    from pipelines.migrate import MigrateRun
     from pipelines.report import ReportRun
     from pipelines.train import TrainRun
     from training.hosts.recipes import HostKind
@@ -168,6 +169,12 @@ class Preset:
         from pipelines.inspect_cache import InspectRun
 
         return InspectRun(dataset=self.dataset)
+
+    def migrate(self) -> MigrateRun:
+        """Of `make migrate`."""
+        from pipelines.migrate import MigrateRun
+
+        return MigrateRun(dataset=self.dataset)
 
     def export(self) -> ExportRun:
         """Of `python -m pipelines.export`."""

@@ -15,11 +15,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from cache.recipe import Recipe
+from cache.recipe import RUN_ONLY, Recipe
 from cache.schema import CacheError
 from priors.decode_worker import Decode, Order, receive, send
 from priors.decoding import Decoded, decode
@@ -35,16 +35,16 @@ _USUAL_PIXELS = 1920 * 1080
 class DecodeRecipe(Recipe):
     """How videos are decoded ahead of the model. Nothing here changes the frames."""
 
-    workers: NonNegativeInt = 2
+    workers: Annotated[NonNegativeInt, RUN_ONLY] = 2
     """Processes that decode, one video each at a time. 0 decodes in this process, unprotected: a decoder that hangs or
     crashes takes the run with it."""
-    ahead_videos: PositiveInt = 32
+    ahead_videos: Annotated[PositiveInt, RUN_ONLY] = 32
     """Most videos decoded or being decoded ahead of the model."""
-    ahead_mib: PositiveInt = 512
+    ahead_mib: Annotated[PositiveInt, RUN_ONLY] = 512
     """Most decoded frames that wait for the model, in MiB; one video is always let in."""
-    timeout_seconds: PositiveFloat = 300.0
+    timeout_seconds: Annotated[PositiveFloat, RUN_ONLY] = 300.0
     """Time that a video may take, from opening its file to its last frame; longer is a failure of that video."""
-    worker_memory_gib: PositiveFloat = 8.0
+    worker_memory_gib: Annotated[PositiveFloat, RUN_ONLY] = 8.0
     """Memory that a worker may hold; a video that needs more is a failure of that video."""
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import JsonValue, PositiveInt
+from pydantic import PositiveInt
 
-from cache.recipe import Recipe
+from cache.recipe import RUN_ONLY, Recipe
 from cache.schema import FinishReason
-from priors.describer_options import GenerationRecipe, ServerRecipe
+from priors.describer_options import GenerationRecipe, PicturesRecipe, ServerRecipe, TextSettings
 from priors.frames import Frames
 from priors.model_files import ModelError, model_id, resolve_revision
 
@@ -85,13 +85,13 @@ class DescriberRecipe(Recipe):
     """Branch, tag or commit of a hub model; None is its main branch. With a server, what to record as its revision."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of weights and arithmetic; auto is bfloat16 (float16 on a GPU without it), float32 without a GPU."""
-    attention: Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"] = "sdpa"
+    attention: Annotated[Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"], RUN_ONLY] = "sdpa"
     """Attention kernel."""
-    device_map: str = "auto"
+    device_map: Annotated[str, RUN_ONLY] = "auto"
     """Where the weights go: auto (accelerate spreads them over what there is), balanced, cpu, cuda:1 ..."""
     quantization: str | None = None
     """Smaller weights: int8 or int4 (bitsandbytes, needs a GPU), or a quantization_config of transformers as JSON."""
-    batch_size: PositiveInt = 8
+    batch_size: Annotated[PositiveInt, RUN_ONLY] = 8
     """Requests answered at once."""
     max_pixels: PositiveInt | None = None
     """Most pixels of a frame, however many frames there are; None is the model's own limit, which for VideoLLaMA3 and
@@ -165,30 +165,25 @@ def answers(describer: Describer, requests: Sequence[Request]) -> list[Reply]:
     return replies
 
 
-def text_settings(recipe: DescriberRecipe) -> dict[str, JsonValue]:
+def text_settings(recipe: DescriberRecipe) -> TextSettings:
     """All choices of the recipe that change a text, and none that only change how fast it comes.
 
-    `retry` is not among them: it concerns single texts, whose rows say so themselves. Raises ModelError if there is no
-    such model, or two choices exclude each other.
+    `retry` is not among them: it concerns single texts, whose rows say so themselves. Raises ModelError if two choices
+    exclude each other.
     """
     refuse_conflicts(recipe)
-    name, revision = describer_identity(recipe)
-    settings: dict[str, JsonValue] = {
-        "model": name,
-        "model_revision": revision,
-        "key_tokens": recipe.key_tokens,
-        "complete_tokens": recipe.complete_tokens,
-        "generation": recipe.generation.model_dump(mode="json"),
-    }
+    settings = TextSettings(
+        key_tokens=recipe.key_tokens, complete_tokens=recipe.complete_tokens, generation=recipe.generation
+    )
     if recipe.server.url is not None:
-        pictures = {"jpeg_quality": recipe.server.jpeg_quality, "say_times": recipe.server.say_times}
-        return {**settings, "server": pictures}
-    return {
-        **settings,
+        pictures = PicturesRecipe(jpeg_quality=recipe.server.jpeg_quality, say_times=recipe.server.say_times)
+        return settings.model_copy(update={"server": pictures})
+    here = {
         "dtype": resolve_dtype(recipe.dtype),
         "quantization": recipe.quantization,
         "max_pixels": recipe.max_pixels,
     }
+    return settings.model_copy(update=here)
 
 
 def refuse_conflicts(recipe: DescriberRecipe) -> None:

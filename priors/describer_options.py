@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from cache.recipe import Recipe
+from cache.recipe import RUN_ONLY, Recipe
 
 
 class GenerationRecipe(Recipe):
@@ -31,21 +31,49 @@ class ServerRecipe(Recipe):
 
     url: str | None = None
     """Base address, such as http://127.0.0.1:8000/v1; None runs the model here. Needs `pip install openai`."""
-    key_variable: str | None = None
+    key_variable: Annotated[str | None, RUN_ONLY] = None
     """Environment variable that holds the key, such as OPENAI_API_KEY. The key itself is written nowhere."""
-    per_minute: PositiveInt | None = None
+    per_minute: Annotated[PositiveInt | None, RUN_ONLY] = None
     """Most requests a minute; None does not hold back."""
-    parallel: PositiveInt = 8
+    parallel: Annotated[PositiveInt, RUN_ONLY] = 8
     """Requests under way at once; describer.batch_size should be a multiple of it."""
-    attempts: PositiveInt = 5
+    attempts: Annotated[PositiveInt, RUN_ONLY] = 5
     """How often a request is sent to a server that is busy (429), at fault (5xx) or too slow, until it has failed."""
-    backoff_seconds: PositiveFloat = 1.0
+    backoff_seconds: Annotated[PositiveFloat, RUN_ONLY] = 1.0
     """Wait before the second attempt; doubled for each further one, unless the server says how long."""
-    timeout_seconds: PositiveFloat = 120.0
+    timeout_seconds: Annotated[PositiveFloat, RUN_ONLY] = 120.0
     """Longest wait for one answer."""
     jpeg_quality: PositiveInt = 90
     """Quality of the frames that are sent, up to 95."""
-    limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    limit: Annotated[Literal["max_tokens", "max_completion_tokens"], RUN_ONLY] = "max_tokens"
     """What the server calls the most new tokens; hosted reasoning models want the longer name."""
     say_times: bool = True
     """Write the time of each frame before it, since a server is shown pictures and not a video."""
+
+
+class PicturesRecipe(Recipe):
+    """How frames are shown to a describer behind a server."""
+
+    jpeg_quality: PositiveInt
+    """Quality of the frames that are sent."""
+    say_times: bool
+    """Whether the time of each frame stands before it."""
+
+
+class TextSettings(Recipe):
+    """The choices of a describer that change a text, as they are once the model is known."""
+
+    key_tokens: PositiveInt
+    """Most new tokens of a key description."""
+    complete_tokens: PositiveInt
+    """Most new tokens of a complete description."""
+    generation: GenerationRecipe = GenerationRecipe()
+    """How texts are written."""
+    server: PicturesRecipe | None = None
+    """How a server was shown the frames; None where the model ran here."""
+    dtype: str | None = None
+    """Precision of weights and arithmetic; None is the server's own."""
+    quantization: str | None = None
+    """Smaller weights."""
+    max_pixels: PositiveInt | None = None
+    """Most pixels of a frame."""

@@ -42,8 +42,8 @@ class EmbeddingRecipe(Recipe):
     """Numbers in a vector."""
     unknown: UnknownWords
     """What stands for words without a vector."""
-    tokenizer_version: int = TOKENIZER_VERSION
-    action_words_version: int = ACTION_WORDS_VERSION
+    tokenizer_version: int
+    action_words_version: int
 
 
 class EmbedOptions(Recipe):
@@ -96,6 +96,8 @@ def embed(
         word_vectors_sha256=vectors.sha256,
         width=vectors.width,
         unknown=vectors.unknown,
+        tokenizer_version=TOKENIZER_VERSION,
+        action_words_version=ACTION_WORDS_VERSION,
     )
     options = options or EmbedOptions()
     tokens = PartStore.create(root, recipe, TOKENS, key=DESCRIPTION_KEY, table=TOKENS_TABLE)

@@ -172,7 +172,7 @@ def open_features(folder: Path, recipe: FeaturesRecipe, encoders: dict[str, Enco
     note = folder / ENCODERS_FILE
     if not note.exists():
         made_with.save(note)
-    elif (found := FeaturesRecipe.load(note)) != made_with:
+    elif (found := FeaturesRecipe.load(note)).fingerprint() != made_with.fingerprint():
         raise CacheError(
             f"{note}: these features were made with {found.streams}, asked for are {made_with.streams}; "
             "delete the folder, or choose another one with --folder"

@@ -127,8 +127,7 @@ class LocalEngine:
 
 def check_identity(describer: Describer, recipe: DescriptionRecipe, store: PartStore) -> None:
     """Raise CacheError unless describer and store are those of `recipe`: a store never mixes texts of two makers."""
-    if store.recipe != recipe.model_dump(mode="json"):
-        raise CacheError(f"{store.folder}: holds descriptions of another recipe than {recipe.fingerprint()}")
+    store.require(recipe)
     if (describer.model_id, describer.model_revision) != (recipe.model, recipe.model_revision):
         found = f"{describer.model_id} {describer.model_revision}"
         raise CacheError(f"the describer is {found}, expected {recipe.model} {recipe.model_revision} of the recipe")

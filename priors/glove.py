@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from cache.recipe import Recipe
+from cache.recipe import RUN_ONLY, Recipe
 from cache.schema import CacheError
 from priors.mapped_copy import OnShare, Table, mapped_copy, read_whole
 from priors.word_files import WordFile
@@ -32,9 +32,9 @@ class GloveRecipe(Recipe):
     unknown: UnknownWords = "skip"
     """What stands for a word that the table does not have. skip: nothing, all such words are one to the trainer. zero:
     a vector of zeros, the word keeps its identity. subword: the mean of the vectors of its known parts."""
-    converted: Path | None = None
+    converted: Annotated[Path | None, RUN_ONLY] = None
     """Folder for the memory-mapped copy of a big file; None is beside it."""
-    allow_pickle: bool = False
+    allow_pickle: Annotated[bool, RUN_ONLY] = False
     """Read a .kv, which is a pickle: reading one can run any code that its maker put there."""
 
 

@@ -170,8 +170,8 @@ def _pinned(describer: DescriberRecipe, texts: DescriptionRecipe) -> DescriberRe
         found["model"] = str(Path(describer.model).absolute())
     elif describer.server.url is None:
         found["revision"] = texts.model_revision
-    if "dtype" in texts.describer:
-        found["dtype"] = texts.describer["dtype"]
+    if texts.describer.dtype is not None:
+        found["dtype"] = texts.describer.dtype
     return describer.model_copy(update=found)
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import JsonValue, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
 from cache.annotations import Dataset
 from cache.lock import Shard
-from cache.recipe import Recipe
+from cache.recipe import RUN_ONLY, Recipe
 from cache.schema import Flag, Kind
 from priors.decode_pool import DecodeRecipe
-from priors.describer import DescriberRecipe, text_settings
+from priors.describer import DescriberRecipe, describer_identity, text_settings
+from priors.describer_options import TextSettings
 from priors.embed import EmbedOptions
 from priors.frames import SAMPLER_VERSION, FramesRecipe
 from priors.glove import GloveRecipe
@@ -59,39 +60,39 @@ class PromptsRecipe(Recipe):
 class RayRecipe(Recipe):
     """How the work is spread over a Ray cluster."""
 
-    address: str | None = None
+    address: Annotated[str | None, RUN_ONLY] = None
     """Of a running cluster (auto, or host:port); None starts Ray on this machine alone."""
-    replicas: PositiveInt | None = None
+    replicas: Annotated[PositiveInt | None, RUN_ONLY] = None
     """Copies of the model; None is as many as there are GPUs for, or one where there is none."""
-    gpus_per_replica: NonNegativeFloat | None = None
+    gpus_per_replica: Annotated[NonNegativeFloat | None, RUN_ONLY] = None
     """GPUs of one copy; more than 1 spreads the model over them. None is 1 where the cluster has GPUs, else 0."""
-    cpus_per_replica: PositiveInt = 1
+    cpus_per_replica: Annotated[PositiveInt, RUN_ONLY] = 1
     """Processor cores that one copy is counted with."""
-    videos_per_unit: PositiveInt = 16
+    videos_per_unit: Annotated[PositiveInt, RUN_ONLY] = 16
     """Videos that a copy takes at once, and writes as one part; a kill loses no more than that."""
 
 
 class RunRecipe(Recipe):
     """How the stage runs. Nothing here changes a text."""
 
-    decode: DecodeRecipe = DecodeRecipe()
+    decode: Annotated[DecodeRecipe, RUN_ONLY] = DecodeRecipe()
     """Decoding ahead of the model."""
-    write_seconds: PositiveFloat = 10.0
+    write_seconds: Annotated[PositiveFloat, RUN_ONLY] = 10.0
     """Finished rows are written this often; a kill loses no more than that."""
-    engine: Literal["local", "ray"] = "local"
+    engine: Annotated[Literal["local", "ray"], RUN_ONLY] = "local"
     """local: this process. ray: a Ray cluster, or all of this machine through Ray (`pip install ray[data]`)."""
-    ray: RayRecipe = RayRecipe()
+    ray: Annotated[RayRecipe, RUN_ONLY] = RayRecipe()
     """Only for engine ray."""
-    num_shards: PositiveInt = 1
+    num_shards: Annotated[PositiveInt, RUN_ONLY] = 1
     """Processes that share the work without Ray, each started by itself with its own shard_index."""
-    shard_index: NonNegativeInt = 0
+    shard_index: Annotated[NonNegativeInt, RUN_ONLY] = 0
     """Which of them this one is, from 0."""
     again: tuple[Flag, ...] = ()
     """Ask again for descriptions with these flags, with the describer's settings for that."""
     check_videos: CheckVideos = "size"
     """How videos that were replaced since they were described are noticed: by their size, their stamp (reads 128 KiB of
     each), or not at all. Replaced ones are described anew."""
-    stop_after: NonNegativeInt = 50
+    stop_after: Annotated[NonNegativeInt, RUN_ONLY] = 50
     """Stop when so many requests in a row fail in the model; 0 never stops."""
 
     @property
@@ -120,25 +121,28 @@ class DescriptionRecipe(Recipe):
     """Hub id, or name of the folder."""
     model_revision: str
     """Commit, or hash over the folder's configuration and weights."""
-    describer: dict[str, JsonValue]
-    """The settings of the describer that change a text (`describer.text_settings`)."""
+    describer: TextSettings
+    """Of the describer."""
     frames: FramesRecipe
-    sampler_version: int = SAMPLER_VERSION
+    sampler_version: int
     key_prompt: str
     complete_prompt: str
-    text_version: int = TEXT_VERSION
+    text_version: int
 
     @classmethod
     def of(cls, describer: DescriberRecipe, frames: FramesRecipe, prompts: PromptsRecipe) -> DescriptionRecipe:
         """The recipe of what these would write, without loading the model. Raises ModelError if there is none."""
         settings = text_settings(describer)
+        model, revision = describer_identity(describer)
         return cls(
-            model=str(settings.pop("model")),
-            model_revision=str(settings.pop("model_revision")),
+            model=model,
+            model_revision=revision,
             describer=settings,
             frames=frames,
+            sampler_version=SAMPLER_VERSION,
             key_prompt=prompts.key,
             complete_prompt=prompts.complete,
+            text_version=TEXT_VERSION,
         )
 
     def prompt(self, kind: Kind, action_class: str) -> str:
@@ -148,7 +152,7 @@ class DescriptionRecipe(Recipe):
 
     def max_new_tokens(self, kind: Kind) -> int:
         """Most new tokens of one kind."""
-        return int(self.describer["key_tokens" if kind == "key" else "complete_tokens"])  # pyright: ignore[reportArgumentType]
+        return self.describer.key_tokens if kind == "key" else self.describer.complete_tokens
 
 
 def again_settings(describer: DescriberRecipe) -> dict[str, JsonValue]:

@@ -56,7 +56,7 @@ class RowMaker:
     def _row(self, question: Question, decoded: Decoded, max_new_tokens: int) -> dict:
         video_id, label, kind = question.key
         frames = decoded.frames
-        settings = {**self._recipe.describer, **(self._again if question.attempt > 1 else {})}
+        settings = {**self._recipe.describer.model_dump(mode="json"), **(self._again if question.attempt > 1 else {})}
         generation = {**settings, "max_new_tokens": max_new_tokens}
         return {
             "video_id": video_id,

@@ -19,6 +19,7 @@ COMMANDS: dict[str, Callable[[presets.Preset], Recipe]] = {
     "experiments.run": lambda preset: preset.tables(),
     "compare": lambda preset: preset.compare(),
     "inspect_cache": lambda preset: preset.inspect(),
+    "migrate": lambda preset: preset.migrate(),
     "export": lambda preset: preset.export(),
 }
 

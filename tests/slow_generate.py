@@ -10,15 +10,18 @@ from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS
 from cache.store import PartStore
 from priors.decode_pool import DecodeRecipe
 from priors.describer import CannedDescriber, Describer, DescriberRecipe, Request
-from priors.frames import FramesRecipe
+from priors.describer_options import TextSettings
+from priors.frames import SAMPLER_VERSION, FramesRecipe
 from priors.generate import LocalEngine, OnProgress, Summary, generate
-from priors.recipe import DescriptionRecipe, RunRecipe
+from priors.recipe import TEXT_VERSION, DescriptionRecipe, RunRecipe
 
 RECIPE = DescriptionRecipe(
     model="canned",
     model_revision="1",
-    describer={"dtype": "float32", "key_tokens": 8, "complete_tokens": 20},
+    describer=TextSettings(dtype="float32", key_tokens=8, complete_tokens=20),
     frames=FramesRecipe(count=3),
+    sampler_version=SAMPLER_VERSION,
+    text_version=TEXT_VERSION,
     key_prompt="{cls}?",
     complete_prompt="{cls}, in detail?",
 )

@@ -91,15 +91,9 @@ def test_a_field_that_is_added_with_a_default_changes_no_fingerprint(recipe, add
 def test_a_field_that_is_added_deep_inside_changes_no_fingerprint():
     """Neither does one of a recipe in a field, or in a tuple, even where the field's default is not its class's."""
     longer: Any = _with_one_more(Left, int, 3)
-    outer: Any = create_model(
-        "Outer", __base__=Recipe, one=(Left, Left(width=9)), many=(tuple[Left, ...], ()), width=(int, 1)
-    )
-    after: Any = create_model(
-        "Outer",
-        __base__=Recipe,
-        one=(longer, longer(width=9)),
-        many=(tuple[longer, ...], ()),
-        width=(int, 1),  # pyright: ignore[reportInvalidTypeForm]
+    outer, after = (
+        create_model("Outer", __base__=Recipe, one=(part, part(width=9)), many=(list[part], []), width=(int, 1))  # pyright: ignore[reportInvalidTypeForm]
+        for part in (Left, longer)
     )
     for choices in ({}, {"one": {"width": 4}}, {"many": [{}, {"width": 2}]}, {"width": 3}):
         assert outer.model_validate(choices).fingerprint() == after.model_validate(choices).fingerprint()

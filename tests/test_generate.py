@@ -110,7 +110,7 @@ def test_every_key_is_described_with_its_provenance(tmp_path):
     assert (row["duration"], row["finish_reason"], row["error"]) == (pytest.approx(1.3), "eos", None)
     assert (row["video_bytes"], row["video_stamp"]) == (path.stat().st_size, video_stamp(path))
     assert (row["model_id"], row["model_revision"]) == ("canned", "1")
-    assert json.loads(row["generation"]) == {**RECIPE.describer, "max_new_tokens": 20}
+    assert json.loads(row["generation"]) == {**RECIPE.describer.model_dump(), "max_new_tokens": 20}
     assert (row["attempt"], row["partial"], row["flags"]) == (1, False, [])
     assert {"av", "torch", "transformers", "host"} <= set(json.loads(row["made_by"]))
     assert summary.progress.new_tokens == sum(row["new_tokens"] for row in store.table().to_pylist())

@@ -246,7 +246,7 @@ def test_an_unreadable_part_is_named(store, damage):
 def test_another_recipe_is_refused(store):
     """A folder whose recipe.json was changed names the field, what was found and expected."""
     (store.home / "recipe.json").write_text('{"version": 2}')
-    with pytest.raises(CacheError, match="field 'version' is 2, expected 1"):
+    with pytest.raises(CacheError, match="version: found 2, expected 1"):
         PartStore.create(store.home.parent, Made(), DESCRIPTIONS, key=DESCRIPTION_KEY)
 
 

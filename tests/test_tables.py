@@ -1,6 +1,7 @@
 """Tables as commands: which cells there are, that each is made once, and what is written of them."""
 
 import csv
+import dataclasses
 import io
 import json
 import re
@@ -12,9 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_world import make_world, small_training
+from tiny_world import make_world, small_training, words_of
 
-from cache.schema import CacheError
+from cache.annotations import Dataset
+from cache.embeddings import TOKENS_TABLE
+from cache.schema import DESCRIPTION_KEY, TOKENS, CacheError
+from cache.store import PartStore
 from pipelines import train
 from pipelines.evaluate import EvalRun
 from pipelines.experiments import cell, jobs, run
@@ -61,6 +65,15 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ran
 
 
+def say_otherwise(world: Path) -> None:
+    """Another text of one video."""
+    folder = next((world / "embeddings").glob("*"))
+    row = dataclasses.replace(
+        words_of(Dataset.load(world / "annotations.json").videos[0], "key"), is_action_word=(True,) * 3
+    )
+    PartStore.open(folder, TOKENS, key=DESCRIPTION_KEY, table=TOKENS_TABLE).append([row])
+
+
 def changed_loop(recipe: TableRun, **fields: object) -> TableRun:
     """The table with other settings of the loop."""
     training = recipe.train.train.changed({f"loop.{name}": value for name, value in fields.items()})
@@ -105,6 +118,7 @@ def test_cells_are_named_after_settings_and_data_not_after_places(world):
     assert keys(recipe.model_copy(update={"seeds": 3, "workers": 1}))[:4] == before
     moved = shutil.copytree(world.parent, world.parent.parent / "moved")
     assert keys(table_on(moved / "tiny")) == before
+    assert keys(changed_loop(recipe, log_every=3, checkpoint_every=3, tensorboard=True, device="auto")) == before
     assert not {key for key, _ in keys(changed_loop(recipe, lr=1.0))} & {key for key, _ in before}
 
     document = json.loads((world / "annotations.json").read_text())
@@ -119,9 +133,8 @@ def test_cells_are_named_after_settings_and_data_not_after_places(world):
     np.save(world / "features/v0.npy", features)
     assert not {key for key, _ in keys(recipe)} & {key for key, _ in before}
 
-    part = next((world / "embeddings").glob("*/tokens/part-*.parquet"))
     words = keys(recipe)
-    part.write_bytes(part.read_bytes() + b" ")
+    say_otherwise(world)
     host, whole = zip(words, keys(recipe), strict=True), [1, 3]
     assert [place for place, (old, new) in enumerate(host) if old != new] == whole
 

@@ -15,9 +15,15 @@ import tyro
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from cache.annotations import Dataset
-from cache.content import annotations_content, embeddings_content, features_content
+from cache.content import (
+    annotations_content,
+    embeddings_content,
+    features_content,
+    former_embeddings_content,
+    former_features_content,
+)
 from cache.features import FeatureStore
-from cache.recipe import Recipe
+from cache.recipe import RUN_ONLY, Recipe, fingerprint_of
 from pipelines.evaluate import EvalRun, Metrics
 from pipelines.experiments.arms import Arm, Plan, TableName, plan_of
 from pipelines.run_folder import METRICS_FILE
@@ -27,6 +33,7 @@ from training.intervals import BootstrapRecipe
 from training.localize import LocalizeRecipe
 from training.official import Method
 from training.protocol import Protocol, ProtocolChoice
+from training.recipe import TrainRecipe
 
 
 class TableRun(Recipe):
@@ -46,9 +53,9 @@ class TableRun(Recipe):
     """Rows of the table, by their names in the CSV; all when not given. What they are compared with is added."""
     groups: tuple[str, ...] = ()
     """Groups of rows of the ablations, such as gating or mask; all when not given."""
-    workers: PositiveInt = 2
+    workers: Annotated[PositiveInt, RUN_ONLY] = 2
     """Cells that are trained at the same time, one thread each on a CPU."""
-    devices: tuple[NonNegativeInt, ...] = ()
+    devices: Annotated[tuple[NonNegativeInt, ...], RUN_ONLY] = ()
     """Numbers of the GPUs that the workers take by turns; each takes the first when not given."""
     bootstrap: BootstrapRecipe = BootstrapRecipe()
     """How intervals are found."""
@@ -126,20 +133,19 @@ def cells(recipe: TableRun) -> list[Cell]:
 
     Raises CacheError where annotations, features or embeddings are missing.
     """
-    content = _Content(recipe)
+    content = Content(recipe.train)
     first = recipe.train.train.seed
     seeds = range(first, first + recipe.seeds)
     return [_cell(recipe, arm, seed, content) for seed in seeds for arm in recipe.plan.arms]
 
 
-def _cell(recipe: TableRun, arm: Arm, seed: int, content: _Content) -> Cell:
+def _cell(recipe: TableRun, arm: Arm, seed: int, content: Content) -> Cell:
     training = recipe.train.train
     host = arm.host or recipe.train.host
     if host is not None:
         training = on_host(training, host, recipe.hosts.get(host, {}))
     training = training.changed({**arm.changes, "seed": seed})
-    data = content.of_training(training.data.subset, texts=training.model.needs_texts)
-    run = recipe.train.run / "cells" / _fingerprint(training, data)
+    run = recipe.train.run / "cells" / key_of(training, content.of_training(training))
     train = recipe.train.model_copy(update={"run": run, "host": None, "train": training})
     reported = recipe.evaluate.changed({f"localize.{name}": value for name, value in arm.localize.items()})
     choices = [reported]
@@ -153,37 +159,36 @@ def _cell(recipe: TableRun, arm: Arm, seed: int, content: _Content) -> Cell:
     evaluations = []
     for one in choices:
         protocol = one.chosen()
-        taken = _Taken(protocol=protocol, localize=one.localize, official=one.official)
-        key = _fingerprint(taken, content.of_scores(protocol.subset))
+        taken = Taken(protocol=protocol, localize=one.localize, official=one.official)
+        key = key_of(taken, content.of_scores(protocol.subset))
         evaluations.append(one.model_copy(update={**places, "output": run / f"{protocol.subset}-{key}"}))
     return Cell(arm, seed, CellRun(train=train, evaluations=tuple(evaluations)))
 
 
-class _Content:
-    """Fingerprints of the data of a table, each taken once."""
+class Content:
+    """Fingerprints of the data of a training, each taken once."""
 
-    def __init__(self, recipe: TableRun) -> None:
-        self.recipe = recipe
-        self.dataset = Dataset.load(recipe.dataset / "annotations.json")
-        self.store = FeatureStore.open(recipe.train.features_folder)
-        self.annotations = cache(partial(annotations_content, self.dataset))
-        self.features = cache(self._features)
-        self.texts = cache(lambda: embeddings_content(recipe.train.embeddings_folder))
+    def __init__(self, run: TrainRun, *, former: bool = False) -> None:
+        """Those that version 0.1 took, where `former` says so."""
+        dataset = Dataset.load(run.dataset / "annotations.json")
+        self.store = FeatureStore.open(run.features_folder)
+        self.annotations = cache(partial(annotations_content, dataset))
+        features = former_features_content if former else features_content
+        embeddings = former_embeddings_content if former else embeddings_content
+        self.features = cache(lambda subset: features(self.store, [video.video_id for video in dataset.split(subset)]))
+        self.texts = cache(lambda: embeddings(run.embeddings_folder))
 
-    def of_training(self, subset: str, *, texts: bool) -> tuple[str, ...]:
+    def of_training(self, recipe: TrainRecipe) -> list[str]:
         """What a training is shown."""
-        shown = (self.annotations(subset, segments=False), self.features(subset))
-        return (*shown, self.texts()) if texts else shown
+        shown = [self.annotations(recipe.data.subset, segments=False), self.features(recipe.data.subset)]
+        return [*shown, self.texts()] if recipe.model.needs_texts else shown
 
-    def of_scores(self, subset: str) -> tuple[str, ...]:
+    def of_scores(self, subset: str) -> list[str]:
         """What a score depends on, beside the trained model."""
-        return self.annotations(subset, segments=True), self.features(subset)
-
-    def _features(self, subset: str) -> str:
-        return features_content(self.store, [video.video_id for video in self.dataset.split(subset)])
+        return [self.annotations(subset, segments=True), self.features(subset)]
 
 
-class _Taken(Recipe):
+class Taken(Recipe):
     """How a score is taken."""
 
     protocol: Protocol
@@ -191,12 +196,6 @@ class _Taken(Recipe):
     official: Method | None
 
 
-class _Key(Recipe):
-    """What is made of a recipe and of data."""
-
-    made_by: dict[str, Any]
-    data: tuple[str, ...]
-
-
-def _fingerprint(made_by: Recipe, data: tuple[str, ...]) -> str:
-    return _Key(made_by=made_by.model_dump(mode="json"), data=data).fingerprint()
+def key_of(made_by: Recipe, data: list[str]) -> str:
+    """The name of what is made of data by a recipe."""
+    return fingerprint_of({"made_by": made_by.canonical(), "data": data})

@@ -7,6 +7,7 @@ checkpoint. Seeds give all rows the same batches, so differences between rows ar
 from __future__ import annotations
 
 from pipelines.console import fail, launch, say
+from pipelines.experiments.former_cells import refuse_former
 from pipelines.experiments.grid import TableRun, cells
 from pipelines.experiments.jobs import missing_jobs, run_jobs
 from pipelines.experiments.published import load_published
@@ -17,6 +18,8 @@ def main(recipe: TableRun) -> int:
     published = {} if recipe.published is None else load_published(recipe.published, recipe.table)
     grid = cells(recipe)
     jobs = missing_jobs(grid)
+    if jobs:
+        refuse_former(jobs[0].run.train.run.parent, [job.run.train.run.name for job in jobs])
     say(f"{recipe.folder}: {sum(cell.done for cell in grid)} of {len(grid)} cells are there")
     failures = run_jobs(jobs, workers=recipe.workers, devices=recipe.devices)
     # matplotlib takes its time, and only now there is something to draw
