@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median_low
+from typing import Literal
 
 from pydantic import NonNegativeInt
 
@@ -17,6 +18,8 @@ from cache.schema import CacheError
 from pipelines.console import launch, progress, say, table
 from pipelines.run_folder import CURVES_FILE, DETECTIONS_FILE, METRICS_FILE, RECIPE_FILE, refuse_unfinished
 from pipelines.train import TrainRun
+from training.checkpoint import Trained
+from training.checkpoint_folder import best_checkpoint
 from training.curves import Curves, save_curves
 from training.devices import DeviceName
 from training.evaluation import Evaluation, evaluate_detections, protocol_videos
@@ -38,6 +41,9 @@ class EvalRun(ProtocolChoice):
     """Folder of snippet features; features/ in the dataset's folder, or those of the training, when not given."""
     output: Path | None = None
     """Folder of the results; the run's own when not given."""
+    checkpoint: Literal["last", "best"] = "last"
+    """last: of the last step. best: the one with the best score in the validations of the training
+    (validation.every)."""
     unfinished: bool = False
     """Evaluate the last checkpoint of a training that has not come to its end."""
     localize: LocalizeRecipe = LocalizeRecipe()
@@ -60,6 +66,8 @@ class Metrics(Recipe):
     protocol: Protocol
     """What the figures were computed under; those of another protocol are not comparable."""
     subset: str
+    checkpoint: str = "last"
+    """Which weights: "last", or "best by ..." and the step."""
     videos: NonNegativeInt
     detections: NonNegativeInt
     tious: tuple[float, ...]
@@ -103,7 +111,8 @@ def evaluate(recipe: EvalRun) -> Metrics | None:
     store = FeatureStore.open(recipe.features or own)
     device = recipe.device or trained_on.train.loop.device
     csr_attention = recipe.curves and recipe.csr_curves
-    trained = load_run(recipe.run, dataset, store, csr_attention=csr_attention, device=device)
+    best = recipe.checkpoint == "best"
+    trained = load_run(recipe.run, dataset, store, csr_attention=csr_attention, device=device, best=best)
     protocol = recipe.chosen()
     videos = protocol_videos(dataset, protocol)
     localize = recipe.localize if recipe.official is None else official_recipe(recipe.official)
@@ -136,8 +145,20 @@ def evaluate(recipe: EvalRun) -> Metrics | None:
     evaluation = evaluate_detections(dataset, DetectionTable.of(found), protocol)
     cost = footprint(trained, snippets=median_low(snippets))
     metrics = _metrics(evaluation, recipe.run.name, localize, cost)
+    if best:
+        metrics = metrics.model_copy(update={"checkpoint": _say_best(recipe.run, trained, protocol.subset)})
     metrics.save(output / METRICS_FILE)
     return metrics
+
+
+def _say_best(run: Path, trained: Trained, subset: str) -> str:
+    """Tell which weights these are, and where the subset itself has chosen them."""
+    found = best_checkpoint(run)
+    assert found is not None
+    told = f"best by {found.criterion} ({100 * found.score:.1f}), step {trained.state.step}"
+    chosen_here = found.criterion.rpartition(".")[0] == subset
+    say(f"checkpoint: {told}{'; this very subset chose it, so its figures flatter' if chosen_here else ''}")
+    return told
 
 
 def print_map(results: Sequence[Metrics], *, names: Sequence[str] = ()) -> None:

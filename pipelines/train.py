@@ -20,6 +20,7 @@ from training.data import WtalData
 from training.hosts.recipes import HostKind, other_host
 from training.loop import fit
 from training.recipe import TrainRecipe
+from training.validation import Validator
 
 
 class TrainRun(Recipe):
@@ -92,6 +93,7 @@ def main(recipe: TrainRun) -> None:
             recipe.train,
             run=recipe.run,
             resume=recipe.resume,
+            validator=load_validator(recipe),
             starting=starting,
             progress=lambda done, total, terms: report(done, total),
         )
@@ -106,6 +108,16 @@ def load_data(recipe: TrainRun) -> WtalData:
     training = recipe.train
     texts = load_prior_texts(recipe.embeddings_folder) if training.model.needs_texts else None
     return WtalData(dataset, store, texts, recipe=training.data, seed=training.seed, choice=training.model.text_choice)
+
+
+def load_validator(recipe: TrainRun) -> Validator | None:
+    """What scores the weights during training; None where the recipe asks for no validation."""
+    validation = recipe.train.validation
+    if not validation.every:
+        return None
+    dataset = Dataset.load(recipe.dataset / "annotations.json")
+    store = FeatureStore.open(recipe.features_folder)
+    return Validator(dataset, store, validation, trained_on=recipe.train.data.subset)
 
 
 if __name__ == "__main__":

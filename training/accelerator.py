@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
+from training.devices import pick_device
 from training.errors import TrainingError
 from training.optimizers import LoopRecipe
 
@@ -21,12 +22,13 @@ def accelerator_of(recipe: LoopRecipe) -> Accelerator:
     for name in _PROCESSES:
         if os.environ.get(name, "1") not in ("", "1"):
             raise TrainingError(f"{name}: found {os.environ[name]}, expected 1; start without a launcher")
+    device = pick_device(recipe.device)
     # accelerate keeps its first choices for the life of the process; every run makes its own
     AcceleratorState._reset_state(reset_partial_state=True)
     with _without_settings():
         try:
             made = Accelerator(
-                cpu=recipe.device == "cpu",
+                cpu=device.type == "cpu",
                 mixed_precision=recipe.precision,
                 gradient_accumulation_steps=recipe.accumulate,
             )
@@ -34,11 +36,6 @@ def accelerator_of(recipe: LoopRecipe) -> Accelerator:
             raise TrainingError(
                 f"loop.precision: found {recipe.precision}: {error}; use --loop.precision no"
             ) from error
-    if recipe.device not in ("auto", made.device.type):
-        raise TrainingError(
-            f"loop.device: found {recipe.device}, but there is none here, only {made.device.type}; "
-            "use --loop.device auto"
-        )
     return made
 
 

@@ -3,6 +3,7 @@
     <run>/checkpoint/step-00000500/     weights, optimizer, and, written last, state.json with the sizes of all files
     <run>/checkpoint/step-00001000/
     <run>/checkpoint/latest             the name of the last one
+    <run>/checkpoint/best               the name and the score of the one that validation likes best, where there is any
 
 A checkpoint gets its name when it is whole, and the pointer is replaced in one move, so there is always one to go on
 from. Only writers change anything here; a reader passes over what is torn and says so.
@@ -13,6 +14,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from training.errors import TrainingError
 FOLDER, STATE_FILE = "checkpoint", "state.json"
 KEPT = 2
 """Checkpoints that stay: the last, and the one before for the case that the last is damaged."""
-_POINTER, _UNFINISHED = "latest", ".unfinished-"
+_POINTER, _BEST, _UNFINISHED = "latest", "best", ".unfinished-"
 _log = logging.getLogger(__name__)
 
 
@@ -46,6 +48,36 @@ def find_checkpoint(run: Path) -> Path | None:
             "`make train` (--no-resume)"
         )
     return None
+
+
+@dataclass(frozen=True)
+class Best:
+    """The checkpoint with the best score so far."""
+
+    folder: Path
+    score: float
+    criterion: str
+    """By which it is the best, such as "validation.labels"."""
+
+
+def best_checkpoint(run: Path) -> Best | None:
+    """None where no validation took place, and, with a warning, where it is damaged: no other one is the best."""
+    try:
+        found = json.loads((run / FOLDER / _BEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    best = Best(run / FOLDER / found["checkpoint"], found["score"], found["criterion"])
+    problem = _damage(best.folder)
+    if problem is not None:
+        _log.warning("%s; so there is no best checkpoint", best.folder / problem)
+    return best if problem is None else None
+
+
+def mark_best(run: Path, best: Best) -> None:
+    """From now on this checkpoint is the best; it stays until another one is."""
+    with atomic_path(run / FOLDER / _BEST) as unfinished:
+        document = {"checkpoint": best.folder.name, "score": best.score, "criterion": best.criterion}
+        unfinished.write_text(json.dumps(document) + "\n", encoding="utf-8")
 
 
 def steps_taken(run: Path) -> tuple[int, int] | None:
@@ -88,7 +120,9 @@ def write_checkpoint(run: Path, step: int, write: Callable[[Path], None]) -> Pat
     _sync(home)
     _point(home, final.name)
     # those of later steps are damaged, too
-    _forget(run, keep=[folder for folder in _steps(home) if folder.name <= final.name][:KEPT])
+    kept = [folder for folder in _steps(home) if folder.name <= final.name][:KEPT]
+    best = best_checkpoint(run)
+    _forget(run, keep=[*kept, best.folder] if best else kept)
     return final
 
 
@@ -99,6 +133,7 @@ def sizes(folder: Path) -> dict[str, int]:
 
 def remove_checkpoints(run: Path) -> None:
     """Forget the checkpoints of a run that starts anew."""
+    (run / FOLDER / _BEST).unlink(missing_ok=True)
     if (run / FOLDER).is_dir():
         _point(run / FOLDER, None)
     _forget(run, keep=[])
@@ -115,7 +150,8 @@ def drop_training_state(run: Path, name: str) -> None:
         with atomic_path(folder / STATE_FILE) as unfinished:
             unfinished.write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
     (folder / name).unlink(missing_ok=True)
-    _forget(run, keep=[folder])
+    best = best_checkpoint(run)
+    _forget(run, keep=[folder, best.folder] if best else [folder])
 
 
 def _candidates(run: Path) -> list[Path]:

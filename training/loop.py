@@ -5,13 +5,22 @@ from pathlib import Path
 
 from cache.lock import hold
 from cache.stopping import Stopped, StopRequest, deferred_stops
-from training.checkpoint_folder import FOLDER, find_checkpoint, remove_checkpoints
+from training.checkpoint_folder import (
+    FOLDER,
+    Best,
+    best_checkpoint,
+    find_checkpoint,
+    mark_best,
+    remove_checkpoints,
+)
 from training.data import WtalData
 from training.loggers import loggers_of
 from training.logs import Logs
 from training.optimizers import rate_factor
+from training.prefetch import Prefetcher
 from training.recipe import TrainRecipe
 from training.trainer import Trainer
+from training.validation import Validator
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
 """Called after every step with the steps taken, the steps in all, and the figures of this step."""
@@ -23,6 +32,7 @@ def fit(
     *,
     run: Path,
     resume: bool = True,
+    validator: Validator | None = None,
     starting: Callable[[], None] | None = None,
     progress: Progress | None = None,
 ) -> Path:
@@ -30,7 +40,8 @@ def fit(
 
     A run goes on from its last whole checkpoint, if it has one; the result is, bit for bit on a CPU, that of a run that
     was never stopped. Without `resume` it starts anew and forgets the folder's earlier checkpoints. `starting` is
-    called once all is checked, if there is a step to be taken.
+    called once all is checked, if there is a step to be taken. `validator` scores the weights as
+    recipe.validation says, and the best are kept, too.
 
     Ctrl-C, SIGTERM and SIGUSR1 let the step that runs end, write a checkpoint and raise `Stopped`. Raises
     `TrainingError` before the first step if features, labels or texts do not suffice or the checkpoint is another
@@ -44,8 +55,12 @@ def fit(
             loggers = loggers_of(recipe, run, since=trainer.step)
             if starting is not None:
                 starting()
-            with Logs(run, since=trainer.step, every=loop.log_every, loggers=loggers, means=means) as logs:
-                _train(trainer, logs, stop=stop, progress=progress)
+            first, last = (step * loop.accumulate for step in (trainer.step, loop.steps))
+            with (
+                Logs(run, since=trainer.step, every=loop.log_every, loggers=loggers, means=means) as logs,
+                Prefetcher(data.batch, first=first, last=last - 1, device=trainer.device) as trainer.ahead,
+            ):
+                _train(trainer, logs, validator=validator, stop=stop, progress=progress)
         folder = find_checkpoint(run)
     if stop.signum is not None:
         raise Stopped(stop.signum, f"stopped after step {trainer.step} of {loop.steps}")
@@ -53,17 +68,26 @@ def fit(
     return folder
 
 
-def _train(trainer: Trainer, logs: Logs, *, stop: StopRequest, progress: Progress | None) -> None:
+def _train(
+    trainer: Trainer, logs: Logs, *, validator: Validator | None, stop: StopRequest, progress: Progress | None
+) -> None:
     """Take steps until the last one, or until `stop`; the last that was taken is saved."""
-    loop = trainer.recipe.loop
+    loop, every = trainer.recipe.loop, trainer.recipe.validation.every
     while trainer.step < loop.steps and not stop:
         factor, before = rate_factor(trainer.step, loop), trainer.snippets
         figures = trainer.advance()
         rates = {"lr": factor * loop.lr, "host_lr": factor * loop.host_lr}
+        score = None
+        if validator is not None and every and trainer.step % every == 0:
+            score = figures[f"validation.{validator.name}"] = validator(trainer.trained())
         logs.add(trainer.step, figures, rates=rates, snippets=trainer.snippets - before)
         if progress is not None:
             progress(trainer.step, loop.steps, figures)
-        if trainer.step % loop.checkpoint_every == 0:
+        if score is not None and validator is not None:
+            best = best_checkpoint(trainer.run)
+            if best is None or score > best.score:
+                mark_best(trainer.run, Best(trainer.save(logs.means), score, validator.name))
+        if trainer.step % loop.checkpoint_every == 0 and trainer.saved_step < trainer.step:
             trainer.save(logs.means)
     if trainer.saved_step < trainer.step:
         trainer.save(logs.means)

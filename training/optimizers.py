@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from cache.recipe import RUN_ONLY, Recipe
+from training.devices import DeviceName
 from training.distillation import Phase
 from training.model import Mllm4Wtal
 
@@ -38,7 +39,7 @@ class LoopRecipe(Recipe):
     """Evaluate the moving average of the weights (model.head.pseudo_labels.teacher_decay) rather than the last ones."""
     precision: Literal["no", "bf16"] = "no"
     """Mixed precision of the forward pass."""
-    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], RUN_ONLY] = "auto"
+    device: Annotated[DeviceName, RUN_ONLY] = "auto"
     """auto: an accelerator where there is one."""
     log_every: Annotated[PositiveInt, RUN_ONLY] = 50
     """Steps from one line of metrics.jsonl to the next; a line holds the means over them."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from training.accelerator import accelerator_of
 from training.checkpoint import (
     State,
+    Trained,
     fill,
     fill_buffers,
     load_state,
@@ -25,6 +26,7 @@ from training.errors import TrainingError
 from training.logs import Means
 from training.model import Mllm4Wtal
 from training.optimizers import BRANCHES, build_optimizers, gradient_norm, rate_factor, take_step
+from training.prefetch import Prefetcher
 from training.pseudo_labels import PseudoSegments
 from training.recipe import TrainRecipe
 from training.review import review_videos, with_notes
@@ -64,6 +66,9 @@ class Trainer:
         self.step = self.saved_step = 0
         self.snippets = 0
         """Snippets that the model was shown since the trainer was made, padding included."""
+        self.ahead: Prefetcher | None = None
+        """Makes the batches of the steps to come, where somebody keeps it open; without, they are made when needed."""
+        self._held: dict[int, Batch] = {}
 
     def advance(self) -> dict[str, float]:
         """One update of the host, and those of CSR that are due: their loss terms and gradient norms (`NORM`).
@@ -79,6 +84,7 @@ class Trainer:
         if host.reviews(step, total):
             self.notes = review_videos(host, self.data, self.notes, step=step, total_steps=total, device=self.device)
         self.model.train()
+        self._held = {}
         updates: list[tuple[Phase, int]] = [("match", step)]
         if recipe.model.use_csr:
             updates = updates_of(step, recipe.model.dpid, total_steps=total)
@@ -96,7 +102,7 @@ class Trainer:
         sums: dict[str, Tensor] = {}
         for part in range(loop.accumulate):
             torch.manual_seed(self._seed(phase, of_step, part))
-            batch = self._batch(of_step * loop.accumulate + part)
+            batch = self._batch(of_step * loop.accumulate + part, phase)
             self.snippets += batch.snippets.numel()
             pseudo = None if self.pseudo is None else pseudo_of_batch(self.pseudo, batch.video_ids, batch.scale)
             with self.accelerator.autocast():
@@ -110,8 +116,14 @@ class Trainer:
             take_step(optimizer, factor=rate_factor(self.step, loop))
         return values
 
-    def _batch(self, number: int) -> Batch:
-        return with_notes(self.data.batch(number).to(self.device), self.notes)
+    def _batch(self, number: int, phase: Phase) -> Batch:
+        """L_rec by itself sees batches again that L_match of this step, or of one before, has seen."""
+        if number not in self._held:
+            if self.ahead is not None and phase != "reconstruct":
+                self._held[number] = self.ahead.get(number)
+            else:
+                self._held[number] = self.data.batch(number).to(self.device)
+        return with_notes(self._held[number], self.notes)
 
     def _seed(self, phase: Phase, of_step: int, part: int) -> int:
         """Of dropout; L_rec by itself draws other numbers than L_match of the same step."""
@@ -119,27 +131,18 @@ class Trainer:
         entropy = (self.recipe.seed, of_step, *((int(alone), part) if alone or part else ()))
         return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
 
+    def trained(self) -> Trained:
+        """The model as inference has it, in eval mode: the average where the recipe evaluates that."""
+        self._store_queries()
+        model = self.average if self.recipe.loop.ema_eval and self.average is not None else self.model
+        return Trained(model.eval(), self._state({}))
+
     def save(self, means: Means) -> Path:
         """Write the checkpoint, with the class queries that its weights give. `means`: see `State`."""
-        if self.model.ksm is not None:
-            pool = self.data.query_pool().to(self.device)
-            for model in (self.model, self.average):
-                if model is not None:
-                    model.store_queries(pool)
-        words = () if self.data.texts is None else self.data.texts.vocabulary.words
-        state = State(
-            step=self.step,
-            recipe=self.recipe,
-            classes=self.data.classes,
-            words=words,
-            grid=self.data.store.grid,
-            data=self.data.fingerprint(),
-            means=means,
-            finished=self.step >= self.recipe.loop.steps,
-        )
+        self._store_queries()
         folder = save_checkpoint(
             self.run,
-            state,
+            self._state(means),
             model=self.model,
             average=self.average,
             optimizers=self.optimizers,
@@ -148,6 +151,25 @@ class Trainer:
         )
         self.saved_step = self.step
         return folder
+
+    def _store_queries(self) -> None:
+        if self.model.ksm is not None:
+            pool = self.data.query_pool().to(self.device)
+            for model in (self.model, self.average):
+                if model is not None:
+                    model.store_queries(pool)
+
+    def _state(self, means: Means) -> State:
+        return State(
+            step=self.step,
+            recipe=self.recipe,
+            classes=self.data.classes,
+            words=() if self.data.texts is None else self.data.texts.vocabulary.words,
+            grid=self.data.store.grid,
+            data=self.data.fingerprint(),
+            means=means,
+            finished=self.step >= self.recipe.loop.steps,
+        )
 
     def restore(self) -> Means | None:
         """Take up the state of the run's last whole checkpoint, if it has one, and return its `State.means`."""

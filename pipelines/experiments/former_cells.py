@@ -13,10 +13,12 @@ from cache.atomic import atomic_path
 from cache.lock import hold
 from cache.recipe import fingerprint_of
 from cache.schema import CacheError
-from pipelines.evaluate import METRICS_FILE
 from pipelines.experiments.grid import Content, Taken, key_of
-from pipelines.train import RECIPE_FILE, TrainRun
+from pipelines.run_folder import METRICS_FILE, RECIPE_FILE
+from pipelines.train import TrainRun
+from training.checkpoint_folder import is_finished
 from training.localize import LocalizeRecipe
+from training.model import ModelRecipe
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,19 @@ def former_cells(folders: Iterable[Path], *, tell: Callable[[str], None]) -> Ite
                 continue
             if fingerprint_of({"made_by": document["train"], "data": former.of_training(run.train)}) != folder.name:
                 tell(f"{folder}: made from other data than there are now, or by other settings than it says")
-            elif not run.train.is_of_first_version:
+            elif not is_finished(folder):
+                tell(f"{folder}: its training was not finished")
+            elif not run.train.is_of_first_version or _means_something_else(run.train.model):
                 tell(f"{folder}: some of its settings mean something else by now")
             else:
                 yield FormerCell(folder, key, document, _scores(folder, former, content))
         except CacheError as error:
             tell(str(error))
+
+
+def _means_something_else(model: ModelRecipe) -> bool:
+    """In 0.1 the turns of both losses counted as steps."""
+    return model.use_csr and model.dpid.schedule == "alternate"
 
 
 def _recipe(folder: Path) -> tuple[TrainRun, dict[str, Any]]:
