@@ -14,7 +14,9 @@ from cache.embeddings import load_prior_texts
 from cache.features import FeatureStore
 from cache.folders import only_fingerprint
 from cache.recipe import Recipe
+from cache.schema import CacheError
 from pipelines.console import launch, progress, say
+from pipelines.settings import MethodSettings, asked_settings
 from training.data import WtalData
 from training.hosts.recipes import HostKind, other_host
 from training.loop import fit
@@ -36,16 +38,39 @@ class TrainRun(Recipe):
     """Folder embeddings/<recipe>; needed only where the dataset has several."""
     host: HostKind | None = None
     """Another host than the preset's, with its own settings for such data and what the preset changes of them."""
+    settings: MethodSettings | None = None
+    """The settings of the method that options change: those that were measured to work on the demo (a preset's, when
+    not given), or the paper's."""
+    unpublished_settings: bool = False
+    """Train a host of which the preset has no settings, with the schedule of the preset's own host."""
+    known_hosts: Annotated[tuple[str, ...] | None, tyro.conf.Suppress] = None
+    """Hosts of which the preset has settings; None where there is no preset, and no host is refused."""
     resume: bool = True
     """Go on from the run's checkpoint; without, a run starts anew and forgets it."""
     train: Annotated[TrainRecipe, tyro.conf.arg(name="")] = TrainRecipe()
     """The training itself."""
 
     def resolved(self) -> TrainRun:
-        """The same with `host` put into the model's recipe."""
+        """The same with `host` put into the model's recipe. Raises CacheError where the preset has no settings of
+        it."""
         if self.host is None:
             return self
+        if self.lacks_settings(self.host):
+            raise CacheError(self.without_settings([self.host]))
         return self.model_copy(update={"host": None, "train": on_host(self.train, self.host)})
+
+    def lacks_settings(self, host: str) -> bool:
+        """Whether the preset has no settings of a host, and nobody said that it shall be trained all the same."""
+        return self.known_hosts is not None and host not in self.known_hosts and not self.unpublished_settings
+
+    def without_settings(self, hosts: Sequence[str]) -> str:
+        """The message about hosts that the preset has no settings of."""
+        known = ", ".join(self.known_hosts or ())
+        return (
+            f"host {', '.join(hosts)}: this preset has no settings of it, but of {known}; trained with the schedule of "
+            "another host it would be an unfair baseline. Write its settings into pipelines/settings.py, or train it "
+            "all the same with --unpublished-settings, and with --loop.steps, --loop.host-lr and so on as you choose"
+        )
 
     @property
     def features_folder(self) -> Path:
@@ -105,4 +130,5 @@ def load_data(recipe: TrainRun) -> WtalData:
 if __name__ == "__main__":
     from pipelines import presets, train
 
-    launch("train", presets.choices(lambda preset: preset.train_on(train.asked_host(sys.argv))), train.main)
+    asked = train.asked_host(sys.argv), asked_settings(sys.argv)
+    launch("train", presets.choices(lambda preset: preset.train_on(*asked)), train.main)
