@@ -39,8 +39,8 @@ class TrainRun(Recipe):
     host: HostKind | None = None
     """Another host than the preset's, with its own settings for such data and what the preset changes of them."""
     settings: MethodSettings | None = None
-    """The settings of the method that options change: those that were measured to work on the demo (a preset's, when
-    not given), or the paper's."""
+    """Settings of the method that the preset starts from: those that were measured to work on the demo (when not
+    given), or the paper's. Other options change single fields of them."""
     unpublished_settings: bool = False
     """Train a host of which the preset has no settings, with the schedule of the preset's own host."""
     known_hosts: Annotated[tuple[str, ...] | None, tyro.conf.Suppress] = None
