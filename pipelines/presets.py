@@ -9,15 +9,7 @@ from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pipelines.settings import (
-    ACTIVITYNET_HOSTS,
-    DEMO_HOSTS,
-    MEASURED,
-    PAPER,
-    THUMOS14_HOSTS,
-    Changes,
-    MethodSettings,
-)
+from pipelines.settings import ACTIVITYNET_HOSTS, DEMO_HOSTS, MEASURED, PAPER, THUMOS14_HOSTS, Changes, MethodSettings
 
 if TYPE_CHECKING:
     from pipelines.compare import CompareRun
