@@ -5,13 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Literal, Self, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 from cache.atomic import atomic_path
 from cache.schema import CacheError
+
+
+@dataclass(frozen=True)
+class RunOnly:
+    """Marks, in `Annotated[...]`, a field that changes how a run goes and nothing of what comes out."""
+
+
+RUN_ONLY = RunOnly()
+"""`workers: Annotated[PositiveInt, RUN_ONLY] = 2` is in no fingerprint, and in no comparison of recipes."""
 
 
 class Recipe(BaseModel):
@@ -19,12 +31,35 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
+    schema_version: ClassVar[int] = 1
+    """Part of the fingerprint; raised when a default changes, or when a value comes to mean something else."""
+    removed_fields: ClassVar[Mapping[str, Any]] = {}
+    """Fields that the class had once, each with the only value that it still stands for, as JSON. Files that hold that
+    value are read; those that hold another are refused."""
+
+    def canonical(self) -> dict[str, Any]:
+        """What tells this recipe from others of its class, as JSON: the fields that differ from their defaults.
+
+        Required fields, and those that can have one value only and so name a member of a union, are always there;
+        RUN_ONLY fields never. A recipe in a field is given by what differs from the defaults of its own class. A
+        mapping is a list of pairs, since its order counts. `schema_version` is there where it is not 1.
+        """
+        return self._canonical(versions=True)
+
+    def _canonical(self, *, versions: bool) -> dict[str, Any]:
+        kept: dict[str, Any] = {}
+        if versions and self.schema_version != 1:
+            kept["schema_version"] = self.schema_version
+        for name, field in _compared_fields(type(self)):
+            value = _plain(getattr(self, name), versions=versions)
+            # The default stands without versions: a raised one anywhere in the value keeps the value.
+            if _is_always_kept(field) or _as_text(value) != _as_text(_plain(_default(field), versions=False)):
+                kept[name] = value
+        return kept
+
     def fingerprint(self) -> str:
-        """First 12 hex digits of the sha256 of this recipe as canonical JSON (sorted keys, no spaces)."""
-        canonical = json.dumps(
-            self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-        )
-        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+        """First 12 hex digits of the sha256 of `canonical`: a field that is added with a default changes none."""
+        return fingerprint_of(self.canonical())
 
     def changed(self, changes: Mapping[str, Any]) -> Self:
         """The same with other values at dotted names such as "loop.steps", checked as a whole.
@@ -63,14 +98,97 @@ class Recipe(BaseModel):
         except ValidationError as error:
             raise CacheError("\n".join([f"{path}: is no {cls.__name__}", *_issues(error)])) from error
 
+    @classmethod
+    def parse(cls, document: object, *, source: str) -> Self:
+        """The recipe in parsed JSON. Raises CacheError naming `source` and, for each field, what was found and
+        expected."""
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            raise CacheError("\n".join([f"{source}: is no {cls.__name__}", *_issues(error)])) from error
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_removed_fields(cls, document: Any) -> Any:
+        if not cls.removed_fields or not isinstance(document, dict):
+            return document
+        gone = {name for name, value in cls.removed_fields.items() if name in document and document[name] == value}
+        return {name: value for name, value in document.items() if name not in gone}
+
+
+def fingerprint_of(document: object) -> str:
+    """First 12 hex digits of the sha256 of JSON with sorted keys and no spaces."""
+    return hashlib.sha256(_as_text(document).encode()).hexdigest()[:12]
+
+
+def differences(found: Recipe, expected: Recipe) -> dict[str, tuple[Any, Any]]:
+    """Where two recipes of one class differ, as (found, expected) by dotted names, RUN_ONLY fields left out.
+
+    Values are as in `Recipe.canonical`; two members of a union are one difference. Raises TypeError for recipes of two
+    classes.
+    """
+    if type(found) is not type(expected):
+        raise TypeError(f"found a {type(found).__name__}, expected a {type(expected).__name__}")
+    differ: dict[str, tuple[Any, Any]] = {}
+    for name, _ in _compared_fields(type(found)):
+        before, now = getattr(found, name), getattr(expected, name)
+        if isinstance(before, Recipe) and type(before) is type(now):
+            differ |= {f"{name}.{inner}": pair for inner, pair in differences(before, now).items()}
+        else:
+            pair = _plain(before, versions=True), _plain(now, versions=True)
+            if _as_text(pair[0]) != _as_text(pair[1]):
+                differ[name] = pair
+    return differ
+
+
+def _compared_fields(recipe: type[Recipe]) -> list[tuple[str, FieldInfo]]:
+    return [(name, field) for name, field in recipe.model_fields.items() if RUN_ONLY not in field.metadata]
+
+
+def _is_always_kept(field: FieldInfo) -> bool:
+    names_member = get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1
+    return field.is_required() or names_member
+
+
+def _default(field: FieldInfo) -> Any:
+    return field.get_default(call_default_factory=True, validated_data={})
+
+
+def _plain(value: Any, *, versions: bool) -> Any:
+    """A value as JSON that is the same before and after it was written and read."""
+    if isinstance(value, Recipe):
+        return value._canonical(versions=versions)
+    if isinstance(value, Mapping):
+        return [[_plain(key, versions=versions), _plain(inner, versions=versions)] for key, inner in value.items()]
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner, versions=versions) for inner in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted((_plain(inner, versions=versions) for inner in value), key=_as_text)
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else value
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    return _plain(to_jsonable_python(value), versions=versions)
+
+
+def _as_text(document: object) -> str:
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
 
 def _issues(error: ValidationError) -> list[str]:
     """A line for each field that does not fit."""
     lines = []
     for issue in error.errors(include_url=False):
         field = ".".join(str(part) for part in issue["loc"]) or "(file)"
-        lines.append(f"  {field}: found {_short(issue['input'])}, expected: {issue['msg']}")
+        expected = _NO_SUCH_FIELD if issue["type"] == "extra_forbidden" else issue["msg"]
+        lines.append(f"  {field}: found {_short(issue['input'])}, expected: {expected}")
     return lines
+
+
+_NO_SUCH_FIELD = (
+    "no such field; where another version of this software wrote it, use that version, or take the field out if what "
+    "it says is what happens without it"
+)
 
 
 def _short(value: object) -> str:

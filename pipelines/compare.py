@@ -14,10 +14,10 @@ from cache.recipe import Recipe
 from cache.schema import CacheError
 from pipelines.compare_page import ComparedRun, comparison
 from pipelines.console import launch, say
-from pipelines.evaluate import DETECTIONS_FILE, METRICS_FILE, Metrics, print_map
-from pipelines.report_content import REPORT_FILE
+from pipelines.evaluate import Metrics, print_map
 from pipelines.report_videos import judge_counted
-from pipelines.train import RECIPE_FILE, TrainRun
+from pipelines.run_folder import DETECTIONS_FILE, METRICS_FILE, RECIPE_FILE, REPORT_FILE
+from pipelines.train import TrainRun
 from training.diagnosis.schema import Diagnosis
 from training.protocol import differences
 

@@ -86,8 +86,9 @@ def _several(recipe: DiagnoseRun, folders: Sequence[Path]) -> None:
 
 def _of_run(recipe: DiagnoseRun, folder: Path, output: Path) -> Run:
     # Not at the top: they bring torch, which takes seconds to load and which a file of detections does not need.
-    from pipelines.evaluate import DETECTIONS_FILE, METRICS_FILE, Metrics
-    from pipelines.train import RECIPE_FILE, TrainRun
+    from pipelines.evaluate import Metrics
+    from pipelines.run_folder import DETECTIONS_FILE, METRICS_FILE, RECIPE_FILE
+    from pipelines.train import TrainRun
 
     if not (folder / DETECTIONS_FILE).exists():
         raise CacheError(f"{folder / DETECTIONS_FILE}: no such file, so the run is not evaluated; run `make eval`")

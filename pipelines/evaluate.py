@@ -14,15 +14,14 @@ from cache.features import FeatureStore
 from cache.recipe import Recipe
 from cache.schema import CacheError
 from pipelines.console import launch, progress, say, table
-from pipelines.train import RECIPE_FILE, TrainRun
+from pipelines.run_folder import CURVES_FILE, DETECTIONS_FILE, METRICS_FILE, RECIPE_FILE, refuse_unfinished
+from pipelines.train import TrainRun
 from training.evaluation import Evaluation, evaluate_detections, protocol_videos
 from training.footprint import Footprint, footprint
 from training.inference import detect, load_run, save_curves
 from training.localize import LocalizeRecipe
 from training.official import Method, official_recipe
 from training.protocol import Protocol, ProtocolChoice, tiou_key
-
-METRICS_FILE, DETECTIONS_FILE, CURVES_FILE = "metrics.json", "detections.json", "curves.npz"
 
 
 class EvalRun(ProtocolChoice):
@@ -36,6 +35,8 @@ class EvalRun(ProtocolChoice):
     """Folder of snippet features; features/ in the dataset's folder, or those of the training, when not given."""
     output: Path | None = None
     """Folder of the results; the run's own when not given."""
+    unfinished: bool = False
+    """Evaluate the last checkpoint of a training that has not come to its end."""
     localize: LocalizeRecipe = LocalizeRecipe()
     """How detections are read off."""
     csr_curves: bool = False
@@ -86,7 +87,8 @@ def evaluate(recipe: EvalRun) -> Metrics | None:
     anything is localized, where they are not those of the protocol.
     """
     if not (recipe.run / RECIPE_FILE).exists():
-        raise CacheError(f"{recipe.run / RECIPE_FILE}: no such file, so no run was finished here; run `make train`")
+        raise CacheError(f"{recipe.run / RECIPE_FILE}: no such file, so nothing was trained here; run `make train`")
+    refuse_unfinished([recipe.run], asked=recipe.unfinished)
     trained_on = TrainRun.load(recipe.run / RECIPE_FILE)
     folder = recipe.dataset or trained_on.dataset
     dataset = Dataset.load(folder / "annotations.json")

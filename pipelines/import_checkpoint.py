@@ -10,8 +10,9 @@ from cache.features import FeatureStore
 from cache.recipe import Recipe
 from cache.schema import CacheError
 from pipelines.console import launch, say
-from pipelines.train import RECIPE_FILE, TrainRun
-from training.checkpoint import find_checkpoint
+from pipelines.run_folder import RECIPE_FILE
+from pipelines.train import TrainRun
+from training.checkpoint_folder import find_checkpoint
 from training.official_checkpoint import OfficialHost, Variant, import_official
 
 _PROTOCOLS: Mapping[OfficialHost, str] = {

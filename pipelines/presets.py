@@ -102,7 +102,8 @@ class Preset:
         if host is not None:
             training = on_host(training, host, self.hosts.get(host))
         training = training.changed(self.method[settings])
-        return TrainRun(dataset=self.dataset, run=self.run, settings=settings, known_hosts=known, train=training)
+        run = TrainRun(dataset=self.dataset, run=self.run, train=training)
+        return run.model_copy(update={"known_hosts": known, "preset_settings": settings})
 
     def evaluate(self) -> EvalRun:
         """Of `make eval`."""

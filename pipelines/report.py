@@ -20,13 +20,21 @@ from cache.recipe import Recipe
 from cache.schema import CacheError
 from pipelines.compare import refuse_mixture
 from pipelines.console import launch, progress, say
-from pipelines.evaluate import CURVES_FILE, DETECTIONS_FILE, METRICS_FILE, Metrics
+from pipelines.evaluate import Metrics
 from pipelines.marked_texts import PriorsShown, priors_of
 from pipelines.page import picture_uri
-from pipelines.report_content import REPORT_FILE, ReportContent, RunResult, VideoView
+from pipelines.report_content import ReportContent, RunResult, VideoView
 from pipelines.report_page import report
 from pipelines.report_videos import JudgedVideo, judge_counted, judge_subset, spread
-from pipelines.train import RECIPE_FILE, TrainRun
+from pipelines.run_folder import (
+    CURVES_FILE,
+    DETECTIONS_FILE,
+    METRICS_FILE,
+    RECIPE_FILE,
+    REPORT_FILE,
+    refuse_unfinished,
+)
+from pipelines.train import TrainRun
 from priors.frames import VideoError
 from priors.thumbnails import thumbnails
 from training.diagnosis.diagnose import diagnose
@@ -57,6 +65,8 @@ class ReportRun(Recipe):
     """Videos with frames above their timeline, evenly spaced from the worst to the best; all have a timeline."""
     frames: PositiveInt = 10
     """Frames above each of these timelines."""
+    unfinished: bool = False
+    """Show runs whose training has not come to its end."""
     player: bool = False
     """Play every video on its page. The files stay where they are: the page finds them only from beside them."""
     diagnosis: DiagnosisRecipe = DiagnosisRecipe()
@@ -74,6 +84,7 @@ def main(recipe: ReportRun) -> None:
 
 def gather(recipe: ReportRun) -> ReportContent:
     """Read what the page shows. Raises CacheError naming the missing file and the command that makes it."""
+    refuse_unfinished([recipe.run, *([recipe.compare] if recipe.compare else [])], asked=recipe.unfinished)
     run = read_run(recipe.run)
     other = None if recipe.compare is None else read_run(recipe.compare)
     if recipe.compare and other and other.metrics and run.metrics:

@@ -14,8 +14,6 @@ from pipelines.report_videos import JudgedVideo
 from pipelines.train import TrainRun
 from training.diagnosis.schema import Diagnosis
 
-REPORT_FILE = "report.html"
-
 
 @dataclass(frozen=True)
 class RunResult:

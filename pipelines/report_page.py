@@ -18,6 +18,7 @@ from pipelines.report_content import ReportContent, RunResult
 from pipelines.report_data import video_data
 from pipelines.report_diagnosis import diagnosis_sections
 from pipelines.report_index import VIDEO_PAGE, video_index, video_legend
+from training.logs import CLOCK
 from training.protocol import tiou_key
 
 _HERE = Path(__file__).parent
@@ -178,7 +179,7 @@ def _terms(history: Sequence[Mapping[str, float]]) -> dict[str, tuple[list[float
     terms: dict[str, tuple[list[float], list[float]]] = {}
     for line in history:
         for name, value in line.items():
-            if name not in ("step", "seconds"):
+            if name not in ("step", *CLOCK):
                 steps, values = terms.setdefault(name, ([], []))
                 steps.append(line["step"])
                 values.append(value)

@@ -109,7 +109,7 @@ def run_stage(stage: Stage) -> None:
             time.sleep(0.05)
     finally:
         # After Ctrl-C the terminal has told the commands, too: they are writing what is finished.
-        _end(running, patience=_PATIENCE if sys.exc_info()[0] is KeyboardInterrupt else 0.0)
+        _end(running, patience=_PATIENCE if isinstance(sys.exc_info()[1], KeyboardInterrupt) else 0.0)
         for reader in readers:
             reader.join()
     for task, process in zip(stage.tasks, running, strict=True):

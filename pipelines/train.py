@@ -16,13 +16,12 @@ from cache.folders import only_fingerprint
 from cache.recipe import Recipe
 from cache.schema import CacheError
 from pipelines.console import launch, progress, say
+from pipelines.run_folder import RECIPE_FILE, remove_results
 from pipelines.settings import MethodSettings, asked_settings
 from training.data import WtalData
 from training.hosts.recipes import HostKind, other_host
 from training.loop import fit
 from training.recipe import TrainRecipe
-
-RECIPE_FILE = "recipe.json"
 
 
 class TrainRun(Recipe):
@@ -45,19 +44,39 @@ class TrainRun(Recipe):
     """Train a host of which the preset has no settings, with the schedule of the preset's own host."""
     known_hosts: Annotated[tuple[str, ...] | None, tyro.conf.Suppress] = None
     """Hosts of which the preset has settings; None where there is no preset, and no host is refused."""
+    preset_settings: Annotated[MethodSettings | None, tyro.conf.Suppress] = None
+    """The settings of the method that the preset has put into `train`."""
     resume: bool = True
-    """Go on from the run's checkpoint; without, a run starts anew and forgets it."""
+    """Go on from the run's last checkpoint; --no-resume deletes its checkpoints and starts over."""
     train: Annotated[TrainRecipe, tyro.conf.arg(name="")] = TrainRecipe()
     """The training itself."""
 
     def resolved(self) -> TrainRun:
-        """The same with `host` put into the model's recipe. Raises CacheError where the preset has no settings of
-        it."""
+        """The same with `host` put into the model's recipe.
+
+        Raises CacheError where the preset has no settings of it, and where a written recipe was asked for another host
+        or other settings than it was made with: its schedule stays that of its own.
+        """
+        self.refuse_other_settings()
         if self.host is None:
             return self
         if self.lacks_settings(self.host):
             raise CacheError(self.without_settings([self.host]))
+        own = self.train.model.host.kind
+        if self.known_hosts is not None and own != self.host and not self.unpublished_settings:
+            raise CacheError(
+                f"host {self.host}: found a written recipe of {own}, with the schedule of {own}; start from a preset "
+                "instead (--host without --recipe), or keep that schedule with --unpublished-settings"
+            )
         return self.model_copy(update={"host": None, "train": on_host(self.train, self.host)})
+
+    def refuse_other_settings(self) -> None:
+        """Raise CacheError where `settings` are not those that `train` was made with."""
+        if self.settings not in (None, self.preset_settings):
+            raise CacheError(
+                f"settings: found {self.settings!r}, but the recipe was made with {self.preset_settings!r}; start from "
+                "a preset instead (--settings without --recipe), or change single fields"
+            )
 
     def lacks_settings(self, host: str) -> bool:
         """Whether the preset has no settings of a host, and nobody said that it shall be trained all the same."""
@@ -103,18 +122,25 @@ def asked_host(arguments: Sequence[str]) -> HostKind | None:
 
 
 def main(recipe: TrainRun) -> None:
-    """Train; the recipe is written beside the finished checkpoint."""
+    """Train. The recipe is written before the first step, and results of earlier weights are removed."""
     recipe = recipe.resolved()
     data = load_data(recipe)
+
+    def starting() -> None:
+        if removed := remove_results(recipe.run):
+            say(f"removed, as they are of other weights: {', '.join(path.name for path in removed)}")
+        recipe.save(recipe.run / RECIPE_FILE)
+
     with progress(f"training {recipe.run.name}", unit="steps") as report:
         checkpoint = fit(
             data,
             recipe.train,
             run=recipe.run,
             resume=recipe.resume,
+            starting=starting,
             progress=lambda done, total, terms: report(done, total),
         )
-    recipe.save(recipe.run / RECIPE_FILE)
+    recipe.save(recipe.run / RECIPE_FILE)  # of a finished run, too, as its data may lie elsewhere by now
     say(f"trained: {checkpoint}")
 
 

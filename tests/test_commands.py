@@ -13,6 +13,7 @@ import pytest
 
 from cache.annotations import Dataset, VideoEntry
 from cache.schema import CacheError
+from cache.stopping import STOPS
 from pipelines import console, generate, inspect_cache, run_all
 from priors import stage
 from priors.decode_pool import DecodeRecipe
@@ -62,14 +63,16 @@ def test_ctrl_c_says_how_to_go_on(capsys):
     assert capsys.readouterr().err == "Stopped. Again: make train\n"
 
 
-def test_sigterm_ends_a_command_as_ctrl_c_does(capsys):
-    """As a scheduler ends a job; exit code 143, as shells have it."""
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+def test_signals_of_schedulers_end_a_command_as_ctrl_c_does(name: str, capsys):
+    """With the exit code that shells have for each, and its name in the message."""
+    signum, before = signal.Signals[name], {one: signal.getsignal(one) for one in STOPS}
     try:
-        assert console.guarded(lambda: signal.raise_signal(signal.SIGTERM)) == 143
+        assert console.guarded(lambda: signal.raise_signal(signum)) == 128 + signum
     finally:
-        signal.signal(signal.SIGTERM, before)
-    assert capsys.readouterr().err.startswith("Stopped. What was finished is kept")
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    assert capsys.readouterr().err.startswith(f"Stopped by {name}. What was finished is kept")
 
 
 @pytest.mark.parametrize(("result", "code"), [(None, 0), (0, 0), (1, 1)])

@@ -11,7 +11,8 @@ from cache.schema import CacheError
 from pipelines import diagnose
 from pipelines.diagnose import DiagnoseRun
 from pipelines.evaluate import METRICS_FILE, Metrics
-from pipelines.train import RECIPE_FILE, TrainRun
+from pipelines.run_folder import RECIPE_FILE
+from pipelines.train import TrainRun
 from training.diagnosis.schema import Diagnosis, RunsDiagnosis
 from training.diagnosis.seeds import Run, figures, over_runs
 from training.localize import LocalizeRecipe

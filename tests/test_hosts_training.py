@@ -20,9 +20,10 @@ from training.data import WtalData
 from training.distillation import DpidRecipe
 from training.hosts import recipes
 from training.inference import draw_curves
-from training.loop import Trainer, fit
+from training.loop import fit
 from training.model import Mllm4Wtal
 from training.recipe import TrainRecipe
+from training.trainer import Trainer
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "hosts.md").read_text()
 

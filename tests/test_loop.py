@@ -14,15 +14,18 @@ from toy_data import CLASSES, STREAMS, tiny_recipe, toy_dataset, toy_store, toy_
 
 from cache.recipe import Recipe
 from cache.schema import CacheError
-from training.checkpoint import find_checkpoint, load_state, load_trained
+from training.checkpoint import load_state, load_trained
+from training.checkpoint_folder import find_checkpoint
 from training.data import WtalData
 from training.distillation import DpidRecipe
 from training.errors import TrainingError
 from training.hosts.plain import PlainRecipe
-from training.loop import Trainer, finite_values, fit
+from training.logs import CLOCK
+from training.loop import fit
 from training.model import Mllm4Wtal
-from training.optimizers import LoopRecipe, build_optimizers, rate_factor, take_step
+from training.optimizers import LoopRecipe, build_optimizers, gradient_norm, rate_factor, take_step
 from training.recipe import TrainRecipe
+from training.trainer import Trainer, finite_values
 
 RecipeT = TypeVar("RecipeT", bound=Recipe)
 
@@ -64,7 +67,14 @@ def labelled(**pseudo_labels: object) -> dict[str, object]:
 def lines(run: Path) -> list[dict[str, float]]:
     """metrics.jsonl without the clock."""
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+    return [{name: value for name, value in row.items() if name not in CLOCK} for row in rows]
+
+
+def checkpoint(run: Path) -> Path:
+    """The last checkpoint of a run."""
+    folder = find_checkpoint(run)
+    assert folder is not None
+    return folder
 
 
 def same_tensors(first: Path, second: Path) -> bool:
@@ -75,9 +85,10 @@ def same_tensors(first: Path, second: Path) -> bool:
 
 def assert_same_run(first: Path, second: Path) -> None:
     """Weights, average, optimizer state, pseudo segments and metrics are equal to the last bit."""
+    folders = [checkpoint(run) for run in (first, second)]
     for name in ("model.safetensors", "ema.safetensors"):
-        assert same_tensors(first / "checkpoint" / name, second / "checkpoint" / name), name
-    one, other = (torch.load(run / "checkpoint" / "optimizer.pt", weights_only=True) for run in (first, second))
+        assert same_tensors(*(folder / name for folder in folders)), name
+    one, other = (torch.load(folder / "optimizer.pt", weights_only=True) for folder in folders)
     assert_equal(one, other)
     assert lines(first) == lines(second)
 
@@ -148,7 +159,7 @@ def test_interrupt_saves_where_it_was(features: Path, tmp_path: Path):
     fit(load(features, recipe), recipe, run=tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt, match="step 5"):
         fit(load(features, recipe), recipe, run=tmp_path / "parts", progress=stop_at(5, "interrupt"))
-    assert load_state(tmp_path / "parts" / "checkpoint").step == 5
+    assert load_state(checkpoint(tmp_path / "parts")).step == 5
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     fit(load(features, recipe), recipe, run=tmp_path / "parts", resume=True)
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
@@ -162,7 +173,7 @@ def test_a_seed_decides_everything(features: Path, tmp_path: Path):
     assert_same_run(tmp_path / "first", tmp_path / "second")
     other = changed(recipe, seed=1)
     fit(load(features, other), other, run=tmp_path / "other")
-    files = [tmp_path / name / "checkpoint" / "model.safetensors" for name in ("first", "other")]
+    files = [checkpoint(tmp_path / name) / "model.safetensors" for name in ("first", "other")]
     assert not same_tensors(*files)
 
 
@@ -216,12 +227,26 @@ def test_another_recipe_is_not_resumed(features: Path, tmp_path: Path):
     recipe = tiny_recipe()
     fit(load(features, recipe), recipe, run=tmp_path)
     other = changed(recipe, seed=3, loop={"lr": 0.5})
-    with pytest.raises(TrainingError, match=r"(?s)loop.lr: found 0.01, expected 0.5.*seed: found 0, expected 3"):
+    with pytest.raises(TrainingError, match=r"(?s)seed: found 0, expected 3.*loop.lr: found 0.01, expected 0.5"):
         fit(load(features, other), other, run=tmp_path, resume=True)
     dataset = toy_dataset()
     data = WtalData(dataset, toy_store(features, dataset), toy_texts(dataset, seed=5), recipe=recipe.data, seed=0)
-    with pytest.raises(TrainingError, match=r"data: found videos, labels or texts"):
+    with pytest.raises(TrainingError, match=r"data: found videos, labels, features or texts"):
         fit(data, recipe, run=tmp_path, resume=True)
+
+
+def test_what_changes_no_result_is_no_other_recipe(features: Path, tmp_path: Path):
+    """Logging, cadence and device may differ when a run goes on, and so may its length at constant rates."""
+    recipe = tiny_recipe()
+    fit(load(features, recipe), recipe, run=tmp_path)
+    otherwise = changed(
+        recipe, loop={"log_every": 3, "checkpoint_every": 2, "tensorboard": True, "device": "cpu", "steps": 10}
+    )
+    folder = fit(load(features, otherwise), otherwise, run=tmp_path)
+    assert load_state(folder).step == 10
+    longer = changed(recipe, loop={"steps": 12, "schedule": "cosine"})
+    with pytest.raises(TrainingError, match=r"(?s)loop.steps.*loop.schedule: found 'constant', expected 'cosine'"):
+        fit(load(features, longer), longer, run=tmp_path)
 
 
 def test_starting_anew_forgets_the_old_run(features: Path, tmp_path: Path):
@@ -229,18 +254,9 @@ def test_starting_anew_forgets_the_old_run(features: Path, tmp_path: Path):
     recipe = tiny_recipe()
     fit(load(features, recipe), recipe, run=tmp_path)
     with pytest.raises(Stop):
-        fit(load(features, recipe), recipe, run=tmp_path, progress=stop_at(3, "kill"))
+        fit(load(features, recipe), recipe, run=tmp_path, resume=False, progress=stop_at(3, "kill"))
     assert find_checkpoint(tmp_path) is None
     assert [line["step"] for line in lines(tmp_path)] == [2]
-
-
-def test_a_run_killed_while_saving_keeps_the_previous_checkpoint(features: Path, tmp_path: Path):
-    """Between the two moves that replace a checkpoint only the old one is there, under its other name."""
-    recipe = tiny_recipe()
-    folder = fit(load(features, recipe), recipe, run=tmp_path)
-    folder.rename(tmp_path / ".checkpoint.old")
-    assert find_checkpoint(tmp_path) == folder
-    assert load_state(folder).step == 8
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -291,10 +307,10 @@ def test_unchecked_copies_are_checked(features: Path, tmp_path: Path):
     ("name", "content", "message"),
     [
         ("state.json", "{", r"state.json: cannot be read"),
-        ("state.json", '{"version": 0}', r"state.json: version: found 0, expected 2"),
-        ("state.json", '{"version": 2}', r"state.json: is no state"),
-        ("model.safetensors", "junk", r"model.safetensors: cannot be read"),
-        ("optimizer.pt", "junk", r"optimizer.pt: cannot be read"),
+        ("state.json", '{"version": 0}', r"state.json: version: found 0, expected 3"),
+        ("state.json", '{"version": 3}', r"state.json: is no state"),
+        ("model.safetensors", "junk", r"model.safetensors: found 4 bytes, expected \d+ bytes"),
+        ("optimizer.pt", "junk", r"optimizer.pt: found 4 bytes, expected \d+ bytes"),
     ],
 )
 def test_damaged_checkpoints(features: Path, tmp_path: Path, name: str, content: str, message: str):
@@ -350,7 +366,10 @@ def test_clipping_is_by_optimizer():
     small, large = (torch.nn.Parameter(torch.zeros(2)) for _ in range(2))
     small.grad, large.grad = torch.tensor([0.3, 0.4]), torch.tensor([30.0, 40.0])
     optimizers = [torch.optim.SGD([{"params": [p], "base_lr": 1.0}], lr=1.0) for p in (small, large)]
-    take_step(optimizers, factor=0.5, clip=5.0)
+    norms = [gradient_norm(optimizer, clip=5.0).item() for optimizer in optimizers]
+    for optimizer in optimizers:
+        take_step(optimizer, factor=0.5)
+    assert norms == pytest.approx([0.5, 50.0])
     assert torch.allclose(small, torch.tensor([-0.15, -0.2]))
     assert torch.allclose(large, torch.tensor([-1.5, -2.0]))
     assert small.grad is None

@@ -16,9 +16,10 @@ from training.data import WtalData
 from training.errors import TrainingError
 from training.hosts.frame_labels import frame_labels
 from training.hosts.gaufuse import GauFuse
-from training.loop import Trainer, fit
+from training.loop import fit
 from training.recipe import TrainRecipe
 from training.review import review_videos, with_notes
+from training.trainer import Trainer
 
 CPU = torch.device("cpu")
 

@@ -241,6 +241,21 @@ def test_a_host_without_settings_is_refused(name: str, kind: HostKind):
     assert given_back.model_copy(update={"unpublished_settings": False}).resolved().train == resolved.train
 
 
+def test_a_written_recipe_keeps_its_host_and_settings():
+    """Another host or other settings of a recipe that was given back would leave its schedule: both are refused."""
+    written = TrainRun.model_validate_json(REAL["thumos14"].train_on("um", "paper").resolved().model_dump_json())
+    assert written.resolved() == written.model_copy(update={"settings": "paper"}).resolved().model_copy(
+        update={"settings": None}
+    )
+    with pytest.raises(CacheError, match="host delu: found a written recipe of um"):
+        written.model_copy(update={"host": "delu"}).resolved()
+    with pytest.raises(CacheError, match="settings: found 'measured', but the recipe was made with 'paper'"):
+        written.model_copy(update={"settings": "measured"}).resolved()
+    table = REAL["thumos14"].tables()
+    with pytest.raises(CacheError, match="settings: found 'paper'"):
+        cells(table.model_copy(update={"train": table.train.model_copy(update={"settings": "paper"})}))
+
+
 def test_a_table_on_a_host_without_settings_is_refused():
     """All its rows are named; so are those of Table 4 that are left when others are chosen; the flag lets them be."""
     on_gaufuse = REAL["activitynet13"].tables()

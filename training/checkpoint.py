@@ -1,8 +1,7 @@
-"""Checkpoints: a folder of weights, optimizer state and a readable state.json, replaced as a whole."""
+"""What a checkpoint holds: weights, optimizer state and a readable state.json. `checkpoint_folder` says where."""
 
 import json
 import math
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cache.features import FeatureGrid
+from cache.recipe import differences
+from training.checkpoint_folder import STATE_FILE, finished, sizes, write_checkpoint
 from training.csr import ReconstructionAttention
 from training.errors import TrainingError
 from training.localizer import Localizer
@@ -25,8 +26,11 @@ from training.model import Mllm4Wtal, ModelRecipe, inference_model
 from training.pseudo_labels import PseudoSegments
 from training.recipe import TrainRecipe
 
-FOLDER = "checkpoint"
-VERSION = 2
+VERSION = 3
+_READABLE = (2, 3)
+"""2 is that of 0.1: one checkpoint a run, whose steps counted the turns of L_match and L_rec."""
+TRAINING_FILE = "optimizer.pt"
+"""What only training reads."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,16 @@ class State:
     """Fingerprint of the training videos, their labels and texts."""
     means: Means
     """What stood in no line of metrics.jsonl yet."""
+    finished: bool = True
+    """Whether training has come to its end."""
+    version: int = VERSION
+    """Of the layout."""
+
+    @property
+    def counts_turns(self) -> bool:
+        """Whether `step` counts turns, of which only every other one updated the host."""
+        model = self.recipe.model
+        return self.version < 3 and model.use_csr and model.dpid.schedule == "alternate"
 
 
 @dataclass(frozen=True)
@@ -68,55 +82,51 @@ def save_checkpoint(
     pseudo: Mapping[str, PseudoSegments] | None,
     notes: Mapping[str, Tensor],
 ) -> Path:
-    """Write `run`/checkpoint. A run killed meanwhile keeps the previous one.
+    """Write `run`/checkpoint/step-<steps taken> and let the run point to it. A run killed meanwhile keeps the previous
+    one.
 
-    `notes` are those of the host's last review; the model's buffers that are not persistent go beside them.
+    `notes` are those of the host's last review; the model's buffers that are not persistent go beside them. Raises
+    `TrainingError`, and writes nothing, where a weight is not finite.
     """
-    final, fresh, old = run / FOLDER, run / f".{FOLDER}.new", run / f".{FOLDER}.old"
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    _save_weights(model, fresh / "model.safetensors")
-    if average is not None:
-        _save_weights(average, fresh / "ema.safetensors")
+    models = {"model.safetensors": model} | ({} if average is None else {"ema.safetensors": average})
+    for name, one in models.items():
+        _refuse_broken_weights(one, name, state.step)
     segments = None if pseudo is None else {video: vars(found) for video, found in pseudo.items()}
     states = {name: optimizer.state_dict() for name, optimizer in optimizers.items()}
     rest = {"notes": dict(notes), "buffers": {name: value.cpu() for name, value in _kept_buffers(model).items()}}
-    torch.save({"optimizers": states, "pseudo": segments} | rest, fresh / "optimizer.pt")
-    (fresh / "state.json").write_text(json.dumps(_as_json(state), indent=1) + "\n", encoding="utf-8")
-    for path in fresh.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    # A folder can not be replaced in one move; `find_checkpoint` mends a run that was killed between these two.
-    shutil.rmtree(old, ignore_errors=True)
-    if final.exists():
-        final.rename(old)
-    fresh.rename(final)
-    shutil.rmtree(old, ignore_errors=True)
-    return final
+
+    def write(folder: Path) -> None:
+        for name, one in models.items():
+            _save_weights(one, folder / name)
+        torch.save({"optimizers": states, "pseudo": segments} | rest, folder / TRAINING_FILE)
+        document = _as_json(state) | {"files": sizes(folder)}
+        (folder / STATE_FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        for name in models:  # safetensors makes its files for their owner alone, whatever the umask
+            shutil.copymode(folder / STATE_FILE, folder / name)
+
+    return write_checkpoint(run, state.step, write)
 
 
-def find_checkpoint(run: Path) -> Path | None:
-    """The checkpoint of a run, or None. Puts the previous one back if the run was killed while it was replaced."""
-    final, old = run / FOLDER, run / f".{FOLDER}.old"
-    if not final.exists() and old.exists():
-        old.rename(final)
-    return final if final.exists() else None
-
-
-def remove_checkpoint(run: Path) -> None:
-    """Forget the checkpoint of a run that starts anew."""
-    for name in (FOLDER, f".{FOLDER}.new", f".{FOLDER}.old"):
-        shutil.rmtree(run / name, ignore_errors=True)
+def _refuse_broken_weights(model: nn.Module, name: str, step: int) -> None:
+    """One answer for the whole model, so that a GPU is asked once."""
+    values = [value for value in model.state_dict().values() if value.is_floating_point()]
+    if bool(torch.stack([value.isfinite().all() for value in values]).all()):
+        return
+    broken = [key for key, value in model.state_dict().items() if not bool(value.isfinite().all())]
+    raise TrainingError(
+        f"step {step}: {name}: found weights that are not finite ({', '.join(broken[:3])}), so they are not saved; the "
+        "checkpoint before is as it was. Lower loop.lr and loop.host_lr, or loop.clip"
+    )
 
 
 def load_state(folder: Path) -> State:
     """Read state.json. Raises `TrainingError` naming the file and what is wrong with it."""
-    path = folder / "state.json"
+    path = folder / STATE_FILE
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise TrainingError(f"{path}: cannot be read: {error}; train again with `make train`") from error
-    if not isinstance(raw, dict) or raw.get("version") != VERSION:
+    if not isinstance(raw, dict) or raw.get("version") not in _READABLE:
         found = raw.get("version") if isinstance(raw, dict) else type(raw).__name__
         raise TrainingError(f"{path}: version: found {found}, expected {VERSION}; train again with `make train`")
     try:
@@ -128,6 +138,8 @@ def load_state(folder: Path) -> State:
             grid=FeatureGrid.model_validate(raw["grid"]),
             data=raw["data"],
             means={name: (total, count) for name, (total, count) in raw["means"].items()},
+            finished=finished(raw),
+            version=raw["version"],
         )
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise TrainingError(f"{path}: is no state of a training run: {error}; train again with `make train`") from error
@@ -210,9 +222,9 @@ def _of_another_model(path: Path, why: str) -> TrainingError:
 
 def load_training(folder: Path) -> dict[str, Any]:
     """Optimizer states, pseudo segments, notes and buffers of training, without running any pickled code."""
-    path = folder / "optimizer.pt"
+    path = folder / TRAINING_FILE
     try:
-        stored = torch.load(path, weights_only=True)
+        stored = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # a damaged zip raises whatever its reader does
         raise TrainingError(f"{path}: cannot be read: {error}; train again with `make train`") from error
     if stored["pseudo"] is not None:
@@ -225,7 +237,7 @@ def fill_buffers(model: nn.Module, stored: Mapping[str, Tensor], folder: Path) -
     own = _kept_buffers(model)
     if {name: value.shape for name, value in own.items()} != {name: value.shape for name, value in stored.items()}:
         names = ", ".join(sorted(own.keys() | stored.keys()))
-        raise _of_another_model(folder / "optimizer.pt", f"buffers of training differ: {names}")
+        raise _of_another_model(folder / TRAINING_FILE, f"buffers of training differ: {names}")
     for name, value in stored.items():
         own[name].copy_(value)
 
@@ -237,13 +249,19 @@ def _kept_buffers(model: nn.Module) -> dict[str, Tensor]:
 
 
 def refuse_other_recipe(folder: Path, stored: State, recipe: TrainRecipe, data: str) -> None:
-    """Raise `TrainingError` if a run would be resumed with another recipe or other data, naming the fields that
-    differ."""
-    before, now = (_flat(one.model_dump(mode="json")) for one in (stored.recipe, recipe))
-    names = sorted(name for name in before | now if before.get(name) != now.get(name))
-    lines = [f"  {name}: found {before.get(name)!r}, expected {now.get(name)!r}" for name in names]
+    """Raise `TrainingError` if a run would be resumed with another recipe or other data, naming the fields that differ.
+
+    What changes no result, such as logging and device, may differ. At constant rates a run may be made longer: what it
+    does from then on is what the longer one does, its past is that of the shorter.
+    """
+    differing = differences(stored.recipe, recipe)
+    if recipe.loop.schedule == "constant" and stored.step <= recipe.loop.steps:
+        differing.pop("loop.steps", None)
+    lines = [f"  {name}: found {found!r}, expected {expected!r}" for name, (found, expected) in differing.items()]
     if stored.data != data:
-        lines.append(f"  data: found videos, labels or texts {stored.data}, expected {data}")
+        lines.append(f"  data: found videos, labels, features or texts {stored.data}, expected {data}")
+    if stored.counts_turns and not stored.finished:
+        lines.append("  steps: found turns of L_match and L_rec, as version 0.1 counted, expected updates of the host")
     if lines:
         raise TrainingError(
             "\n".join(
@@ -262,10 +280,4 @@ def _save_weights(model: nn.Module, path: Path) -> None:
 
 def _as_json(state: State) -> dict[str, Any]:
     recipe, grid = state.recipe.model_dump(mode="json"), state.grid.model_dump(mode="json")
-    return {"version": VERSION} | asdict(state) | {"recipe": recipe, "grid": grid}
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {prefix.removesuffix("."): value}
-    return {name: leaf for key, inner in value.items() for name, leaf in _flat(inner, f"{prefix}{key}.").items()}
+    return asdict(state) | {"recipe": recipe, "grid": grid}

@@ -15,7 +15,8 @@ from cache.annotations import Dataset, VideoEntry
 from cache.atomic import atomic_path
 from cache.detections import Detection
 from cache.features import FeatureStore
-from training.checkpoint import FOLDER, Trained, find_checkpoint, load_trained
+from training.checkpoint import Trained, load_trained
+from training.checkpoint_folder import FOLDER, find_checkpoint
 from training.errors import TrainingError
 from training.localization_head import decode
 from training.localize import LocalizeRecipe, localize

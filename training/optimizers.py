@@ -1,15 +1,15 @@
 """How the weights move: two optimizers, their rates and their schedule."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from cache.recipe import Recipe
+from cache.recipe import RUN_ONLY, Recipe
 from training.distillation import Phase
 from training.hosts.host import first_step
 from training.model import Mllm4Wtal
@@ -22,8 +22,7 @@ class LoopRecipe(Recipe):
     """Steps, optimizers, logs and checkpoints."""
 
     steps: PositiveInt = 5000
-    """Updates of the host by L_match, whether the branches are on or not. With them CSR has as many by L_rec, in the
-    same steps or beside them (model.dpid.schedule)."""
+    """Updates of the host by L_match, and as many of CSR by L_rec, whatever turns they take (model.dpid.schedule)."""
     accumulate: PositiveInt = 1
     """Batches whose gradients are averaged for one update."""
     optimizer: Literal["adam", "adamw"] = "adam"
@@ -54,14 +53,18 @@ class LoopRecipe(Recipe):
     """Evaluate the moving average of the weights (model.head.pseudo_labels.teacher_decay) rather than the last ones."""
     precision: Literal["no", "bf16"] = "no"
     """Mixed precision of the forward pass."""
-    device: Literal["auto", "cpu"] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], RUN_ONLY] = "auto"
     """auto: an accelerator where there is one."""
-    log_every: PositiveInt = Field(default=50)
+    log_every: Annotated[PositiveInt, RUN_ONLY] = 50
     """Steps from one line of metrics.jsonl to the next; a line holds the means over them."""
-    checkpoint_every: PositiveInt = 500
+    checkpoint_every: Annotated[PositiveInt, RUN_ONLY] = 500
     """Steps from one checkpoint to the next."""
-    tensorboard: bool = True
+    tensorboard: Annotated[bool, RUN_ONLY] = True
     """Write TensorBoard events beside metrics.jsonl, where TensorBoard is installed."""
+    wandb: Annotated[bool, RUN_ONLY] = False
+    """Log to Weights & Biases, too (`pip install wandb`; WANDB_MODE=offline needs no account)."""
+    mlflow: Annotated[bool, RUN_ONLY] = False
+    """Log to MLflow, too (`pip install mlflow`; MLFLOW_TRACKING_URI says where)."""
 
     @model_validator(mode="after")
     def _milestones_rise(self) -> "LoopRecipe":
@@ -116,13 +119,22 @@ def rate_factor(step: int, recipe: LoopRecipe) -> float:
             return reached[-1] if reached else 1.0
 
 
-def take_step(optimizers: Iterable[Optimizer], *, factor: float, clip: float | None) -> None:
-    """Clip the gradients of each optimizer's parameters by themselves, step, and clear them."""
-    for optimizer in optimizers:
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        if clip is not None:
-            nn.utils.clip_grad_norm_(parameters, clip)
-        for group in optimizer.param_groups:
-            group["lr"] = factor * group["base_lr"]
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+def gradient_norm(optimizer: Optimizer, *, clip: float | None) -> Tensor:
+    """Norm of the gradient of an optimizer's parameters, which is then scaled down to `clip`."""
+    gradients = [p.grad for p in _parameters(optimizer) if p.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    if clip is not None:
+        nn.utils.clip_grads_with_norm_(_parameters(optimizer), clip, norm)
+    return norm
+
+
+def take_step(optimizer: Optimizer, *, factor: float) -> None:
+    """Step at `factor` of the rates, and clear the gradients."""
+    for group in optimizer.param_groups:
+        group["lr"] = factor * group["base_lr"]
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def _parameters(optimizer: Optimizer) -> list[nn.Parameter]:
+    return [p for group in optimizer.param_groups for p in group["params"]]

@@ -17,10 +17,11 @@ from cache.schema import CacheError
 from pipelines import evaluate, train
 from pipelines.console import guarded, say
 from pipelines.experiments.grid import CellRun
+from training.checkpoint import TRAINING_FILE
+from training.checkpoint_folder import drop_training_state
 
 _PATIENCE = 20.0
 """Seconds in which a training whose table has ended may write its checkpoint."""
-_RESUME_STATE = "checkpoint/optimizer.pt"
 
 
 def main(recipe: CellRun) -> None:
@@ -34,7 +35,7 @@ def main(recipe: CellRun) -> None:
         if not recipe.trained:
             train.main(recipe.train)
         # The state to resume from is as large as the weights, or twice that, and of no more use.
-        (run / _RESUME_STATE).unlink(missing_ok=True)
+        drop_training_state(run, TRAINING_FILE)
         for one in reversed(recipe.missing):
             if evaluate.evaluate(one) is None:
                 raise CacheError(f"subset {one.subset!r}: found no segments, expected those that scores are made from")

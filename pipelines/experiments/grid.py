@@ -19,9 +19,11 @@ from cache.content import annotations_content, embeddings_content, features_cont
 from cache.features import FeatureStore
 from cache.recipe import Recipe
 from cache.schema import CacheError
-from pipelines.evaluate import METRICS_FILE, EvalRun, Metrics
+from pipelines.evaluate import EvalRun, Metrics
 from pipelines.experiments.arms import Arm, Plan, TableName, plan_of
-from pipelines.train import RECIPE_FILE, TrainRun, on_host
+from pipelines.run_folder import METRICS_FILE
+from pipelines.train import TrainRun, on_host
+from training.checkpoint_folder import is_finished
 from training.intervals import BootstrapRecipe
 from training.localize import LocalizeRecipe
 from training.official import Method
@@ -83,7 +85,7 @@ class CellRun(Recipe):
     @property
     def trained(self) -> bool:
         """Whether the training is finished."""
-        return (self.train.run / RECIPE_FILE).exists()
+        return is_finished(self.train.run)
 
     @property
     def missing(self) -> tuple[EvalRun, ...]:
@@ -126,6 +128,7 @@ def cells(recipe: TableRun) -> list[Cell]:
     Raises CacheError, naming the rows, where the preset has no settings of their host, and where annotations, features
     or embeddings are missing.
     """
+    recipe.train.refuse_other_settings()
     _refuse_unfair(recipe)
     content = _Content(recipe)
     first = recipe.train.train.seed

@@ -10,9 +10,10 @@ import numpy as np
 from cache.annotations import Dataset
 from cache.detections import DetectionTable
 from cache.schema import CacheError
-from pipelines.evaluate import DETECTIONS_FILE, EvalRun, Metrics
+from pipelines.evaluate import EvalRun, Metrics
 from pipelines.experiments.arms import Arm
 from pipelines.experiments.grid import Cell, CellRun, TableRun, metrics_file
+from pipelines.run_folder import DETECTIONS_FILE
 from training.evaluation import protocol_videos
 from training.intervals import Interval, Redraws, class_hits, resampled_scores
 from training.protocol import Protocol
