@@ -5,9 +5,11 @@ The rooms are imported where a recipe is asked for, so that a command loads its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+from pipelines.settings import ACTIVITYNET_HOSTS, DEMO_HOSTS, MEASURED, PAPER, THUMOS14_HOSTS, Changes, MethodSettings
 
 if TYPE_CHECKING:
     from pipelines.compare import CompareRun
@@ -24,57 +26,26 @@ if TYPE_CHECKING:
     from pipelines.report import ReportRun
     from pipelines.train import TrainRun
     from training.hosts.recipes import HostKind
+    from training.recipe import TrainRecipe
 
 R = TypeVar("R")
 CHECKPOINTS = Path("pipelines/demo/checkpoints")
-
-DEMO_HOSTS: Mapping[str, Mapping[str, Any]] = {
-    "plain": {"model.host.width": 128, "model.host.norm": 0.2, "loop.host_lr": 5e-4, "loop.warmup": 40},
-    "delu": {
-        "model.host.width": 128,
-        "model.host.attention_width": 48,
-        "model.host.norm": 0.2,
-        "model.host.dropout": 0.5,
-        "loop.host_lr": 1e-3,
-        "loop.warmup": 40,
-    },
-    "um": {
-        "model.host.width": 128,
-        "model.host.margin": 10.0,
-        "model.host.uncertainty": 0.01,
-        "loop.host_lr": 1e-3,
-        "loop.warmup": 40,
-    },
-    "ddgnet": {
-        "model.host.width": 128,
-        "model.host.attention_width": 48,
-        "model.host.norm": 0.05,
-        "model.host.dropout": 0.5,
-        "model.host.attention_dropout": 0.1,
-        "model.host.similarity": 0.95,
-        "model.host.consistency": 0.1,
-        "model.host.complementary": 0.1,
-        "loop.host_lr": 5e-4,
-    },
-    "gaufuse": {
-        "model.host.width": 128,
-        "model.host.scale": 4.0,
-        "model.host.dropout": 0.3,
-        "model.host.use_frame_labels": False,
-        "loop.host_lr": 1e-3,
-        "loop.warmup": 40,
-    },
-}
-"""What the demo's training changes on each host but its own, by dotted names; the rest of a host's settings are its
-defaults. Chosen for the host alone, by its score on the validation videos."""
 
 
 class Preset:
     """What a preset says for every command; the defaults of the recipes are those of THUMOS14."""
 
     name: str
-    hosts: Mapping[str, Mapping[str, Any]] = {}
-    """What its training changes on each host but its own, by dotted names of the training's recipe."""
+
+    @property
+    def method(self) -> Mapping[MethodSettings, Changes]:
+        """What `--settings` chooses between."""
+        return {"measured": MEASURED, "paper": PAPER}
+
+    @property
+    def hosts(self) -> Mapping[str, Changes]:
+        """What its training changes on each host that it knows settings of."""
+        return {}
 
     @property
     def dataset(self) -> Path:
@@ -113,20 +84,27 @@ class Preset:
         rgb = EncoderRecipe(model="MCG-NJU/videomae-base-finetuned-kinetics")
         return FeaturesRun(dataset=self.dataset, features=FeaturesRecipe(streams={"rgb": rgb}))
 
+    def training(self) -> TrainRecipe:
+        """What is trained on its own host, but for the settings of the method."""
+        from training.recipe import TrainRecipe
+
+        return TrainRecipe()
+
     def train(self) -> TrainRun:
         """Of `make train`."""
-        from pipelines.train import TrainRun
+        return self.train_on(None)
 
-        return TrainRun(dataset=self.dataset, run=self.run)
+    def train_on(self, host: HostKind | None, settings: MethodSettings = "measured") -> TrainRun:
+        """Of `make train ARGS="--host ... --settings ..."`: with what the preset changes for that host."""
+        from pipelines.train import TrainRun, on_host
 
-    def train_on(self, host: HostKind | None) -> TrainRun:
-        """Of `make train ARGS="--host ..."`: the same on another host, with what the preset changes for it."""
-        from pipelines.train import on_host
-
-        run = self.train()
-        if host is None:
-            return run
-        return run.model_copy(update={"train": on_host(run.train, host, self.hosts.get(host))})
+        training = self.training()
+        known = tuple(dict.fromkeys((training.model.host.kind, *self.hosts)))
+        if host is not None:
+            training = on_host(training, host, self.hosts.get(host))
+        training = training.changed(self.method[settings])
+        run = TrainRun(dataset=self.dataset, run=self.run, train=training)
+        return run.model_copy(update={"known_hosts": known, "preset_settings": settings})
 
     def evaluate(self) -> EvalRun:
         """Of `make eval`."""
@@ -146,15 +124,20 @@ class Preset:
 
         return ReportRun(run=self.run)
 
-    def tables(self) -> TableRun:
-        """Of `make table3`, `table4`, `table5` and `ablations`."""
+    def tables(self, settings: MethodSettings = "measured", asked: Set[str] = frozenset()) -> TableRun:
+        """Of `make table3`, `table4`, `table5` and `ablations`. Fields that options of the command line name (`asked`)
+        are theirs on every host."""
         from pipelines.experiments.grid import TableRun
 
-        tables = Path("runs") / f"{self.name}-tables"
+        tables, method = Path("runs") / f"{self.name}-tables", self.method[settings]
+        hosts = {host: {**changes, **method} for host, changes in self.hosts.items()}
         return TableRun(
-            train=self.train().model_copy(update={"run": tables}),
+            train=self.train_on(None, settings).model_copy(update={"run": tables}),
             evaluate=self.evaluate().model_copy(update={"run": tables}),
-            hosts={host: dict(changes) for host, changes in self.hosts.items()},
+            hosts={
+                host: {field: value for field, value in changes.items() if field not in asked}
+                for host, changes in hosts.items()
+            },
         )
 
     def compare(self) -> CompareRun:
@@ -184,14 +167,29 @@ class Preset:
 
 
 class Thumos14(Preset):
-    """THUMOS14, or any dataset of your own: I3D-like features, VideoLLaMA3, GloVe, the hosts' public settings."""
+    """THUMOS14, or any dataset of your own: I3D-like features, VideoLLaMA3, GloVe, the hosts' public schedules."""
 
     name = "thumos14"
 
-    def tables(self) -> TableRun:
+    @property
+    def hosts(self) -> Mapping[str, Changes]:
+        """The schedules of the hosts' public code."""
+        return THUMOS14_HOSTS
+
+    def training(self) -> TrainRecipe:
+        """CO2-Net. The new modules have the paper's rate of 5e-4 and decay of 1e-3, the defaults."""
+        from training.recipe import TrainRecipe
+
+        return TrainRecipe().changed(self.hosts["co2net"])
+
+    def evaluate(self) -> EvalRun:
+        """Under `thumos14-212`: the test videos of the annotations that the field passes around, in seconds."""
+        return super().evaluate().model_copy(update={"protocol": "thumos14-212"})
+
+    def tables(self, settings: MethodSettings = "measured", asked: Set[str] = frozenset()) -> TableRun:
         """Beside figures that were published. THUMOS14 has no videos to choose settings by: it trains on them."""
         published = Path("pipelines/experiments/published.csv")
-        return super().tables().model_copy(update={"published": published, "validation": None})
+        return super().tables(settings, asked).model_copy(update={"published": published, "validation": None})
 
     def diagnose(self) -> DiagnoseRun:
         """With the borders of length, coverage and instances that DETAD has for THUMOS14."""
@@ -205,22 +203,31 @@ class ActivityNet12(Preset):
 
     name = "activitynet12"
 
-    def train(self) -> TrainRun:
-        """50,000 steps at 3e-5, as in the paper; a video's classes are spoken for by a fifth of its snippets."""
-        from pipelines.train import TrainRun
-        from training.data import DataRecipe
-        from training.hosts.co2net import ACTIVITYNET
+    @property
+    def method(self) -> Mapping[MethodSettings, Changes]:
+        """The paper trains for 50,000 steps."""
+        return {"measured": MEASURED, "paper": {**PAPER, "loop.steps": 50_000}}
+
+    @property
+    def hosts(self) -> Mapping[str, Changes]:
+        """The ActivityNet variants of the hosts' public code, and their schedules."""
+        from training.hosts.recipes import ACTIVITYNET
+
+        return {
+            host: {"model.host": ACTIVITYNET[host].model_dump(mode="json"), **changes}
+            for host, changes in ACTIVITYNET_HOSTS.items()
+        }
+
+    def training(self) -> TrainRecipe:
+        """CO2-Net. The new modules have the paper's rate of 3e-5; a video's classes are spoken for by a fifth of its
+        snippets."""
         from training.ksm import KsmRecipe
         from training.model import ModelRecipe
         from training.optimizers import LoopRecipe
         from training.recipe import TrainRecipe
 
-        recipe = TrainRecipe(
-            data=DataRecipe(num_snippets=60),
-            model=ModelRecipe(host=ACTIVITYNET, ksm=KsmRecipe(mil_ratio=5)),
-            loop=LoopRecipe(steps=50_000, host_lr=3e-5, lr=3e-5, checkpoint_every=2500),
-        )
-        return TrainRun(dataset=self.dataset, run=self.run, train=recipe)
+        model, loop = ModelRecipe(ksm=KsmRecipe(mil_ratio=5)), LoopRecipe(lr=3e-5, checkpoint_every=2500)
+        return TrainRecipe(model=model, loop=loop).changed(self.hosts["co2net"])
 
     def evaluate(self) -> EvalRun:
         """Under the protocol of the dataset, on the validation videos: those of testing have no public truth."""
@@ -230,9 +237,9 @@ class ActivityNet12(Preset):
         """Weights of the public code's ActivityNet variant."""
         return super().import_checkpoint().model_copy(update={"variant": "activitynet"})
 
-    def tables(self) -> TableRun:
+    def tables(self, settings: MethodSettings = "measured", asked: Set[str] = frozenset()) -> TableRun:
         """The reported subset is the validation subset; there is no other with truth."""
-        return super().tables().model_copy(update={"validation": None})
+        return super().tables(settings, asked).model_copy(update={"validation": None})
 
     def diagnose(self) -> DiagnoseRun:
         """With the borders of length, coverage and instances that DETAD has for ActivityNet."""
@@ -251,7 +258,11 @@ class Demo(Preset):
     """The embedded world: rendered videos, tiny models, everything on a CPU in minutes. Its numbers are its own."""
 
     name = "demo"
-    hosts = DEMO_HOSTS
+
+    @property
+    def hosts(self) -> Mapping[str, Changes]:
+        """Chosen on the validation videos."""
+        return DEMO_HOSTS
 
     def priors(self) -> PriorsRun:
         """A tiny VideoLLaMA3, and word vectors trained on the captions of the world."""
@@ -274,19 +285,14 @@ class Demo(Preset):
         recipe = FeaturesRecipe(streams=streams, fps=16, snippet_frames=8, snippet_stride=8)
         return FeaturesRun(dataset=self.dataset, features=recipe)
 
-    def train(self) -> TrainRun:
+    def training(self) -> TrainRecipe:
         """The whole model, narrow, for two minutes of one core. Chosen by the score on the validation videos.
 
-        Unlike the defaults: A_CSR is contrasted (what it leaves out must not be enough to restore the description), has
-        a small norm against being 1 everywhere, and follows the host's attention less, so it may become more complete
-        than that; pseudo segments are cut from the attentions, which are complete, not from the T-CAM, which stands out
-        in the cores alone, and KSM's even more, so it has no vote. The host's sparsity weight is the one that suits the
-        host alone best; without the long warm-up one seed in five of the host alone attends to the scene for good.
+        The host's sparsity weight is the one that suits the host alone best; without the long warm-up one seed in five
+        of the host alone attends to the scene for good.
         """
-        from pipelines.train import TrainRun
         from training.csr import CsrRecipe
         from training.data import DataRecipe
-        from training.distillation import DpidRecipe
         from training.hosts.co2net import Co2NetRecipe
         from training.ksm import KsmRecipe
         from training.localization_head import HeadRecipe
@@ -295,20 +301,16 @@ class Demo(Preset):
         from training.pseudo_labels import PseudoLabelRecipe
         from training.recipe import TrainRecipe
 
-        recipe = TrainRecipe(
+        return TrainRecipe(
             data=DataRecipe(num_snippets=128, num_pairs=4, singles=8),
             model=ModelRecipe(
                 host=Co2NetRecipe(width=128, attention_width=48, norm=0.2),
                 ksm=KsmRecipe(width=96, heads=4, context=4),
-                csr=CsrRecipe(width=96, heads=4, encoder_layers=1, decoder_layers=1, contrast=1.0, norm=0.02),
-                dpid=DpidRecipe(schedule="joint", reconstruct_weight=0.2),
-                head=HeadRecipe(
-                    pseudo_labels=PseudoLabelRecipe(cams=("host",), curves=("attention",), teacher_decay=0.99)
-                ),
+                csr=CsrRecipe(width=96, heads=4, encoder_layers=1, decoder_layers=1),
+                head=HeadRecipe(pseudo_labels=PseudoLabelRecipe(teacher_decay=0.99)),
             ),
             loop=LoopRecipe(steps=800, host_lr=5e-4, lr=2e-3, schedule="cosine", warmup=120, checkpoint_every=200),
         )
-        return TrainRun(dataset=self.dataset, run=self.run, train=recipe)
 
 
 class Smoke(Demo):
@@ -316,11 +318,9 @@ class Smoke(Demo):
 
     name = "smoke"
 
-    def train(self) -> TrainRun:
+    def training(self) -> TrainRecipe:
         """A few steps."""
-        run = super().train()
-        loop = run.train.loop.model_copy(update={"steps": 40, "warmup": 4})
-        return run.model_copy(update={"train": run.train.model_copy(update={"loop": loop})})
+        return super().training().changed({"loop.steps": 40, "loop.warmup": 4})
 
 
 PRESETS: tuple[Preset, ...] = (Demo(), Smoke(), Thumos14(), ActivityNet12(), ActivityNet13())

@@ -11,6 +11,7 @@ from tiny_world import CLASSES, make_world, small_training
 from cache.detections import read_detections
 from cache.schema import CacheError
 from pipelines import compare, evaluate, inspect_cache, presets, report, train
+from pipelines.settings import DEMO_HOSTS
 from training.errors import TrainingError
 from training.official import official_recipe
 from training.protocol import PROTOCOLS
@@ -174,7 +175,7 @@ def test_a_host_has_the_settings_of_its_preset():
     assert (chosen.model.host.kind, chosen.model.host.width) == ("delu", 128)
     assert chosen.loop == presets.Demo().train().train.loop.model_copy(update={"host_lr": 1e-3, "warmup": 40})
     assert presets.Demo().train_on(None) == presets.Demo().train_on("co2net") == presets.Demo().train()
-    assert set(presets.DEMO_HOSTS) == {"plain", "delu", "um", "ddgnet", "gaufuse"}
+    assert set(DEMO_HOSTS) == {"plain", "delu", "um", "ddgnet", "gaufuse"}
 
 
 def test_inspection_counts_without_descriptions_names_the_command(world):

@@ -4,6 +4,7 @@ Axes: b videos, t snippets, d feature width, c action classes, p pairs, n words.
 """
 
 import hashlib
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
@@ -12,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor
 
 from cache.annotations import Dataset
@@ -33,8 +34,9 @@ class DataRecipe(Recipe):
 
     subset: str = "training"
     """Subset of the annotations that is trained on."""
-    num_snippets: PositiveInt = 320
-    """A longer video is represented by this many snippets, one drawn from each of as many equal bins."""
+    num_snippets: PositiveInt | None = 320
+    """A longer video is represented by this many snippets, one drawn from each of as many equal bins. None: every
+    video at full length."""
     stretch: bool = False
     """Repeat the snippets of shorter videos up to num_snippets, as the CO2 family does, instead of padding them."""
     num_pairs: NonNegativeInt = 3
@@ -43,6 +45,14 @@ class DataRecipe(Recipe):
     """Further videos in each batch (4 in the CO2 family)."""
     max_words: PositiveInt = 80
     """Longer texts are cut."""
+
+    @model_validator(mode="after")
+    def _batches_can_be_drawn(self) -> "DataRecipe":
+        if self.num_pairs + self.singles == 0:
+            raise ValueError("singles: found 0 beside 0 num_pairs, expected at least one video in each batch")
+        if self.stretch and self.num_snippets is None:
+            raise ValueError("stretch: found True without num_snippets, expected the length to stretch videos to")
+        return self
 
 
 @dataclass(frozen=True)
@@ -258,7 +268,7 @@ class WtalData:
 
     def _videos(self, rows: np.ndarray, pairs: np.ndarray, rng: np.random.Generator | None) -> Batch:
         """Pad whole videos, or first resample those that `rng` says must be."""
-        wanted, videos = self.recipe.num_snippets, [self._features(int(row)) for row in rows]
+        wanted, videos = self.recipe.num_snippets or sys.maxsize, [self._features(int(row)) for row in rows]
         places = []
         for length in map(len, videos):
             if rng is not None and (length > wanted or (self.recipe.stretch and length < wanted)):

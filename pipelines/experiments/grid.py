@@ -24,6 +24,7 @@ from cache.content import (
 )
 from cache.features import FeatureStore
 from cache.recipe import RUN_ONLY, Recipe, fingerprint_of
+from cache.schema import CacheError
 from pipelines.evaluate import EvalRun, Metrics
 from pipelines.experiments.arms import Arm, Plan, TableName, plan_of
 from pipelines.run_folder import METRICS_FILE
@@ -62,7 +63,7 @@ class TableRun(Recipe):
     published: Path | None = None
     """CSV of published figures that stand beside the table's: table, row, column, value, source."""
     hosts: Annotated[dict[str, dict[str, Any]], tyro.conf.Suppress] = Field(default={})
-    """What the preset changes of its training for each other host."""
+    """What the preset changes of its training for each host, but for fields that options name."""
 
     @property
     def plan(self) -> Plan:
@@ -131,12 +132,26 @@ def metrics_file(evaluation: EvalRun) -> Path:
 def cells(recipe: TableRun) -> list[Cell]:
     """All cells, seed by seed, so that a table that was stopped has whole seeds.
 
-    Raises CacheError where annotations, features or embeddings are missing.
+    Raises CacheError, naming the rows, where the preset has no settings of their host, and where annotations, features
+    or embeddings are missing.
     """
+    recipe.train.refuse_other_settings()
+    _refuse_unfair(recipe)
     content = Content(recipe.train)
     first = recipe.train.train.seed
     seeds = range(first, first + recipe.seeds)
     return [_cell(recipe, arm, seed, content) for seed in seeds for arm in recipe.plan.arms]
+
+
+def _refuse_unfair(recipe: TableRun) -> None:
+    hosts = {arm.name: arm.host or recipe.train.host for arm in recipe.plan.arms}
+    lacking = {name: host for name, host in hosts.items() if host is not None and recipe.train.lacks_settings(host)}
+    if not lacking:
+        return
+    message = recipe.train.without_settings(list(dict.fromkeys(lacking.values())))
+    others = [name for name in hosts if name not in lacking]
+    rest = f"; or leave these rows out: --arms {' '.join(others)}" if others else ""
+    raise CacheError(f"{recipe.table}, rows {', '.join(lacking)}: {message}{rest}")
 
 
 def _cell(recipe: TableRun, arm: Arm, seed: int, content: Content) -> Cell:

@@ -6,11 +6,14 @@ checkpoint. Seeds give all rows the same batches, so differences between rows ar
 
 from __future__ import annotations
 
+import sys
+
 from pipelines.console import fail, launch, say
 from pipelines.experiments.former_cells import refuse_former
 from pipelines.experiments.grid import TableRun, cells
 from pipelines.experiments.jobs import missing_jobs, run_jobs
 from pipelines.experiments.published import load_published
+from pipelines.settings import asked_fields, asked_settings
 
 
 def main(recipe: TableRun) -> int:
@@ -46,4 +49,5 @@ if __name__ == "__main__":
     from pipelines import presets
     from pipelines.experiments import run as command
 
-    launch("experiments.run", presets.choices(lambda preset: preset.tables()), command.main)
+    asked = asked_settings(sys.argv), asked_fields(sys.argv)
+    launch("experiments.run", presets.choices(lambda preset: preset.tables(*asked)), command.main)
