@@ -227,7 +227,7 @@ class Ranking:
     segments: Float[Array, "n 2"]
     labels: Int[Array, " n"]
     videos: Int[Array, " n"]
-    """-1 in a video that the truth does not hold."""
+    """Videos that the truth does not hold have negative numbers, each its own."""
     ties: Ties
 
     @classmethod
@@ -235,7 +235,8 @@ class Ranking:
         """Detections of other classes are left out."""
         number = {label: index for index, label in enumerate(truth.classes)}
         labels = np.array([number.get(label, -1) for label in table.labels], dtype=np.int64)[table.label]
-        videos = np.array([truth.numbers.get(video, -1) for video in table.videos], dtype=np.int64)[table.video]
+        known = [truth.numbers.get(video, -1 - place) for place, video in enumerate(table.videos)]
+        videos = np.array(known, dtype=np.int64)[table.video]
         order = _by_class_and_score(labels, table.score, len(truth.classes), ties)
         return cls(truth, table.segments[order], labels[order], videos[order], ties)
 
