@@ -43,8 +43,9 @@ def test_cutting_again_changes_nothing():
 
 @pytest.mark.parametrize(
     "word",
-    "the 's n't 're 'd wo o'clock -- ... . , ; : ( ) \" ? ! $ - u.s. p.m. e.g. 3.5 12:30 2nd 100m 1980s naïve 跳水".split(),
-)
+    ["the", "'s", "n't", "'re", "'d", "wo", "o'clock", "--", "...", ".", ",", ";", ":", "(", ")", '"', "?", "!", "$",
+     "-", "u.s.", "p.m.", "e.g.", "3.5", "12:30", "2nd", "100m", "1980s", "naïve", "跳水"],
+)  # fmt: skip
 def test_words_of_glove_stay_whole(word):
     """What stands in the table as one word is looked up as one."""
     assert tokenize(word) == [word]
