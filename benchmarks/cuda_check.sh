@@ -14,13 +14,17 @@ python=${PYTHON:-python3}
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 
-"$python" -c 'import torch' || { echo "$python has no torch; name the interpreter that has: PYTHON=... $0" >&2; exit 2; }
+"$python" -W ignore -c 'import torch' || { echo "$python has no torch; name the interpreter that has: PYTHON=... $0" >&2; exit 2; }
 # A path file and not --system-site-packages, which of an environment's interpreter would give the packages below it.
 "$python" -m venv --without-pip "$place/env"
 site=$("$place/env/bin/python" -c 'import site; print(site.getsitepackages()[0])')
 "$python" -c 'import sys; print(*(p for p in sys.path if p.endswith("-packages")), sep="\n")' >"$site/outer.pth"
-"$python" -m pip --python "$place/env/bin/python" install --quiet --no-index --find-links wheels \
-  --disable-pip-version-check --requirement benchmarks/cuda_requirements.txt
+missing=$("$place/env/bin/python" benchmarks/missing_wheels.py wheels)
+if [ -n "$missing" ]; then
+  mapfile -t wheels <<<"$missing"
+  "$python" -m pip --python "$place/env/bin/python" install --quiet --no-index --no-deps --disable-pip-version-check \
+    "${wheels[@]}"
+fi
 
 export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 PYTHONPATH=$PWD PYTHONDONTWRITEBYTECODE=1
 "$place/env/bin/python" -m benchmarks.cuda_check --output "$output"
