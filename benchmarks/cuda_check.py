@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -129,14 +129,14 @@ def time_training(summary: Summary, folder: Path, *, precision: str, steps: int)
     summary.say(f"training {precision:5} {steps} steps, {size}: {rate:.1f} steps/s{peak}")
 
 
-def main(output: Path, steps: int) -> int:
+def main(output: Path, steps: int, tests: Sequence[str]) -> int:
     """1 where anything failed."""
     summary = Summary(output)
     device = torch.cuda.get_device_name() if GPU else "NO CUDA DEVICE: nothing below was checked on one"
     summary.say(f"device               {device}")
     summary.say(f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}")
     with tempfile.TemporaryDirectory() as place:
-        for name in TESTS:
+        for name in tests:
             run_tests(summary, name, Path(place))
         for precision in ("no", "bf16"):
             try:
@@ -152,5 +152,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("cuda_check.txt"))
     parser.add_argument("--steps", type=int, default=200 if GPU else 8)
+    parser.add_argument("--tests", nargs="*", default=TESTS)
     arguments = parser.parse_args()
-    sys.exit(main(arguments.output, arguments.steps))
+    sys.exit(main(arguments.output, arguments.steps, arguments.tests))

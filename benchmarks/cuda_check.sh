@@ -2,7 +2,8 @@
 # Every check that needs a GPU, on a machine with Python, PyTorch and nothing else: no network, no other package.
 #
 #   make cuda-wheels                    on a machine with network: fills wheels/ (Python 3.12, Linux, x86-64)
-#   benchmarks/cuda_check.sh [OUTPUT]   on the machine with the GPU, in the same checkout with wheels/ in it
+#   benchmarks/cuda_check.sh [OUTPUT [--steps N] [--tests devices loop ...]]
+#                                       on the machine with the GPU, in the same checkout with wheels/ in it
 #
 # PYTHON chooses the interpreter that has torch. Packages that it lacks are installed from wheels/ into a throw-away
 # environment, and it is left as it was. OUTPUT (cuda_check.txt) holds the summary; the exit status is 1 where
@@ -27,4 +28,4 @@ if [ -n "$missing" ]; then
 fi
 
 export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 PYTHONPATH=$PWD PYTHONDONTWRITEBYTECODE=1
-"$place/env/bin/python" -m benchmarks.cuda_check --output "$output"
+"$place/env/bin/python" -m benchmarks.cuda_check --output "$output" "${@:2}"

@@ -4,7 +4,6 @@ Parts that need a GPU are skipped without one; benchmarks/cuda_check.sh runs the
 """
 
 import json
-import signal
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -65,7 +64,7 @@ def test_a_joint_step_is_that_of_a_cpu_in_float32(data: WtalData, host: str, dev
     [pytest.param("auto", "cpu", id="cuda-cpu", marks=CUDA), pytest.param("cpu", "cpu", id="cpu-cpu")],
 )
 def test_a_run_goes_on_on_another_device(tmp_path: Path, data: WtalData, first: str, second: str):
-    """Stopped after 3 of 6 steps on the one and resumed on the other: the losses of a CPU alone, to 1%."""
+    """Killed after a checkpoint at 3 of 6 steps on the one, resumed on the other: the losses of a CPU alone, to 1%."""
     still = {
         "host": PlainRecipe(width=8, dropout=0.0),
         "ksm": KsmRecipe(width=8, heads=2, context=2, dropout=0.0),
@@ -74,15 +73,15 @@ def test_a_run_goes_on_on_another_device(tmp_path: Path, data: WtalData, first: 
 
     def recipe(device: str) -> TrainRecipe:
         tiny = tiny_recipe(**still)
-        loop = tiny.loop.model_copy(update={"steps": 6, "log_every": 1, "device": device})
+        loop = tiny.loop.model_copy(update={"steps": 6, "log_every": 1, "checkpoint_every": 3, "device": device})
         return tiny.model_copy(update={"loop": loop})
 
-    def stop(step: int, total: int, terms: Mapping[str, float]) -> None:
-        if step == 3:
-            signal.raise_signal(signal.SIGINT)
+    def kill(step: int, total: int, terms: Mapping[str, float]) -> None:
+        if step == 4:
+            raise RuntimeError("killed")
 
-    with pytest.raises(KeyboardInterrupt):
-        fit(data, recipe(first), run=tmp_path / "moved", progress=stop)
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(data, recipe(first), run=tmp_path / "moved", progress=kill)
     fit(data, recipe(second), run=tmp_path / "moved", resume=True)
     fit(data, recipe("cpu"), run=tmp_path / "alone")
     moved, alone = lines(tmp_path / "moved"), lines(tmp_path / "alone")
