@@ -104,25 +104,6 @@ def mean_average_precision(
     return Scores(tuple(map(float, tious)), rows.classes, ap, mean, float(mean.mean()), unscored)
 
 
-def average_precision(
-    segments: Float[Array, "n 2"],
-    scores: Float[Array, " n"],
-    videos: Int[Array, " n"],
-    *,
-    truth: Float[Array, "m 2"],
-    truth_videos: Int[Array, " m"],
-    tious: Float[Array, " k"],
-) -> Float[Array, " k"]:
-    """Average precision of one class at every threshold.
-
-    `videos` and `truth_videos` are the same numbering of videos; detections whose number no truth has are false
-    positives. Equal scores keep the order given. Without truth the result is 0.
-    """
-    order = np.argsort(-scores, kind="stable")
-    found = _match(segments[order], videos[order], truth, truth_videos, tious, "given")
-    return _interpolated(found >= 0, len(truth))
-
-
 def _by_class_and_score(
     classes: Int[Array, " n"], scores: Float[Array, " n"], count: int, ties: Ties
 ) -> Int[Array, " scored"]:
