@@ -39,12 +39,14 @@ def draw() -> tuple[dict, dict]:
     database[TRAINING[0]]["annotations"].append({"label": "Stroll", "segment": [1.0, 9.0]})
     repeated = database[TESTING[4]]["annotations"]
     repeated += [repeated[0], {"label": "Jump", "segment": [7.5, 7.5]}]
-    for video, stretch in ((TESTING[0], [5.0, 9.5]), (TESTING[5], [12.0, 14.0]), (TESTING[6], [0.0, 6.3])):
+    for video, stretch in ((TESTING[0], [5.0, 9.5]), (TESTING[5], [12.3, 13.9]), (TESTING[6], [0.0, 6.3])):
         database[video]["ambiguous"] = [stretch]
     annotations = {"name": "goldens", "classes": [*LABELS, *WITHOUT_TRUTH], "database": database}
     results = {video: _detections(rng, entry["annotations"]) for video, entry in database.items()}
     results["nowhere"] = _detections(rng, database[TESTING[0]]["annotations"])
     results[TESTING[4]].append({"label": "Jump", "score": 0.9, "segment": [7.5, 7.5]})
+    # after the undecided stretch, but in its last snippet
+    results[TESTING[5]].append({"label": "Dive", "score": 0.85, "segment": [14.0, 16.0]})
     results[TESTING[7]] = []
     return annotations, {"version": "VERSION 1.3", "results": results, "external_data": {"used": False}}
 
