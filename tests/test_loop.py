@@ -374,7 +374,8 @@ def test_low_precision(features: Path, tmp_path: Path):
 
 
 def test_tensorboard(features: Path, tmp_path: Path):
-    """Events stand beside metrics.jsonl."""
+    """Events stand beside metrics.jsonl, where TensorBoard is installed."""
+    pytest.importorskip("tensorboard")
     recipe = changed(tiny_recipe(), loop={"steps": 2, "tensorboard": True})
     fit(load(features, recipe), recipe, run=tmp_path)
     assert list((tmp_path / "tensorboard").glob("events.*"))
