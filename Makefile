@@ -26,7 +26,7 @@ export HF_HUB_DISABLE_PROGRESS_BARS := 1
 endif
 
 .PHONY: help setup demo demo-smoke videos import-dataset import-checkpoint priors import features train eval evaluate-file diagnose \
-        report compare table3 table4 table5 ablations inspect export migrate \
+        report compare table3 table4 table5 ablations inspect export migrate cuda-wheels \
         test pytest lint format types contracts clean clean-demo clean-venv
 
 help:  ## list the targets
@@ -114,6 +114,9 @@ migrate: $(STAMP)  ## give caches and tables that version 0.1 made their names o
 
 bench-%: $(STAMP)  ## one benchmark by its name in benchmarks/: make bench-idle, bench-kill, bench-families, bench-parity ...
 	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m benchmarks.$* $(ARGS)
+
+cuda-wheels: $(STAMP)  ## wheels/ for benchmarks/cuda_check.sh, the checks on a GPU machine without network
+	@$(PY) -m benchmarks.cuda_wheels $(ARGS)
 
 test: lint types contracts pytest  ## every check: lint, format, types, import contracts, tests
 

@@ -17,11 +17,14 @@ from priors.frames import Frames, FramesRecipe
 def odd_decode(path: Path | None, recipe: FramesRecipe) -> Decoded:
     """Frames of the size in the name (`7-mib`), after what the rest of the name asks for.
 
-    sleep: for ever. die: SIGSEGV. die-once: SIGKILL, but not if a file of that name is there, which it writes. print:
-    writes to stdout. slow: takes a tenth of a second. modules: tells which heavy ones are loaded.
+    told-...: writes the file of that name first. sleep: for ever. die: SIGSEGV. die-once: SIGKILL, but not if a file of
+    that name is there, which it writes. print: writes to stdout. slow: takes a tenth of a second. modules: tells which
+    heavy ones are loaded.
     """
     assert path is not None
     name = path.name
+    if name.startswith("told"):
+        path.touch()
     if "sleep" in name:
         time.sleep(3600)
     if "die-once" in name and not path.exists():

@@ -14,6 +14,53 @@ BaseballPitch BasketballDunk Billiards CleanAndJerk CliffDiving CricketBowling C
 GolfSwing HammerThrow HighJump JavelinThrow LongJump PoleVault Shotput SoccerPenalty TennisSwing ThrowDiscus
 VolleyballSpiking
 """
+EVERYDAY = """
+Archery
+Arm wrestling
+Assembling bicycle
+Bungee jumping
+Brushing teeth
+Changing car wheel
+Cleaning shoes
+Doing a powerbomb
+Doing karate
+Drinking coffee
+Getting a haircut
+Grooming dog
+Hand washing clothes
+Having an ice cream
+Hitting a pinata
+Horseback riding
+Ironing clothes
+Kayaking
+Layup drill in basketball
+Making a sandwich
+Mowing the lawn
+Playing badminton
+Playing rubik cube
+Playing water polo
+Polishing forniture
+Preparing salad
+Putting on makeup
+Removing ice from car
+Riding bumper cars
+Rock-paper-scissors
+Rope skipping
+Running a marathon
+Shoveling snow
+Smoking a cigarette
+Snow tubing
+Swinging at the playground
+Tai chi
+Throwing darts
+Tug of war
+Using the rowing machine
+Walking the dog
+Washing dishes
+Windsurfing
+Wrapping presents
+"""
+"""One a line: gerunds, articles, prepositions, a hyphen, and a name that a public list misspells."""
 FUNCTION_WORDS = tokenize(
     "The man is on it, and she was at the end of a run-up; they do not have to be in there, but he does it with his "
     "own hands as I'd said: you can, we won't, it's up to them. What had been done by those who did so, over or under?"
@@ -61,19 +108,26 @@ def test_action_words_are_the_class_name_s_in_any_form(text, label, words):
     assert marked(text, label) == words
 
 
-def _classes() -> list[str]:
-    labels = set(THUMOS.split())
-    for path in ACTIVITYNET.glob("*.json"):
-        content = json.loads(path.read_text())
-        videos = content.get("database", content).values()
-        labels |= {item["label"] for video in videos for item in video["annotations"]}
-    return sorted(labels)
+def check(label: str) -> None:
+    """The longer words of a class's name are found in it, and no function word is taken for one."""
+    found = marked(label, label)
+    assert found
+    assert {word for word in tokenize(label) if len(word) > 3} - {"doing", "from", "having", "with"} <= found
+    assert not marked(" ".join(FUNCTION_WORDS), label) - CONTENT
 
 
-def test_every_class_of_the_benchmarks_is_found_in_its_name_and_nowhere_in_function_words():
-    """THUMOS14's classes, and ActivityNet-1.2's where they are at hand."""
-    for label in _classes():
-        found = marked(label, label)
-        assert {word for word in tokenize(label) if len(word) > 3} - {"with", "doing"} <= found, label
-        assert found, label
-        assert not marked(" ".join(FUNCTION_WORDS), label) - CONTENT, label
+@pytest.mark.parametrize("label", [*THUMOS.split(), *(line.strip() for line in EVERYDAY.strip().splitlines())])
+def test_a_class_is_found_in_its_name_and_nowhere_in_function_words(label):
+    """In camel case, and in the words that ActivityNet's classes are made of."""
+    check(label)
+
+
+@pytest.mark.skipif(not ACTIVITYNET.is_dir(), reason="real annotations are not here")
+def test_every_class_of_activitynet_is_found_in_its_name():
+    """The classes of the public file."""
+    (path,) = ACTIVITYNET.glob("*.json")
+    videos = json.loads(path.read_text())["database"].values()
+    labels = {item["label"] for video in videos for item in video["annotations"]}
+    assert len(labels) == 100
+    for label in labels:
+        check(label)

@@ -53,6 +53,14 @@ def test_only_the_core() -> None:
     assert (whole.time_missed, whole.time_outside) == (pytest.approx(0.7), pytest.approx(0))
 
 
+def test_videos_without_truth_are_not_one_video() -> None:
+    """Detections at the same time in two videos that the truth does not hold are twice the time outside."""
+    truth, right = [("v", "Jump", 0, 10), ("v", "Jump", 20, 30), ("v", "Jump", 40, 50)], ("v", "Jump", 0, 10)
+    one = completeness_of(truth, [right, ("x", "Jump", 0, 10)]).overall
+    two = completeness_of(truth, [right, ("x", "Jump", 0, 10), ("y", "Jump", 0, 10)]).overall
+    assert (one.time_outside, two.time_outside) == (pytest.approx(1 / 2), pytest.approx(2 / 3))
+
+
 def test_spilling_into_context() -> None:
     """[0, 20] for [5, 15]: nothing is missed; half of the detection is outside, as much before as after."""
     whole = completeness_of([("v", "Jump", 5, 15)], [("v", "Jump", 0, 20)]).overall

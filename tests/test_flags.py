@@ -247,8 +247,8 @@ def test_what_is_said_again_and_again_loops(text, before, times):
 
 
 def test_long_texts_take_no_long_time():
-    """A degenerate answer at the limit of tokens is judged in a moment."""
-    began = time.perf_counter()
+    """A degenerate answer at the limit of tokens is judged in a moment of this process's own time."""
+    began = time.process_time()
     for text in ("a b " * 4000, "word" * 4000, "I " * 8000, " ".join(map(str, range(8000))) + " x"):
         flags(text)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5

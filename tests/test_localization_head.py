@@ -244,6 +244,20 @@ def test_no_pseudo_segment_at_all() -> None:
     assert loss["head_mil"] > 0
 
 
+@pytest.mark.parametrize("shown", [0, 1])
+def test_one_positive_point_or_none_divides_by_one(shown: int) -> None:
+    """The focal term of a batch with a single positive point is the sum over its points, as with none."""
+    torch.manual_seed(0)
+    recipe = HeadRecipe(width=8, levels=1, radius=0.5)
+    output = LocalizationHead(3, 2, recipe)(torch.randn(1, 6, 3), mask_of(6))
+    pseudo = [segments(*[(2.2, 2.8, 1, 1.0)][:shown])]
+    targets = assign(output, pseudo, recipe=recipe)
+    assert targets.positive.sum() == shown
+    points = focal_loss(output.logits, targets.classes, alpha=recipe.alpha, gamma=recipe.gamma)
+    found = head_loss(output, pseudo, torch.ones(1, 2), recipe=recipe)["focal"]
+    torch.testing.assert_close(found, points[~targets.ignored].sum())
+
+
 def test_learns_the_segments_it_is_shown() -> None:
     """From an embedding that tells action from background, the head finds bounds and classes again."""
     torch.manual_seed(0)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks import plain_postprocessing as plain
 from cache.detections import Detection
 from cache.features import FeatureGrid
 from training.localize import LocalizeRecipe, cam_candidates, choose_classes, localize
@@ -156,6 +157,49 @@ def test_head_is_needed() -> None:
     """A model without a head must not silently fall back to the T-CAM."""
     with pytest.raises(ValueError, match="no localization head"):
         detect(LocalizeRecipe(source="head"))
+
+
+def plain_localize(
+    cas: np.ndarray, attention: np.ndarray, video_scores: np.ndarray, suppression: str
+) -> list[tuple[str, float, float, float]]:
+    """(class, score, start, end in seconds), the best first: class after class, threshold after threshold, with the
+    defaults of the recipe written out."""
+    chosen = [label for label, score in enumerate(video_scores) if score >= 0.2] or [int(np.argmax(video_scores))]
+    low, high = min(attention), max(attention)
+    shares = np.array([(value - low) / (high - low) for value in attention])
+    rows = []
+    for label in chosen:
+        bonus = 0.2 * video_scores[label]
+        found = plain.propose(
+            shares, cas[:, label] * attention, [k / 10 for k in range(1, 10)], label=label, bonus=bonus
+        )
+        match suppression:
+            case "soft":
+                found = plain.soft_nms(found, sigma=0.3)
+            case "hard":
+                found = plain.hard_nms(found, tiou=0.6)
+            case "fuse":
+                found = plain.fuse(found, tiou=0.6, temperature=0.1)
+        rows += [row for row in found if row[1] >= 0.001]
+    rows.sort(key=lambda row: -row[1])
+    return [(CLASSES[int(label)], score, start * 16 / 25, end * 16 / 25) for label, score, start, end in rows]
+
+
+@pytest.mark.parametrize("suppression", ["soft", "hard", "fuse", "none"])
+@pytest.mark.parametrize("seed", range(5))
+def test_from_curves_to_detections_as_plain_loops_have_it(suppression: str, seed: int) -> None:
+    """The whole road, from T-CAM and attention to ranked seconds, on curves of chance."""
+    rng = np.random.default_rng(seed)
+    ripple = np.convolve(rng.random(64), np.ones(5) / 5, mode="same")
+    cas, attention = rng.random((60, 3)), ripple[2:62]
+    video_scores = np.array([0.1, 0.15, 0.05]) if seed == 0 else rng.random(3)
+    recipe = LocalizeRecipe.model_validate({"source": "cam", "suppression": suppression})
+    found = detect(recipe, cas=cas, attention=attention, video_scores=video_scores, duration=None)
+    expected = plain_localize(cas, attention, video_scores, suppression)
+    assert len(expected) > 5
+    assert [d.label for d in found] == [label for label, *_ in expected]
+    numbers = [(d.score, d.start, d.end) for d in found]
+    np.testing.assert_allclose(numbers, [row[1:] for row in expected], atol=1e-9)
 
 
 @pytest.mark.parametrize("length", [0, 1])

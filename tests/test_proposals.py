@@ -110,6 +110,7 @@ def test_refined_curves() -> None:
     (fine,) = refine(np.array([[0.0, 1.0, 3.0]]), 4)
     expected = [0, 0, 0.125, 0.375, 0.625, 0.875, 1.25, 1.75, 2.25, 2.75, 3, 3]
     np.testing.assert_allclose(fine, expected)
+    np.testing.assert_allclose(refine(np.array([[0.0, 1.0]]), 2), [[0, 0.25, 0.75, 1]])
     np.testing.assert_array_equal(refine(np.array([[0.5]]), 3), [[0.5] * 3])
     assert refine(np.zeros((2, 0)), 3).shape == (2, 0)
 

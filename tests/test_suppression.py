@@ -229,3 +229,10 @@ def test_public_figures() -> None:
     assert table_of(hard_nms(source, tiou=0.5)) == table_of(read("co2net/nms/out_0.5"))
     in_seconds = read("um/nms/in_label_score_start_end")
     assert table_of(hard_nms(in_seconds, tiou=0.6)) == table_of(read("um/nms/out_0.6"))
+
+
+def test_what_fell_before_the_end_has_fallen() -> None:
+    """Soft suppression one by one stops at `until`; those left have their fallen scores, not those they came with."""
+    segments, scores = np.array([[0.0, 10.0], [0.0, 10.0], [20.0, 30.0]]), np.array([0.9, 0.5, 0.005])
+    found = suppression.soft_one_by_one(segments, scores, sigma=0.1, until=0.01)
+    np.testing.assert_allclose(found, [0.9, 0.5 * np.exp(-1 / 0.1), 0.005])

@@ -41,6 +41,16 @@ def test_cutting_again_changes_nothing():
     assert [part for token in tokens for part in tokenize(token)] == tokens
 
 
+@pytest.mark.parametrize(
+    "word",
+    ["the", "'s", "n't", "'re", "'d", "wo", "o'clock", "--", "...", ".", ",", ";", ":", "(", ")", '"', "?", "!", "$",
+     "-", "u.s.", "p.m.", "e.g.", "3.5", "12:30", "2nd", "100m", "1980s", "naïve", "跳水"],
+)  # fmt: skip
+def test_words_of_glove_stay_whole(word):
+    """What stands in the table as one word is looked up as one."""
+    assert tokenize(word) == [word]
+
+
 @pytest.mark.skipif(not SLICE.is_file(), reason="real word vectors are not here")
 def test_words_of_a_real_table_stay_whole():
     """All of a slice of GloVe but words with hyphens and slashes, which are cut into their parts on purpose."""

@@ -154,6 +154,23 @@ def test_a_damaged_member_of_a_zip_is_found_by_its_check_sum(tmp_path):
         read(tmp_path / "v.zip")
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # gensim's reader leaves its file open
+def test_a_table_as_glove_writes_it_is_read_exactly(tmp_path):
+    """300 columns of few digits, signs and words of other scripts: against gensim's own reader, to the bit."""
+    from gensim.models import KeyedVectors
+
+    rng = np.random.default_rng(0)
+    words = ["the", ",", ".", "'s", "--", "...", "naïve", "跳水", "1980s", "u.s.", *(f"word{n}" for n in range(190))]
+    rows = [f"{word} " + " ".join(f"{x:.5g}" for x in rng.normal(0, 0.4, 300)) for word in words]
+    rows[3] = rows[3].rsplit(" ", 2)[0] + " -3.1e-05 1E2"
+    path = tmp_path / "glove.300d.txt"
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    reference = KeyedVectors.load_word2vec_format(str(path), no_header=True)
+    table = read(path)
+    assert table.words == words == reference.index_to_key
+    assert np.array_equal(table.vectors, reference.vectors)
+
+
 @pytest.mark.skipif(not SLICE.is_file(), reason="real word vectors are not here")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # gensim's reader leaves its file open
 def test_real_glove_vectors_are_read_exactly():

@@ -103,7 +103,7 @@ class ClassHits:
 
     label: str
     videos: Int[Array, " n"]
-    """Number of each one's video; -1 where it does not count."""
+    """Number of each one's video; negative where it does not count."""
     hits: Bool[Array, "n k"]
     truth_videos: Int[Array, " m"]
     """Number of the video of each true segment."""

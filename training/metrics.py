@@ -104,25 +104,6 @@ def mean_average_precision(
     return Scores(tuple(map(float, tious)), rows.classes, ap, mean, float(mean.mean()), unscored)
 
 
-def average_precision(
-    segments: Float[Array, "n 2"],
-    scores: Float[Array, " n"],
-    videos: Int[Array, " n"],
-    *,
-    truth: Float[Array, "m 2"],
-    truth_videos: Int[Array, " m"],
-    tious: Float[Array, " k"],
-) -> Float[Array, " k"]:
-    """Average precision of one class at every threshold.
-
-    `videos` and `truth_videos` are the same numbering of videos; detections whose number no truth has are false
-    positives. Equal scores keep the order given. Without truth the result is 0.
-    """
-    order = np.argsort(-scores, kind="stable")
-    found = _match(segments[order], videos[order], truth, truth_videos, tious, "given")
-    return _interpolated(found >= 0, len(truth))
-
-
 def _by_class_and_score(
     classes: Int[Array, " n"], scores: Float[Array, " n"], count: int, ties: Ties
 ) -> Int[Array, " scored"]:
@@ -227,7 +208,7 @@ class Ranking:
     segments: Float[Array, "n 2"]
     labels: Int[Array, " n"]
     videos: Int[Array, " n"]
-    """-1 in a video that the truth does not hold."""
+    """Videos that the truth does not hold have negative numbers, each its own."""
     ties: Ties
 
     @classmethod
@@ -235,7 +216,8 @@ class Ranking:
         """Detections of other classes are left out."""
         number = {label: index for index, label in enumerate(truth.classes)}
         labels = np.array([number.get(label, -1) for label in table.labels], dtype=np.int64)[table.label]
-        videos = np.array([truth.numbers.get(video, -1) for video in table.videos], dtype=np.int64)[table.video]
+        known = [truth.numbers.get(video, -1 - place) for place, video in enumerate(table.videos)]
+        videos = np.array(known, dtype=np.int64)[table.video]
         order = _by_class_and_score(labels, table.score, len(truth.classes), ties)
         return cls(truth, table.segments[order], labels[order], videos[order], ties)
 

@@ -64,7 +64,7 @@ class Columns:
 
     @property
     def found_video(self) -> Int[Array, " n"]:
-        """Number of the video; -1 for one that does not count."""
+        """Number of the video; negative for one that does not count."""
         return self.ranking.videos
 
     @property

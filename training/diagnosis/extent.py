@@ -88,11 +88,11 @@ def completeness(columns: Columns, lengths: Binned, recipe: DiagnosisRecipe) -> 
 
 def _groups(columns: Columns, kept: Int[Array, " n"]) -> tuple[Int[Array, " m"], Int[Array, " n"]]:
     """A number for each class in each video, of the truths and of the kept detections."""
-    videos = max(columns.truth_video.max(), columns.found_video.max(initial=-1)) + 2  # one for those the subset lacks
-    truth = columns.truth_class * videos + columns.truth_video + 1
-    found = columns.found_class[kept] * videos + columns.found_video[kept] + 1
-    _, place = np.unique(np.concatenate([truth, found]), return_inverse=True)
-    return place[: len(truth)], place[len(truth) :]
+    truth = np.stack([columns.truth_class, columns.truth_video])
+    found = np.stack([columns.found_class[kept], columns.found_video[kept]])
+    _, place = np.unique(np.concatenate([truth, found], axis=1), axis=1, return_inverse=True)
+    place = place.ravel()
+    return place[: truth.shape[1]], place[truth.shape[1] :]
 
 
 def _pair(
