@@ -6,6 +6,7 @@ import errno
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NoReturn, Protocol, TypeVar
@@ -28,7 +29,7 @@ _LINE_EVERY = 10.0
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 """What the system says of a disk, or a quota, that is used up."""
-BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
+BAD_INPUT, DEFECT, INTERRUPTED, TERMINATED = 2, 70, 130, 143
 """Exit codes beside 0 (done) and 1 (done, but something failed)."""
 
 
@@ -48,8 +49,8 @@ def launch(
     of its recipe; `default` is the preset of one that need not name it.
 
     Errors that the rooms raise on purpose, and those of the operating system, end as one message and exit code 2;
-    Ctrl-C and SIGTERM say how to go on (`go_on`) and end with 130 and 143. Any other error is a defect and keeps its
-    traceback.
+    Ctrl-C and SIGTERM say how to go on (`go_on`) and end with 130 and 143. Any other error is a defect: its traceback
+    is shown, and the exit code is 70, not the 1 of a command that is done but for what failed.
     """
     prog = f"python -m pipelines.{command}"
     if isinstance(presets, type):
@@ -58,7 +59,12 @@ def launch(
         named = default is None or sys.argv[1:2] in ([], ["-h"], ["--help"]) or sys.argv[1] in presets
         arguments = sys.argv[1:] if named else [default, *sys.argv[1:]]
         recipe = tyro.extras.overridable_config_cli(dict(presets), prog=prog, args=arguments)
-    sys.exit(guarded(lambda: main(recipe), go_on=go_on))
+    try:
+        code = guarded(lambda: main(recipe), go_on=go_on)
+    except Exception:
+        traceback.print_exc()
+        code = DEFECT
+    sys.exit(code)
 
 
 def guarded(work: Callable[[], int | None], *, go_on: str = "") -> int:
