@@ -218,7 +218,10 @@ def test_flags_of_the_document():
     assert [row for row in rows if row[0] in FLAGS] == list(MEANINGS.items())
 
 
-@pytest.mark.parametrize("line", re.findall(r"^python -m pipelines\.export (.*?)(?:  |(?<=datasets) )", DOCUMENT, re.M))
+EXPORTS = re.findall(r"^\.venv/bin/python -m pipelines\.export (.*?)(?:  |(?<=datasets) )", DOCUMENT, re.M)
+
+
+@pytest.mark.parametrize("line", EXPORTS)
 def test_exports_of_the_document_are_understood(line):
     """The options that it names exist."""
     recipe = parse("export", *line.split())
