@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from cache.flags import MEANINGS
 from cache.schema import FLAGS, KINDS
+from cache.wording import counted
 
 _VARIANTS = 5
 """At most so many different generation settings and software versions are listed."""
@@ -151,7 +152,8 @@ def _counts(content: CardContent) -> Iterator[str]:
             yield f"| {split} | {kind} | {ok} | {failed} |"
     if content.left_out:
         yield ""
-        yield f"{content.left_out} rows of videos that the annotations do not have are left out."
+        rows = counted(content.left_out, "row is", "rows are")
+        yield f"{rows} left out, as the annotations do not have the video."
 
 
 def _flaws(content: CardContent) -> Iterator[str]:

@@ -70,7 +70,8 @@ def main(recipe: ImportRun) -> int:
     say(f"descriptions: {store.folder}")
     tokens = None
     if vectors is not None:
-        embedded = embed(store, vectors, recipe.dataset / "embeddings")
+        videos = {video.video_id for video in dataset.videos}
+        embedded = embed(store, vectors, recipe.dataset / "embeddings", videos=videos)
         tokens = open_tokens(embedded.folder)
         say(f"embeddings: {embedded.folder} ({embedded.unknown} of {embedded.tokens} words unknown)")
     state = audit(dataset, recipe.subset, store, tokens)

@@ -129,6 +129,7 @@ def _print_state(found: Inspection) -> None:
     state = found.audit
     counts = {"missing": state.missing, "failed": state.failed, "partial": state.partial, "stale": state.stale}
     say(", ".join(f"{len(keys)} {name}" for name, keys in counts.items()))
+    _print_removed(state.removed)
     if state.failed:
         table("Failures", ["video", "class", "kind", "reason"], [[*key, reason] for key, reason in state.failed])
         table("Reasons", ["reason", "keys"], [[reason, str(count)] for reason, count in found.reasons.items()])
@@ -138,6 +139,15 @@ def _print_state(found: Inspection) -> None:
     for flag, examples in found.examples.items():
         for one in examples:
             say(f"  {flag}: {one.video_id}, {one.action_class}, {one.kind}: {_short(one.text)}")
+
+
+def _print_removed(removed: Mapping[str, int]) -> None:
+    if not removed:
+        return
+    rows = [[video, str(count)] for video, count in list(removed.items())[:_KEYS_SHOWN]]
+    if len(removed) > _KEYS_SHOWN:
+        rows.append([f"... and {len(removed) - _KEYS_SHOWN} more", str(sum(list(removed.values())[_KEYS_SHOWN:]))])
+    table("Rows of videos that the annotations do not have", ["video", "rows"], rows)
 
 
 def _print_statistics(found: TextStatistics) -> None:
