@@ -12,9 +12,8 @@ from matplotlib.figure import Figure
 
 from cache.atomic import atomic_path
 from pipelines.experiments.grid import TableRun
-from pipelines.experiments.published import AVERAGE
+from pipelines.experiments.published import AVERAGE, PublishedRows
 from pipelines.experiments.results import Results, Row
-from pipelines.experiments.table import PublishedRows
 from training.protocol import tiou_key
 
 _WIDTH = 11.0
