@@ -10,7 +10,7 @@ from cache.annotations import Dataset, VideoEntry
 from cache.flags import MEANINGS
 from cache.schema import DESCRIPTION_KEY, FLAGS, KINDS, Flag, Kind
 from cache.store import PartStore
-from cache.wording import counted
+from cache.wording import amount
 
 Key = tuple[str, str, str]
 _MEND = "run `make priors`"
@@ -85,7 +85,7 @@ def audit(dataset: Dataset, subset: str, descriptions: PartStore, tokens: PartSt
     )
     errors, warnings = _verdict(subset, coverage, set(flagged["empty"]))
     if words is not None and (unembedded := [key for key in keys if key in rows.ok and key not in words.embedded]):
-        lacking = counted(len(unembedded), "description has", "descriptions have")
+        lacking = amount(len(unembedded), "description has", "descriptions have")
         errors.append(f"{lacking} no word vectors yet, first {unembedded[0]}; {_MEND}")
     return replace(found, errors=tuple(errors), warnings=(*warnings, *_notes(subset, found)))
 
@@ -205,26 +205,26 @@ def _verdict(subset: str, coverage: Sequence[Coverage], empty: set[Key]) -> tupl
 def _notes(subset: str, found: Audit) -> list[str]:
     notes = []
     if found.missing:
-        lacking = counted(len(found.missing), f"description of {subset!r} is", f"descriptions of {subset!r} are")
+        lacking = amount(len(found.missing), f"description of {subset!r} is", f"descriptions of {subset!r} are")
         notes.append(f"{lacking} missing; {_MEND}")
     if found.failed:
-        failed = counted(len(found.failed), f"description of {subset!r}", f"descriptions of {subset!r}")
+        failed = amount(len(found.failed), f"description of {subset!r}", f"descriptions of {subset!r}")
         notes.append(f"{failed} failed; {_MEND} to try again")
     for flag, keys in found.flagged.items():
         if keys:
-            marked = counted(len(keys), f"description of {subset!r} is", f"descriptions of {subset!r} are")
+            marked = amount(len(keys), f"description of {subset!r} is", f"descriptions of {subset!r} are")
             notes.append(f"{marked} flagged {flag}, as texts are that {MEANINGS[flag]}")
     if found.partial:
-        partial = counted(len(found.partial), "description is of a video", "descriptions are of videos")
+        partial = amount(len(found.partial), "description is of a video", "descriptions are of videos")
         notes.append(f"{partial} that could be decoded only in part")
     if found.stale:
-        stale = counted(
+        stale = amount(
             len(found.stale), "description is of a video file that has", "descriptions are of video files that have"
         )
         notes.append(f"{stale} another size now, first {found.stale[0]}; {_MEND} to describe anew")
     if found.removed:
-        rows = counted(sum(found.removed.values()), "row is", "rows are")
-        videos = counted(len(found.removed), "video")
+        rows = amount(sum(found.removed.values()), "row is", "rows are")
+        videos = amount(len(found.removed), "video")
         notes.append(
             f"{rows} of {videos} that the annotations do not have, first {next(iter(found.removed))!r}; training and "
             "exports leave them out, and docs/caches.md says how they are deleted"

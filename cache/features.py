@@ -13,6 +13,7 @@ from pydantic import PositiveFloat, PositiveInt
 from cache.atomic import atomic_path, remove_unfinished
 from cache.recipe import Recipe
 from cache.schema import CacheError
+from cache.wording import amount
 
 Positions = TypeVar("Positions", float, np.ndarray)
 
@@ -132,7 +133,8 @@ class FeatureStore:
             shown = [f"  {line}" for line in problems[:20]]
             if len(problems) > len(shown):
                 shown.append(f"  ... and {len(problems) - len(shown)} more")
-            raise CacheError("\n".join([f"{len(problems)} videos have no usable features; {_MEND}:", *shown]))
+            lacking = amount(len(problems), "video has", "videos have")
+            raise CacheError("\n".join([f"{lacking} no usable features; {_MEND}:", *shown]))
 
     def _problem(self, features: np.ndarray) -> str | None:
         if features.ndim != 2 or len(features) == 0:

@@ -10,7 +10,7 @@ from cache.export import Table, export_datasets, export_jsonl, open_tables
 from cache.folders import embeddings_of, newest_folder
 from cache.recipe import Recipe
 from cache.schema import CacheError
-from cache.wording import counted
+from cache.wording import amount
 from pipelines.console import launch, say
 
 
@@ -46,10 +46,10 @@ def main(recipe: ExportRun) -> None:
         done = export_datasets(dataset, tables, recipe.to)
     else:
         done = export_jsonl(dataset, tables, recipe.table, recipe.to)
-    rows = ", ".join(f"{counted(count, 'row')} of {name}" for name, count in done.rows.items())
+    rows = ", ".join(f"{amount(count, 'row')} of {name}" for name, count in done.rows.items())
     say(f"{recipe.to}: {rows}, from {home}")
     if done.left_out:
-        say(f"left out: {counted(done.left_out, 'row')} of videos that the annotations do not have")
+        say(f"left out: {amount(done.left_out, 'row')} of videos that the annotations do not have")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from cache.differences import Changed, Differences
 from cache.folders import CacheFolder
 from cache.schema import Kind
 from cache.statistics import Spread, TextStatistics
+from cache.wording import amount
 from pipelines.console import say, table
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def print_inspection(found: Inspection) -> None:
         [one.subset, *map(str, (one.videos, one.with_file, one.with_features, one.video_labels, one.segments))]
         for one in found.subsets
     ]
-    title = f"{found.dataset}: {found.classes} classes"
+    title = f"{found.dataset}: {amount(found.classes, 'class', 'classes')}"
     table(title, ["subset", "videos", "with file", "with features", "video labels", "segments"], rows)
     _print_folders("Descriptions, the newest first", found.descriptions, found.looked_at)
     _print_folders("Embeddings, the newest first", found.embeddings, found.words_of)
@@ -36,7 +37,8 @@ def print_inspection(found: Inspection) -> None:
     _print_statistics(found.statistics)
     if found.tokens:
         unknown = sum(found.unknown_words.values())
-        say(f"{unknown / found.tokens:.1%} of {found.tokens} tokens are out of the vocabulary of the word vectors")
+        tokens = amount(found.tokens, "token is", "tokens are")
+        say(f"{unknown / found.tokens:.1%} of {tokens} out of the vocabulary of the word vectors")
         if unknown:
             shown = list(found.unknown_words.items())[:_UNKNOWN_SHOWN]
             more = (

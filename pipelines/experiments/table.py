@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cache.atomic import atomic_path
-from cache.wording import counted
+from cache.wording import amount
 from pipelines.console import say, table
 from pipelines.experiments.grid import Cell, TableRun
 from pipelines.experiments.published import AVERAGE, PublishedRows
@@ -96,7 +96,7 @@ def _notes(
     against = baselines[0] if len(baselines) == 1 else "the same host alone"
     chance = "of test videos and seeds" if recipe.seeds > 1 else "of test videos (one seed says nothing of others)"
     notes = [
-        f"mAP [%], mean of {counted(recipe.seeds, 'seed')}, ± standard deviation; {results.videos} videos; "
+        f"mAP [%], mean of {amount(recipe.seeds, 'seed')}, ± standard deviation; {amount(results.videos, 'video')}; "
         f"{results.protocol.describe()}. gain: mean of the differences of the average to {against} with the same seed; "
         f"in brackets the {100 * recipe.bootstrap.level:g} % interval, given the chance {chance}."
     ]
