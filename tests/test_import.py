@@ -216,7 +216,7 @@ def test_an_import_is_embedded_and_audited(dataset, tmp_path, capsys):
     texts = load_prior_texts(newest_folder(tmp_path / "embeddings").path)
     assert texts.rows["b", "Dive", "key"].tokens == ("he", "dives", ".")
     # What was exported can be imported: the same texts, under the fingerprint of the file.
-    export_jsonl(store, tmp_path / "exported.jsonl")
+    export_jsonl(dataset, {"descriptions": store}, "descriptions", tmp_path / "exported.jsonl")
     again = ImportedRecipe.of(tmp_path / "exported.jsonl", model=None)
     assert check_file(dataset, tmp_path / "exported.jsonl", again).good == 4
     assert import_descriptions.main(_run(tmp_path, tmp_path / "exported.jsonl", embed=False)) == 0
