@@ -67,7 +67,7 @@ import: $(STAMP)  ## descriptions that were made elsewhere: ARGS="--file texts.j
 import-checkpoint: $(STAMP)  ## weights of a host's public code: ARGS="--host delu --file best_DELU.pkl"
 	@$(PY) -m pipelines.import_checkpoint $(PRESET) $(ARGS)
 
-features: $(STAMP) $(VIDEOS)  ## encode every video as two-stream snippet features
+features: $(STAMP) $(VIDEOS)  ## encode every video as snippet features, as many streams as the preset has encoders for
 	@$(PY) -m pipelines.encode $(PRESET) $(ARGS)
 
 train: $(STAMP)  ## train MLLM4WTAL

@@ -10,6 +10,7 @@ from cache.annotations import Dataset, VideoEntry
 from cache.flags import MEANINGS
 from cache.schema import DESCRIPTION_KEY, FLAGS, KINDS, Flag, Kind
 from cache.store import PartStore
+from cache.wording import amount
 
 Key = tuple[str, str, str]
 _MEND = "run `make priors`"
@@ -40,6 +41,8 @@ class Audit:
     """Ok rows of videos that could be decoded only in part."""
     stale: tuple[Key, ...]
     """Ok rows whose video file now has another size than the one that was described."""
+    removed: Mapping[str, int]
+    """Videos that the annotations do not have, in any subset, each with the number of rows that are still there."""
     out_of_vocabulary: float | None
     """Share of tokens without a word vector; None where there are no embeddings to look at."""
     errors: tuple[str, ...]
@@ -53,7 +56,8 @@ class Audit:
 
 
 def audit(dataset: Dataset, subset: str, descriptions: PartStore, tokens: PartStore | None) -> Audit:
-    """Hold the cache against the keys that `subset` asks for; rows of other videos or classes are left out.
+    """Hold the cache against the keys that `subset` asks for; rows of other videos or classes are left out. Rows of
+    videos that are in no subset are counted.
 
     `tokens` is the table of their words, None where there is none to look at. Reads no texts: what is wrong with them
     stands in the rows as flags. Raises CacheError if the dataset has no such subset or a part of the cache cannot be
@@ -61,7 +65,7 @@ def audit(dataset: Dataset, subset: str, descriptions: PartStore, tokens: PartSt
     """
     videos = dataset.split(subset)
     keys = expected_keys(videos)
-    rows = _States.of(descriptions, keys)
+    rows = _States.of(descriptions, keys, dataset)
     words = None if tokens is None else _Words.of(tokens, keys)
     coverage = _coverage(dataset, keys, rows.ok)
     flagged: dict[Flag, tuple[Key, ...]] = {
@@ -74,13 +78,15 @@ def audit(dataset: Dataset, subset: str, descriptions: PartStore, tokens: PartSt
         flagged=flagged,
         partial=tuple(key for key in keys if key in rows.partial),
         stale=_stale(videos, rows),
+        removed=dict(sorted(rows.removed.items())),
         out_of_vocabulary=None if words is None else words.out_of_vocabulary,
         errors=(),
         warnings=(),
     )
     errors, warnings = _verdict(subset, coverage, set(flagged["empty"]))
     if words is not None and (unembedded := [key for key in keys if key in rows.ok and key not in words.embedded]):
-        errors.append(f"{len(unembedded)} descriptions have no word vectors yet, first {unembedded[0]}; {_MEND}")
+        lacking = amount(len(unembedded), "description has", "descriptions have")
+        errors.append(f"{lacking} no word vectors yet, first {unembedded[0]}; {_MEND}")
     return replace(found, errors=tuple(errors), warnings=(*warnings, *_notes(subset, found)))
 
 
@@ -90,7 +96,7 @@ def coverage_by_subset(dataset: Dataset, descriptions: PartStore) -> dict[str, t
     for video in dataset.videos:
         subsets.setdefault(video.subset, []).append(video)
     keys = {subset: expected_keys(videos) for subset, videos in subsets.items()}
-    rows = _States.of(descriptions, [key for wanted in keys.values() for key in wanted])
+    rows = _States.of(descriptions, [key for wanted in keys.values() for key in wanted], dataset)
     return {subset: _coverage(dataset, wanted, rows.ok) for subset, wanted in keys.items()}
 
 
@@ -108,13 +114,18 @@ class _States:
     flagged: dict[Flag, set[Key]] = field(default_factory=lambda: {flag: set() for flag in FLAGS})
     partial: set[Key] = field(default_factory=set)
     video_bytes: dict[Key, int] = field(default_factory=dict)
+    removed: Counter[str] = field(default_factory=Counter)
+    """Rows of each video that the dataset does not have."""
 
     @classmethod
-    def of(cls, descriptions: PartStore, keys: Sequence[Key]) -> _States:
+    def of(cls, descriptions: PartStore, keys: Sequence[Key], dataset: Dataset) -> _States:
         states, wanted, reasons = cls(), {key: key for key in keys}, {}
+        videos = {video.video_id for video in dataset.videos}
         for row in descriptions.rows([*DESCRIPTION_KEY, "status", "error", "flags", "partial", "video_bytes"]):
             key = wanted.get((row["video_id"], row["action_class"], row["kind"]))
             if key is None:
+                if row["video_id"] not in videos:
+                    states.removed[row["video_id"]] += 1
                 continue
             if row["status"] == "failed":
                 states.failed[key] = reasons.setdefault(row["error"], row["error"])
@@ -194,17 +205,28 @@ def _verdict(subset: str, coverage: Sequence[Coverage], empty: set[Key]) -> tupl
 def _notes(subset: str, found: Audit) -> list[str]:
     notes = []
     if found.missing:
-        notes.append(f"{len(found.missing)} descriptions of {subset!r} are missing; {_MEND}")
+        lacking = amount(len(found.missing), f"description of {subset!r} is", f"descriptions of {subset!r} are")
+        notes.append(f"{lacking} missing; {_MEND}")
     if found.failed:
-        notes.append(f"{len(found.failed)} descriptions of {subset!r} failed; {_MEND} to try them again")
+        failed = amount(len(found.failed), f"description of {subset!r}", f"descriptions of {subset!r}")
+        notes.append(f"{failed} failed; {_MEND} to try again")
     for flag, keys in found.flagged.items():
         if keys:
-            notes.append(f"{len(keys)} descriptions of {subset!r} {MEANINGS[flag]} ({flag})")
+            marked = amount(len(keys), f"description of {subset!r} is", f"descriptions of {subset!r} are")
+            notes.append(f"{marked} flagged {flag}, as texts are that {MEANINGS[flag]}")
     if found.partial:
-        notes.append(f"{len(found.partial)} descriptions are of videos that could be decoded only in part")
+        partial = amount(len(found.partial), "description is of a video", "descriptions are of videos")
+        notes.append(f"{partial} that could be decoded only in part")
     if found.stale:
+        stale = amount(
+            len(found.stale), "description is of a video file that has", "descriptions are of video files that have"
+        )
+        notes.append(f"{stale} another size now, first {found.stale[0]}; {_MEND} to describe anew")
+    if found.removed:
+        rows = amount(sum(found.removed.values()), "row is", "rows are")
+        videos = amount(len(found.removed), "video")
         notes.append(
-            f"{len(found.stale)} descriptions are of video files that have another size now, first {found.stale[0]}; "
-            f"{_MEND} to describe them anew"
+            f"{rows} of {videos} that the annotations do not have, first {next(iter(found.removed))!r}; training and "
+            "exports leave them out, and docs/caches.md says how they are deleted"
         )
     return notes

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from cache.flags import MEANINGS
 from cache.schema import FLAGS, KINDS
+from cache.wording import amount
 
 _VARIANTS = 5
 """At most so many different generation settings and software versions are listed."""
@@ -93,9 +94,10 @@ def _text(content: CardContent) -> Iterator[str]:
     revision = content.recipe.get("model_revision", "unknown")
     yield f"# {_line(content.dataset)}: descriptions of actions in videos"
     yield ""
+    classes = amount(content.classes, "class", "classes")
     yield (
         f"What a video multimodal LLM, `{_line(model)}` (revision `{_line(revision)}`), says about the actions of the "
-        f"videos of {_line(content.dataset)} ({content.classes} classes): for each video and each of its classes one "
+        f"videos of {_line(content.dataset)} ({classes}): for each video and each of its classes one "
         "sentence (`key`) and a description in detail (`complete`). Made with MLLM4WTAL for weakly-supervised temporal "
         f"action localization, from the cache `{content.fingerprint}`. No video is part of it."
     )
@@ -151,7 +153,8 @@ def _counts(content: CardContent) -> Iterator[str]:
             yield f"| {split} | {kind} | {ok} | {failed} |"
     if content.left_out:
         yield ""
-        yield f"{content.left_out} rows of videos that the annotations do not have are left out."
+        rows = amount(content.left_out, "row is", "rows are")
+        yield f"{rows} left out, as the annotations do not have the video."
 
 
 def _flaws(content: CardContent) -> Iterator[str]:

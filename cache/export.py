@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from cache.annotations import Dataset
 from cache.atomic import atomic_path
+from cache.class_texts import TEMPLATE, class_words
 from cache.data_card import CardContent, TableCard, data_card
 from cache.embeddings import VOCABULARY_TABLE, open_tokens
 from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, VOCABULARY_KEY, CacheError, vocabulary_schema
@@ -30,12 +31,18 @@ _VOCABULARY_SPLIT = "train"
 """What `datasets` calls the split of a table that has none."""
 
 
+Wanted = Callable[[Mapping[str, Any]], bool]
+"""Whether a row goes into an export."""
+
+
 @dataclass(frozen=True)
 class Exported:
     """What was written."""
 
     path: Path
     rows: Mapping[Table, int]
+    left_out: int
+    """Rows that are left out, as they are of videos that the annotations do not have."""
 
 
 def open_tables(descriptions: Path, embeddings: Path | None) -> dict[Table, PartStore]:
@@ -53,18 +60,43 @@ def open_tables(descriptions: Path, embeddings: Path | None) -> dict[Table, Part
     return tables
 
 
-def export_jsonl(table: PartStore, path: Path) -> int:
-    """Write every column of the last row of each key as one JSON object a line; returns the number of lines.
+def wanted_rows(dataset: Dataset, tables: Mapping[Table, PartStore]) -> dict[Table, Wanted]:
+    """Of each table, the rows of the videos of `dataset`; of the vocabulary, the words that these and the names of the
+    classes use. A video that was taken out of the annotations is in no export.
 
-    Rows stream, so that memory does not grow with the table. Raises CacheError if `path` is there already.
+    Holds the ids of the videos and of the words. Raises CacheError if a part cannot be read.
+    """
+    videos = {video.video_id for video in dataset.videos}
+
+    def of_videos(row: Mapping[str, Any]) -> bool:
+        return row["video_id"] in videos
+
+    wanted: dict[Table, Wanted] = dict.fromkeys(tables, of_videos)
+    if "vocabulary" in tables:
+        rows = filter(of_videos, _rows(tables["tokens"], ["video_id", "token_ids", "description_sha256"]))
+        used = {token_id for row in rows for token_id in row["token_ids"]}
+        names = {*TEMPLATE, *(word for label in dataset.classes for word in class_words(label))}
+        wanted["vocabulary"] = lambda row: row["token_id"] in used or row["word"] in names
+    return wanted
+
+
+def export_jsonl(dataset: Dataset, tables: Mapping[Table, PartStore], name: Table, path: Path) -> Exported:
+    """Write every column of the last row of each key of a table as one JSON object a line.
+
+    Rows of videos that `dataset` does not have are left out. Rows stream, so that memory does not grow with the table.
+    Raises CacheError if `path` is there already.
     """
     _refuse_to_overwrite(path)
-    lines = 0
+    wanted = wanted_rows(dataset, tables)[name]
+    lines = left_out = 0
     with atomic_path(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
-        for row in _rows(table):
-            file.write(json.dumps(row, default=_plain, ensure_ascii=False) + "\n")
-            lines += 1
-    return lines
+        for row in _rows(tables[name]):
+            if wanted(row):
+                file.write(json.dumps(row, default=_plain, ensure_ascii=False) + "\n")
+                lines += 1
+            elif name != "vocabulary":
+                left_out += 1
+    return Exported(path, {name: lines}, left_out)
 
 
 def export_datasets(dataset: Dataset, tables: Mapping[Table, PartStore], folder: Path) -> Exported:
@@ -75,7 +107,7 @@ def export_datasets(dataset: Dataset, tables: Mapping[Table, PartStore], folder:
     `folder` is there already, no row is of a video of `dataset`, or two subsets cannot be told apart as splits.
     """
     _refuse_to_overwrite(folder)
-    splits = _splits(dataset)
+    splits, wanted = _splits(dataset), wanted_rows(dataset, tables)
     with _unfinished_folder(folder) as unfinished:
         cards, left_out = {}, 0
         figures = _Figures()
@@ -83,10 +115,9 @@ def export_datasets(dataset: Dataset, tables: Mapping[Table, PartStore], folder:
             rows = _rows(store)
             if name == "descriptions":
                 rows = figures.watch(map(_without_host, rows), splits)
-            cards[name], strangers = _write_table(
-                store, rows, None if name == "vocabulary" else splits, unfinished, name
-            )
-            left_out += strangers
+            split_of = None if name == "vocabulary" else splits
+            cards[name], strangers = _write_table(store, rows, wanted[name], split_of, unfinished, name)
+            left_out += strangers if name != "vocabulary" else 0
         if not cards["descriptions"].rows:
             raise CacheError(f"{tables['descriptions'].folder}: has no row of a video of dataset {dataset.name}")
         card = CardContent(
@@ -102,7 +133,7 @@ def export_datasets(dataset: Dataset, tables: Mapping[Table, PartStore], folder:
             left_out=left_out,
         )
         (unfinished / "README.md").write_text(data_card(card), encoding="utf-8")
-    return Exported(folder, {name: sum(card.rows.values()) for name, card in cards.items()})
+    return Exported(folder, {name: sum(card.rows.values()) for name, card in cards.items()}, left_out)
 
 
 class _Figures:
@@ -126,9 +157,9 @@ class _Figures:
             yield row
 
 
-def _rows(table: PartStore) -> Iterator[dict[str, Any]]:
+def _rows(table: PartStore, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
     """The rows that count; of tokens, none whose description is not there any more."""
-    for row in table.rows():
+    for row in table.rows(columns):
         if row.get("description_sha256") != "":
             yield row
 
@@ -139,9 +170,14 @@ def _without_host(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write_table(
-    store: PartStore, rows: Iterable[dict[str, Any]], splits: Mapping[str, str] | None, root: Path, name: Table
+    store: PartStore,
+    rows: Iterable[dict[str, Any]],
+    wanted: Wanted,
+    splits: Mapping[str, str] | None,
+    root: Path,
+    name: Table,
 ) -> tuple[TableCard, int]:
-    """One Parquet file a split; the number of rows that belong to no split."""
+    """One Parquet file a split; the number of rows that are not wanted."""
     counts: Counter[str] = Counter()
     waiting: dict[str, list[dict[str, Any]]] = {}
     left_out = 0
@@ -156,10 +192,10 @@ def _write_table(
             writers[split].write_table(pa.Table.from_pylist(waiting.pop(split), schema=store.schema))
 
         for row in rows:
-            split = _VOCABULARY_SPLIT if splits is None else splits.get(row["video_id"])
-            if split is None:
+            if not wanted(row):
                 left_out += 1
                 continue
+            split = _VOCABULARY_SPLIT if splits is None else splits[row["video_id"]]
             counts[split] += 1
             batch = waiting.setdefault(split, [])
             batch.append(row)

@@ -16,6 +16,7 @@ from cache.atomic import atomic_path, remove_unfinished
 from cache.digests import Digests, FileDigest
 from cache.recipe import Recipe
 from cache.schema import CacheError
+from cache.wording import amount
 
 Positions = TypeVar("Positions", float, np.ndarray)
 
@@ -155,7 +156,8 @@ class FeatureStore:
             shown = [f"  {line}" for line in problems[:20]]
             if len(problems) > len(shown):
                 shown.append(f"  ... and {len(problems) - len(shown)} more")
-            raise CacheError("\n".join([f"{len(problems)} videos have no usable features; {_MEND}:", *shown]))
+            lacking = amount(len(problems), "video has", "videos have")
+            raise CacheError("\n".join([f"{lacking} no usable features; {_MEND}:", *shown]))
         return found
 
     def lengths(self, video_ids: Iterable[str]) -> list[int]:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cache.schema import CacheError
+from cache.wording import amount
 
 SUFFIXES = (".jsonl", ".ndjson", ".csv", ".parquet")
 LONGEST_LINE = 1 << 20
@@ -96,7 +97,7 @@ def _csv(path: Path, file: TextIO) -> Iterator[Record]:
         elif isinstance(row, str):
             yield Record(number, {}, row)
         elif len(row) != len(header):
-            yield Record(number, {}, f"found {len(row)} fields, expected {len(header)} as in the header")
+            yield Record(number, {}, f"found {amount(len(row), 'field')}, expected {len(header)} as in the header")
         else:
             yield Record(number, {name: value for name, value in zip(header, row, strict=True) if value != ""})
 

@@ -28,7 +28,7 @@ class CompareRun(Recipe):
     runs: tuple[Path, ...]
     """Folders of evaluated runs, in the order of the rows; differences are those to the first."""
     names: tuple[str, ...] = ()
-    """What the rows are called; the names of the runs when not given."""
+    """What the rows are called, in the order of the runs; the names of their folders when not given."""
     html: Path | None = None
     """Write a page of the runs, their classes and videos to this file."""
     dataset: Path | None = None
@@ -37,14 +37,25 @@ class CompareRun(Recipe):
 
 def main(recipe: CompareRun) -> None:
     """Print one row a run. Raises CacheError if they were not evaluated alike."""
-    if recipe.names and len(recipe.names) != len(recipe.runs):
-        raise CacheError(f"names: found {len(recipe.names)}, expected {len(recipe.runs)}, one for each run")
+    names = row_names(recipe)
     results = [Metrics.load(run / METRICS_FILE) for run in recipe.runs]
     refuse_mixture(recipe.runs, results)
-    print_map(results, names=recipe.names)
+    print_map(results, names=names)
     if recipe.html is not None:
         write_page(recipe, recipe.html, results)
         say(f"page: {recipe.html}")
+
+
+def row_names(recipe: CompareRun) -> tuple[str, ...]:
+    """What each run is called: `names`, or its folder; its path where two folders have one name. Raises CacheError if
+    there is no run, or another number of names."""
+    if not recipe.runs:
+        raise CacheError("runs: found none, expected the folder of at least one evaluated run")
+    if recipe.names and len(recipe.names) != len(recipe.runs):
+        raise CacheError(f"names: found {len(recipe.names)}, expected {len(recipe.runs)}, one for each run")
+    folders = tuple(run.resolve().name for run in recipe.runs)
+    unique = len(set(folders)) == len(folders)
+    return recipe.names or (folders if unique else tuple(map(str, recipe.runs)))
 
 
 def refuse_mixture(
@@ -73,9 +84,8 @@ def write_page(recipe: CompareRun, path: Path, results: Sequence[Metrics]) -> No
     """Write the page of runs that may be compared. Raises CacheError if detections or annotations cannot be read."""
     trained = [TrainRun.load(run / RECIPE_FILE) for run in recipe.runs]
     dataset = Dataset.load((recipe.dataset or trained[0].dataset) / "annotations.json")
-    names = recipe.names or [one.run for one in results]
     runs = []
-    for name, metrics, made, run in zip(names, results, trained, recipe.runs, strict=True):
+    for name, metrics, made, run in zip(row_names(recipe), results, trained, recipe.runs, strict=True):
         detections = DetectionTable.read(run / DETECTIONS_FILE)
         judged = judge_counted(dataset, detections, metrics.protocol)
         runs.append(ComparedRun(name, metrics, _facts(made), judged, _link(run, path)))

@@ -8,6 +8,7 @@ from html import escape
 
 import numpy as np
 
+from cache.wording import amount
 from pipelines.charts import SERIES, percents, share_marks
 from pipelines.charts_bars import Bar, stacked
 from pipelines.evaluate import Metrics
@@ -44,7 +45,8 @@ def comparison(dataset: str, runs: Sequence[ComparedRun]) -> str:
         _videos(runs),
     ]
     first = metrics[0]
-    facts = f"{dataset} · {first.videos} videos, {len(first.classes)} classes · {first.protocol.describe()}"
+    scored = f"{amount(first.videos, 'video')}, {amount(len(first.classes), 'class', 'classes')}"
+    facts = f"{dataset} · {scored} · {first.protocol.describe()}"
     items = "".join(
         f'<li><i class="s{k % SERIES}"></i><b>{escape(run.name)}</b> {escape(run.facts)}{_link(run)}</li>'
         for k, run in enumerate(runs)
@@ -163,7 +165,7 @@ def _outcomes(runs: Sequence[ComparedRun]) -> str:
             "better": sum(change > _SAME for change in changes),
         }
         stacks[run.name] = [
-            Bar(count / max(len(changes), 1), f"{count} videos are {name}", style)
+            Bar(count / max(len(changes), 1), f"{amount(count, 'video is', 'videos are')} {name}", style)
             for (name, count), style in zip(counts.items(), ("s1", "other", "s0"), strict=True)
         ]
     if not stacks:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn, Protocol, TypeVar
@@ -28,7 +29,7 @@ _LINE_EVERY = 10.0
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 """What the system says of a disk, or a quota, that is used up."""
-BAD_INPUT, INTERRUPTED = 2, 130
+BAD_INPUT, DEFECT, INTERRUPTED = 2, 70, 130
 """Exit codes beside 0 (done), 1 (done, but something failed) and `Stopped.exit_code`."""
 
 
@@ -44,8 +45,8 @@ def launch(
     of its recipe; `default` is the preset of one that need not name it.
 
     Errors that the rooms raise on purpose, and those of the operating system, end as one message and exit code 2;
-    Ctrl-C, SIGTERM and SIGUSR1 say how to go on (`go_on`) and end with 130, 143 and 138. Any other error is a defect
-    and keeps its traceback.
+    Ctrl-C, SIGTERM and SIGUSR1 say how to go on (`go_on`) and end with 130, 143 and 138. Any other error is a defect:
+    its traceback is shown, and the exit code is 70, not the 1 of a command that is done but for what failed.
     """
 
     def work() -> int | None:
@@ -57,7 +58,12 @@ def launch(
         say(f"recipe: {target}")
         return None
 
-    sys.exit(guarded(work, go_on=go_on))
+    try:
+        code = guarded(work, go_on=go_on)
+    except Exception:
+        traceback.print_exc()
+        code = DEFECT
+    sys.exit(code)
 
 
 def guarded(work: Callable[[], int | None], *, go_on: str = "") -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cache.wording import amount
 from pipelines.console import say, table
 from training.diagnosis.schema import Characteristic, Diagnosis, Distribution, ErrorKind, Extent, RunsDiagnosis
 from training.protocol import tiou_key
@@ -18,12 +19,15 @@ def print_diagnosis(found: Diagnosis, *, shown: float) -> None:
     """All tables, those that depend on a threshold at the one nearest to `shown`."""
     place = nearest(found.tious, shown)
     at = f"tIoU {tiou_key(found.tious[place])}"
-    say(f"{found.name}: {found.truths} truths of {len(found.classes)} classes, {found.detections} detections")
+    say(
+        f"{found.name}: {amount(found.truths, 'truth')} of {amount(len(found.classes), 'class', 'classes')}, "
+        f"{amount(found.detections, 'detection')}"
+    )
     say(found.protocol.describe())
     if found.outside:
         say(f"{found.outside} detections in videos that do not count are false positives")
     for reason, count in found.left_out.items():
-        say(f"{count} detections are left out: {reason}")
+        say(f"{amount(count, 'detection is', 'detections are')} left out: {reason}")
     if found.unscored:
         say(f"{sum(found.unscored.values())} detections are of classes without any truth: {', '.join(found.unscored)}")
     rows = [
@@ -92,7 +96,7 @@ def _print_characteristic(one: Characteristic, place: int, at: str) -> None:
         span = f"{b.label}  {b.low:.3g} - {'' if b.high is None else f'{b.high:.3g}'}"
         numbers = [None if values is None else values[place] for values in (b.missed, b.map, b.map_normalized)]
         rows.append([span, str(b.truths), *map(percent, numbers)])
-    unknown = f"; {one.unknown} truths in videos of unknown duration" if one.unknown else ""
+    unknown = f"; {amount(one.unknown, 'truth')} in videos of unknown duration" if one.unknown else ""
     table(f"By {one.name} at {at} [%]{unknown}", [one.name, "truths", "missed", "mAP", "normalised mAP"], rows)
 
 

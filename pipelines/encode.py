@@ -10,6 +10,7 @@ from pydantic import PositiveInt
 
 from cache.annotations import Dataset
 from cache.recipe import RUN_ONLY, Recipe
+from cache.wording import amount
 from pipelines.console import launch, progress, say, table
 from priors.encode import Encoder, FeaturesRecipe, encode, open_features, videos_of
 
@@ -39,10 +40,8 @@ def main(recipe: FeaturesRun) -> int:
     store = open_features(recipe.folder or recipe.dataset / "features", recipe.features, encoders)
     with progress("features") as report:
         done = encode(videos, store, recipe.features, encoders, workers=recipe.workers, progress=report)
-    say(
-        f"{done.encoded} videos encoded ({done.snippets} snippets of {store.grid.width} numbers), "
-        f"{done.skipped} were there: {store.folder}"
-    )
+    snippets = f"{amount(done.snippets, 'snippet')} of {store.grid.width} numbers"
+    say(f"{amount(done.encoded, 'video')} encoded ({snippets}), {done.skipped} there before: {store.folder}")
     if done.failed:
         table("Failures: put these videos right and run the command again", ["video", "reason"], done.failed)
     return 1 if done.failed else 0

@@ -15,6 +15,7 @@ from cache.detections import Detection, DetectionTable, write_detections
 from cache.features import FeatureStore
 from cache.recipe import Recipe
 from cache.schema import CacheError
+from cache.wording import amount
 from pipelines.console import launch, progress, say, table
 from pipelines.run_folder import CURVES_FILE, DETECTIONS_FILE, METRICS_FILE, RECIPE_FILE, refuse_unfinished
 from pipelines.train import TrainRun
@@ -138,7 +139,7 @@ def evaluate(recipe: EvalRun) -> Metrics | None:
         (output / CURVES_FILE).unlink(missing_ok=True)  # those of another evaluation
     external = {"run": recipe.run.name, "subset": protocol.subset}
     write_detections(output / DETECTIONS_FILE, found, external_data=external)
-    say(f"{len(found)} detections in {len(videos)} videos: {output / DETECTIONS_FILE}")
+    say(f"{amount(len(found), 'detection')} in {amount(len(videos), 'video')}: {output / DETECTIONS_FILE}")
     if not any(video.segments for video in videos):
         say(f"the annotations hold no segments of subset {protocol.subset!r}, so there is no mAP")
         return None
@@ -169,7 +170,8 @@ def print_map(results: Sequence[Metrics], *, names: Sequence[str] = ()) -> None:
         [name, *(f"{100 * value:.1f}" for value in (*one.map, one.average))]
         for name, one in zip(names or [one.run for one in results], results, strict=True)
     ]
-    table(f"{first.videos} videos, {len(first.classes)} classes; {first.protocol.describe()}", header, rows)
+    scored = f"{amount(first.videos, 'video')}, {amount(len(first.classes), 'class', 'classes')}"
+    table(f"{scored}; {first.protocol.describe()}", header, rows)
 
 
 def print_footprint(metrics: Metrics) -> None:
@@ -184,7 +186,7 @@ def print_footprint(metrics: Metrics) -> None:
         ["inference", f"{cost.parameters:,}", f"{cost.flops / 1e9:.3f}", f"{cost.flops / max(cost.host_flops, 1):.3f}"],
     ]
     header = ["", "parameters", "GFLOP", "of the host's"]
-    table(f"Inference, a video of {cost.snippets} snippets (the median)", header, rows)
+    table(f"Inference, a video of {amount(cost.snippets, 'snippet')} (the median)", header, rows)
     say(f"not loaded: {cost.unread_parameters:,} parameters that only training reads (text tower, CSR, word vectors)")
 
 

@@ -15,6 +15,7 @@ import tyro
 from cache.annotations import Dataset
 from cache.detections import DetectionTable
 from cache.schema import CacheError
+from cache.wording import amount
 from pipelines.console import launch, note, say, table
 from training.evaluation import Evaluation, UnknownLabels, evaluate_detections
 from training.protocol import Protocol, ProtocolChoice, tiou_key
@@ -49,7 +50,8 @@ def main(recipe: EvaluateFileRun) -> None:
     if recipe.as_json:
         print(json.dumps(document(evaluation), ensure_ascii=False))
     else:
-        say(f"{evaluation.detections} detections in {evaluation.videos} videos; {protocol.describe()}")
+        scored = f"{amount(evaluation.detections, 'detection')} in {amount(evaluation.videos, 'video')}"
+        say(f"{scored}; {protocol.describe()}")
         _print_table(evaluation)
 
 

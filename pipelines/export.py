@@ -1,4 +1,4 @@
-"""Export a cache: every row as JSONL, or a folder that Hugging Face `datasets` loads, with its data card."""
+"""Export a cache: rows as JSONL, or a folder that Hugging Face `datasets` loads, with its data card."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from cache.export import Table, export_datasets, export_jsonl, open_tables
 from cache.folders import embeddings_of, newest_folder
 from cache.recipe import Recipe
 from cache.schema import CacheError
+from cache.wording import amount
 from pipelines.console import launch, say
 
 
@@ -31,21 +32,24 @@ class ExportRun(Recipe):
 
 
 def main(recipe: ExportRun) -> None:
-    """Write, and say how many rows."""
+    """Write the rows of the videos of the annotations, and say how many; those of other videos are left out."""
     home = recipe.descriptions or newest_folder(recipe.dataset / "descriptions").path
     words = recipe.embeddings
     if words is None:
         fitting = embeddings_of(recipe.dataset / "embeddings", home.name)
         words = fitting[0].path if fitting else None
     tables = open_tables(home, words)
-    if recipe.format == "datasets":
-        dataset = Dataset.load(recipe.dataset / "annotations.json")
-        rows = export_datasets(dataset, tables, recipe.to).rows
-    elif recipe.table in tables:
-        rows = {recipe.table: export_jsonl(tables[recipe.table], recipe.to)}
-    else:
+    if recipe.format == "jsonl" and recipe.table not in tables:
         raise CacheError(f"table: {home} has no {recipe.table} yet; run `make priors`")
-    say(f"{recipe.to}: {', '.join(f'{count} rows of {name}' for name, count in rows.items())}, from {home}")
+    dataset = Dataset.load(recipe.dataset / "annotations.json")
+    if recipe.format == "datasets":
+        done = export_datasets(dataset, tables, recipe.to)
+    else:
+        done = export_jsonl(dataset, tables, recipe.table, recipe.to)
+    rows = ", ".join(f"{amount(count, 'row')} of {name}" for name, count in done.rows.items())
+    say(f"{recipe.to}: {rows}, from {home}")
+    if done.left_out:
+        say(f"left out: {amount(done.left_out, 'row')} of videos that the annotations do not have")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from cache.annotations import Dataset, VideoEntry
 from cache.atomic import atomic_path
 from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, KINDS
 from cache.store import PartStore
+from cache.wording import amount
 from pipelines.gallery_page import Frame, GalleryContent, Said, VideoCard, gallery
 from pipelines.marked_texts import Key, key_of, mark, words_of
 from pipelines.page import picture_uri
@@ -44,7 +45,7 @@ def write_gallery(path: Path, source: GallerySource) -> str:
     content = gather(source)
     with atomic_path(path) as unfinished:
         unfinished.write_text(gallery(content), encoding="utf-8")
-    return content.left_out or f"{len(content.videos)} videos"
+    return content.left_out or amount(len(content.videos), "video")
 
 
 def gather(source: GallerySource) -> GalleryContent:

@@ -24,6 +24,7 @@ from cache.layouts.um import read_um
 from cache.recipe import Recipe
 from cache.records import file_sha256
 from cache.schema import CacheError
+from cache.wording import amount
 from pipelines.console import BAD_INPUT, fail, launch, progress, say, table
 
 _SHOWN = 3
@@ -84,7 +85,8 @@ def main(recipe: ImportDatasetRun) -> int:
             return _stop(lacking, "Nothing was written.")
         with progress("features") as report:
             converted = convert(planned, recipe.dataset / "features", progress=report)
-        say(f"features: {converted.written} videos written, {converted.kept} were there: {recipe.dataset / 'features'}")
+        written = f"{amount(converted.written, 'video')} written, {converted.kept} there before"
+        say(f"features: {written}: {recipe.dataset / 'features'}")
         lacking = _lacking(dataset, planned, converted)
         if lacking and recipe.without_features == "stop":
             return _stop(lacking, "The other features were written, the annotations were not.")
@@ -174,10 +176,15 @@ def print_report(report: ImportReport) -> None:
     rows = [
         [name, *(f"{number:,}" for number in count.model_dump().values())] for name, count in report.subsets.items()
     ]
-    table(f"{report.layout}: {report.classes} classes", header, rows)
-    table(
-        "What was odd, and what was done", ["", "found"], [[_told(q), f"{q.count:,} {q.unit}"] for q in report.quirks]
-    )
+    table(f"{report.layout}: {amount(report.classes, 'class', 'classes')}", header, rows)
+    if report.quirks:
+        odd = [[_told(quirk), _number(quirk)] for quirk in report.quirks]
+        table("What was odd, and what was done", ["", "found"], odd)
+
+
+def _number(quirk: Quirk) -> str:
+    one = {"classes": "class", "stretches": "stretch"}.get(quirk.unit, quirk.unit.removesuffix("s"))
+    return f"{quirk.count:,} {one if quirk.count == 1 else quirk.unit}"
 
 
 def _told(quirk: Quirk) -> str:
@@ -189,7 +196,7 @@ def _told(quirk: Quirk) -> str:
 
 def _print_lines(path: Path, bad: list[BadLine]) -> None:
     rows = [[str(one.line), one.reason] for one in bad[:_LINES]]
-    table(f"{path}: {len(bad)} lines cannot be imported", ["line", "why"], rows)
+    table(f"{path}: {amount(len(bad), 'line')} cannot be imported", ["line", "why"], rows)
     if len(bad) > _LINES:
         say(f"... and {len(bad) - _LINES} more")
 

@@ -9,6 +9,7 @@ from cache.audit import audit
 from cache.embeddings import open_tokens
 from cache.recipe import Recipe
 from cache.schema import CacheError
+from cache.wording import amount
 from pipelines.console import BAD_INPUT, fail, launch, say, table
 from priors.embed import embed
 from priors.glove import GloveRecipe, WordVectors
@@ -64,15 +65,16 @@ def main(recipe: ImportRun) -> int:
     if not checked.good:
         raise CacheError(f"{recipe.file}: holds no description; expected rows with {', '.join(COLUMNS)}")
     store = import_file(dataset, recipe.file, source, recipe.dataset / "descriptions")
-    say(f"{checked.good} descriptions imported, {checked.bad} rows left out")
+    say(f"{amount(checked.good, 'description')} imported, {amount(checked.bad, 'row')} left out")
     if checked.ignored:
         say(f"columns without a meaning here: {', '.join(sorted(checked.ignored))}; expected {', '.join(OPTIONAL)}")
     say(f"descriptions: {store.folder}")
     tokens = None
     if vectors is not None:
-        embedded = embed(store, vectors, recipe.dataset / "embeddings")
+        videos = {video.video_id for video in dataset.videos}
+        embedded = embed(store, vectors, recipe.dataset / "embeddings", videos=videos)
         tokens = open_tokens(embedded.folder)
-        say(f"embeddings: {embedded.folder} ({embedded.unknown} of {embedded.tokens} words unknown)")
+        say(f"embeddings: {embedded.folder} ({embedded.unknown} of {amount(embedded.tokens, 'word')} unknown)")
     state = audit(dataset, recipe.subset, store, tokens)
     for line in (*state.errors, *state.warnings):
         say(f"note: {line}")
@@ -81,7 +83,7 @@ def main(recipe: ImportRun) -> int:
 
 def _print_problems(file: Path, checked: Checked) -> None:
     rows = [[str(one.line), one.column or "(line)", one.reason] for one in checked.problems[:_SHOWN]]
-    table(f"{file}: {checked.bad} rows cannot be imported", ["line", "column", "why"], rows)
+    table(f"{file}: {amount(checked.bad, 'row')} cannot be imported", ["line", "column", "why"], rows)
     if checked.bad > _SHOWN:
         say(f"... and {checked.bad - _SHOWN} more")
     say("by column: " + ", ".join(f"{name} {count}" for name, count in checked.by_column.most_common()))

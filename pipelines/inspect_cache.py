@@ -56,6 +56,8 @@ class InspectRun(Recipe):
     """Most videos on the page."""
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False
     """Print one JSON document instead of tables."""
+    strict: bool = False
+    """End with exit code 1 if descriptions of the subset are missing or failed, or something stops training."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class Inspection:
 
 
 def main(recipe: InspectRun) -> int:
-    """Print what is there; 1 if something in it stops training."""
+    """Print what is there; 1 if it was asked to be complete (`strict`) and is not."""
     dataset = Dataset.load(recipe.dataset / "annotations.json", videos=recipe.videos)
     _check_choice(recipe, dataset)
     home = recipe.descriptions or newest_folder(recipe.dataset / "descriptions", but=recipe.diff).path
@@ -137,7 +139,8 @@ def main(recipe: InspectRun) -> int:
         summary = write_gallery(recipe.html, source)
         if not recipe.as_json:
             say(f"\npage: {recipe.html} ({summary})")
-    return 0 if shown.audit.ok else 1
+    complete = shown.audit.ok and not shown.audit.missing and not shown.audit.failed
+    return 1 if recipe.strict and not complete else 0
 
 
 def inspect(recipe: InspectRun, dataset: Dataset, store: PartStore) -> Inspection:

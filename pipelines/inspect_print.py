@@ -11,6 +11,7 @@ from cache.differences import Changed, Differences
 from cache.folders import CacheFolder
 from cache.schema import Kind
 from cache.statistics import Spread, TextStatistics
+from cache.wording import amount
 from pipelines.console import say, table
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def print_inspection(found: Inspection) -> None:
         [one.subset, *map(str, (one.videos, one.with_file, one.with_features, one.video_labels, one.segments))]
         for one in found.subsets
     ]
-    title = f"{found.dataset}: {found.classes} classes"
+    title = f"{found.dataset}: {amount(found.classes, 'class', 'classes')}"
     table(title, ["subset", "videos", "with file", "with features", "video labels", "segments"], rows)
     _print_folders("Descriptions, the newest first", found.descriptions, found.looked_at)
     _print_folders("Embeddings, the newest first", found.embeddings, found.words_of)
@@ -36,7 +37,8 @@ def print_inspection(found: Inspection) -> None:
     _print_statistics(found.statistics)
     if found.tokens:
         unknown = sum(found.unknown_words.values())
-        say(f"{unknown / found.tokens:.1%} of {found.tokens} tokens are out of the vocabulary of the word vectors")
+        tokens = amount(found.tokens, "token is", "tokens are")
+        say(f"{unknown / found.tokens:.1%} of {tokens} out of the vocabulary of the word vectors")
         if unknown:
             shown = list(found.unknown_words.items())[:_UNKNOWN_SHOWN]
             more = (
@@ -129,6 +131,7 @@ def _print_state(found: Inspection) -> None:
     state = found.audit
     counts = {"missing": state.missing, "failed": state.failed, "partial": state.partial, "stale": state.stale}
     say(", ".join(f"{len(keys)} {name}" for name, keys in counts.items()))
+    _print_removed(state.removed)
     if state.failed:
         table("Failures", ["video", "class", "kind", "reason"], [[*key, reason] for key, reason in state.failed])
         table("Reasons", ["reason", "keys"], [[reason, str(count)] for reason, count in found.reasons.items()])
@@ -138,6 +141,15 @@ def _print_state(found: Inspection) -> None:
     for flag, examples in found.examples.items():
         for one in examples:
             say(f"  {flag}: {one.video_id}, {one.action_class}, {one.kind}: {_short(one.text)}")
+
+
+def _print_removed(removed: Mapping[str, int]) -> None:
+    if not removed:
+        return
+    rows = [[video, str(count)] for video, count in list(removed.items())[:_KEYS_SHOWN]]
+    if len(removed) > _KEYS_SHOWN:
+        rows.append([f"... and {len(removed) - _KEYS_SHOWN} more", str(sum(list(removed.values())[_KEYS_SHOWN:]))])
+    table("Rows of videos that the annotations do not have", ["video", "rows"], rows)
 
 
 def _print_statistics(found: TextStatistics) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cache.annotations import Dataset
 from cache.embeddings import open_tokens
 from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS
 from cache.spans import action_spans
@@ -71,17 +72,17 @@ def mark(text: str, words: Mapping[str, Any] | None) -> MarkedText:
     return MarkedText(text, tuple(action_spans(text, words["tokens"], words["is_action_word"])) if words else ())
 
 
-def priors_of(
-    descriptions: Path, embeddings: Path | None, *, videos: Collection[str], classes: Sequence[str]
-) -> PriorsShown:
-    """Read both descriptions of the classes of these videos, and of the first videos of each class that have both."""
+def priors_of(dataset: Dataset, descriptions: Path, embeddings: Path | None, *, videos: Collection[str]) -> PriorsShown:
+    """Read both descriptions of the classes of these videos, and of the first videos of each class that have both; none
+    of a video that `dataset` does not have."""
     store = PartStore.open(descriptions, DESCRIPTIONS, key=DESCRIPTION_KEY)
+    known = {video.video_id for video in dataset.videos}
     texts: dict[tuple[str, str], dict[str, str]] = {}
     for row in store.rows([*DESCRIPTION_KEY, "description", "status"]):
-        if row["status"] == "ok":
+        if row["status"] == "ok" and row["video_id"] in known:
             texts.setdefault((row["video_id"], row["action_class"]), {})[row["kind"]] = row["description"]
     whole = sorted(pair for pair, kinds in texts.items() if len(kinds) == 2)
-    chosen = {label: [pair for pair in whole if pair[1] == label][:_EXAMPLES] for label in classes}
+    chosen = {label: [pair for pair in whole if pair[1] == label][:_EXAMPLES] for label in dataset.classes}
     of_videos = [pair for pair in whole if pair[0] in set(videos)]
     words = words_of(embeddings, {video for pairs in (of_videos, *chosen.values()) for video, _ in pairs})
 

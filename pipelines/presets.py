@@ -141,11 +141,10 @@ class Preset:
         )
 
     def compare(self) -> CompareRun:
-        """Of the table of two runs that `make demo` ends with."""
+        """Of the two runs that `make demo` trains: the host alone and MLLM4WTAL."""
         from pipelines.compare import CompareRun
 
-        runs = (self.run.with_name(f"{self.name}-host"), self.run)
-        return CompareRun(runs=runs, names=("host alone", "MLLM4WTAL"))
+        return CompareRun(runs=(self.run.with_name(f"{self.name}-host"), self.run))
 
     def inspect(self) -> InspectRun:
         """Of `make inspect`."""

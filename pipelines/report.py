@@ -206,7 +206,7 @@ def _priors(recipe: ReportRun, run: RunResult, dataset: Dataset, videos: Sequenc
     if embeddings is None:
         fitting = embeddings_of(folder / "embeddings", home.name)
         embeddings = fitting[0].path if fitting else None
-    return priors_of(home, embeddings, videos=videos, classes=dataset.classes)
+    return priors_of(dataset, home, embeddings, videos=videos)
 
 
 if __name__ == "__main__":

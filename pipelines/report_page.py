@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cache.wording import amount
 from pipelines.charts import SERIES, Axis, Series, counts, line_chart, percents, share_bar, training_curve
 from pipelines.charts_bars import Bar, columns
 from pipelines.evaluate import Metrics
@@ -56,7 +57,8 @@ def _header(content: ReportContent, links: str) -> str:
     facts = [content.dataset, f"features {streams}", f"{1 / content.grid.boundary_seconds(1):.3g} snippets a second"]
     tiles = ""
     if metrics is not None:
-        facts.insert(1, f"{metrics.videos} {metrics.subset} videos, {len(metrics.classes)} classes")
+        videos = amount(metrics.videos, f"{metrics.subset} video")
+        facts.insert(1, f"{videos}, {amount(len(metrics.classes), 'class', 'classes')}")
         facts.append(metrics.protocol.describe())
         facts.insert(2, f"{metrics.detections:,} detections ({metrics.localize.source})")
         tiles = _tiles(metrics, content.other.metrics if content.other else None)
@@ -149,11 +151,11 @@ def _classes(content: ReportContent) -> str:
     heads += [Column(f"{tiou:g}") for tiou in metrics.tious]
     keys = legend({"bar": metrics.run} | ({"mark": beside.run} if beside else {}))
     unscored = "".join(
-        f"<p>{count} detections of {escape(name)}, which has no truth here, are in no average.</p>"
+        f"<p>{amount(count, 'detection')} of {escape(name)}, which has no truth here: in no average.</p>"
         for name, count in metrics.unscored.items()
     )
     unscored += "".join(
-        f"<p>{count} detections are left out under the protocol: {escape(reason)}.</p>"
+        f"<p>{amount(count, 'detection is', 'detections are')} left out under the protocol: {escape(reason)}.</p>"
         for reason, count in metrics.left_out.items()
     )
     note = "Percent: the mean over tIoU, then at each."

@@ -18,6 +18,7 @@ from pathlib import Path
 from cache.recipe import Recipe
 from pipelines.console import duration, launch, say, table
 
+HOST_ALONE, WHOLE = "host alone", "MLLM4WTAL"
 _PATIENCE = 20.0
 """Seconds that an interrupted command is given to write what is finished."""
 _ENVIRONMENT = {
@@ -71,7 +72,7 @@ def main(recipe: RoadRun) -> None:
         times.append((stage.name, duration(time.monotonic() - start)))
     say("")
     table("Time", ["stage", "took"], [*times, ("in all", duration(time.monotonic() - began))])
-    run_stage(Stage("comparison", (Task("compare", ("pipelines.compare", recipe.preset)),)))
+    run_stage(comparison(recipe))
     say(f"Report: {Path('runs') / recipe.preset / 'report.html'}")
 
 
@@ -88,10 +89,17 @@ def road(recipe: RoadRun) -> list[Stage]:
     return [
         Stage("videos", (task("videos", "demo.render"),)),
         Stage("priors and features", (task("priors", "generate"), task("features", "encode"))),
-        Stage("training", (task("host alone", "train", *host, *parts, *seed), task("MLLM4WTAL", "train", *seed))),
-        Stage("evaluation", (task("host alone", "evaluate", *host), task("MLLM4WTAL", "evaluate", "--csr-curves"))),
+        Stage("training", (task(HOST_ALONE, "train", *host, *parts, *seed), task(WHOLE, "train", *seed))),
+        Stage("evaluation", (task(HOST_ALONE, "evaluate", *host), task(WHOLE, "evaluate", "--csr-curves"))),
         Stage("report", (task("report", "report", "--compare", f"runs/{recipe.preset}-host"),)),
     ]
+
+
+def comparison(recipe: RoadRun) -> Stage:
+    """The closing table: both runs under the names of the stages that made them."""
+    runs = (f"runs/{recipe.preset}-host", f"runs/{recipe.preset}")
+    options = ("--runs", *runs, "--names", HOST_ALONE, WHOLE)
+    return Stage("comparison", (Task("compare", ("pipelines.compare", recipe.preset, *options)),))
 
 
 def run_stage(stage: Stage) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import tyro
 
@@ -19,7 +19,7 @@ from pipelines.console import launch, progress, say
 from pipelines.run_folder import RECIPE_FILE, remove_results
 from pipelines.settings import MethodSettings, asked_settings
 from training.data import WtalData
-from training.hosts.recipes import HostKind, other_host
+from training.hosts.recipes import HOST_TITLES, HostKind, other_host
 from training.loop import fit
 from training.recipe import TrainRecipe
 from training.validation import Validator
@@ -118,8 +118,7 @@ def asked_host(arguments: Sequence[str]) -> HostKind | None:
     """The host that `--host` names, found before the options are read, so that they can change its settings, too."""
     said = dict(zip(arguments, [*arguments[1:], ""], strict=True))
     said |= dict(argument.split("=", 1) for argument in arguments if argument.startswith("--host="))
-    kinds: tuple[HostKind, ...] = get_args(HostKind)
-    return next((kind for kind in kinds if kind == said.get("--host")), None)
+    return next((kind for kind in HOST_TITLES if kind == said.get("--host")), None)
 
 
 def main(recipe: TrainRun) -> None:

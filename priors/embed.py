@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -80,6 +80,7 @@ def embed(
     vectors: WordVectors,
     root: Path,
     *,
+    videos: Container[str] | None = None,
     options: EmbedOptions | None = None,
     on_progress: OnEmbedded | None = None,
 ) -> EmbedSummary:
@@ -87,8 +88,9 @@ def embed(
 
     The vocabulary holds the words of the texts, of their classes' names and of the template around a name. Rows that
     are there already for the same text are kept, so a second run writes nothing. A row whose description is no more
-    there, or failed when it was made again, is taken back by an empty row. Waits where another run embeds the same
-    descriptions. Memory grows by 16 bytes a description. Raises CacheError if a part cannot be read.
+    there, failed when it was made again, or is of none of `videos` (all when not given), is taken back by an empty row.
+    Waits where another run embeds the same descriptions. Memory grows by 16 bytes a description. Raises CacheError if a
+    part cannot be read.
     """
     recipe = EmbeddingRecipe(
         descriptions=descriptions.home.name,
@@ -109,7 +111,7 @@ def embed(
             schema = inline_schema(vectors.width, options.inline_dtype)
             inline = PartStore.create(root, recipe, schema, key=DESCRIPTION_KEY, table=INLINE_TABLE)
             targets.append(_Target(inline, partial(_inline_row, words, np.dtype(options.inline_dtype))))
-        embedded, found, retired = _bring_up_to_date(descriptions, targets, words, on_progress)
+        embedded, found, retired = _bring_up_to_date(descriptions, videos, targets, words, on_progress)
         count, unknown, most = _count(tokens)
     return EmbedSummary(tokens.home, embedded, found - embedded, retired, count, unknown, most)
 
@@ -160,16 +162,19 @@ class _Target:
 
 
 def _bring_up_to_date(
-    descriptions: PartStore, targets: list[_Target], words: WordsInUse, on_progress: OnEmbedded | None
+    descriptions: PartStore,
+    videos: Container[str] | None,
+    targets: list[_Target],
+    words: WordsInUse,
+    on_progress: OnEmbedded | None,
 ) -> tuple[int, int, int]:
     """Descriptions embedded, descriptions there are, rows taken back."""
     classes: set[str] = set()
-    current = _Digests(_digest(row) for row in _ok_rows(descriptions, classes))
+    current = _Digests(_digest(row) for row in _ok_rows(descriptions, videos))
     embedded = done = 0
     batch: list[TokenRow] = []
-    for row in descriptions.rows([*DESCRIPTION_KEY, "description", "status"]):
-        if row["status"] != "ok":
-            continue
+    for row in _ok_rows(descriptions, videos, "description"):
+        classes.add(row["action_class"])
         sha256 = hashlib.sha256(row["description"].encode()).hexdigest()
         if any(target.lacks(row, sha256) for target in targets):
             batch.append(_token_row(row, sha256, words))
@@ -187,11 +192,10 @@ def _bring_up_to_date(
     return embedded, done, retired[0]
 
 
-def _ok_rows(descriptions: PartStore, classes: set[str]) -> Iterator[dict[str, Any]]:
-    """Keys of the descriptions that are ok; their classes are added to `classes`."""
-    for row in descriptions.rows([*DESCRIPTION_KEY, "status"]):
-        if row["status"] == "ok":
-            classes.add(row["action_class"])
+def _ok_rows(descriptions: PartStore, videos: Container[str] | None, *columns: str) -> Iterator[dict[str, Any]]:
+    """Keys, and these columns, of the descriptions that are ok and of one of the videos."""
+    for row in descriptions.rows([*DESCRIPTION_KEY, "status", *columns]):
+        if row["status"] == "ok" and (videos is None or row["video_id"] in videos):
             yield row
 
 

@@ -75,7 +75,9 @@ def make_priors(
     described = generate(dataset, subset, store, _engine(recipe, texts), recipe.run, on_progress=on_progress)
     if shard is not None and _others_at_work(dataset, subset, store):
         return PriorsSummary(store, described, None, audit(dataset, subset, store, None))
-    embedded = embed(store, vectors, recipe.data.folder / "embeddings", options=recipe.embed, on_progress=on_embedded)
+    videos = {video.video_id for video in dataset.videos}
+    folder = recipe.data.folder / "embeddings"
+    embedded = embed(store, vectors, folder, videos=videos, options=recipe.embed, on_progress=on_embedded)
     state = audit(dataset, subset, store, open_tokens(embedded.folder))
     return PriorsSummary(store, described, embedded, state)
 

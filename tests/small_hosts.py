@@ -5,21 +5,18 @@ from training.hosts.ddgnet import DdgNetRecipe
 from training.hosts.delu import DeluRecipe
 from training.hosts.gaufuse import GauFuseRecipe
 from training.hosts.plain import PlainRecipe
-from training.hosts.recipes import HostRecipe
+from training.hosts.recipes import HOST_TITLES, HostRecipe, default_recipe
 from training.hosts.um import UmRecipe
 
 STREAMS = {"rgb": 6, "flow": 4}
 CLASSES = 3
-RECIPES: dict[str, HostRecipe] = {
+KINDS = tuple(HOST_TITLES)
+"""What a recipe can choose."""
+RECIPES: dict[str, HostRecipe] = {kind: default_recipe(kind) for kind in KINDS} | {
     "plain": PlainRecipe(width=8),
-    "co2net": Co2NetRecipe(),
     "co2net smoothed": Co2NetRecipe(smoothing=3),
-    "delu": DeluRecipe(),
     "delu official": DeluRecipe(official=True, smoothing=3),
-    "ddgnet": DdgNetRecipe(),
     "ddgnet official": DdgNetRecipe(official=True, smoothing=3),
     "um": UmRecipe(width=8),
     "gaufuse": GauFuseRecipe(width=8),
 }
-KINDS = ("plain", "co2net", "delu", "ddgnet", "um", "gaufuse")
-"""What a recipe can choose."""

@@ -55,14 +55,25 @@ def _words(folder: Path, ids: dict[tuple[str, str, Kind], list[int]], *, taken_b
 
 
 def test_a_full_cache_is_ok(store):
-    """Nothing to say, and rows of other subsets and videos are not counted."""
-    store.append([*_everything(), described("t", "Swim"), failed("elsewhere")])
+    """Nothing to say, and rows of other subsets are not counted."""
+    store.append([*_everything(), described("t", "Swim")])
     found = audit(DATASET, "training", store, None)
     assert found.ok
     assert (found.errors, found.warnings, found.missing, found.failed) == ((), (), (), ())
     assert found.out_of_vocabulary is None
     assert Coverage("Dive", "key", 2, 2) in found.coverage
     assert len(found.coverage) == 4
+
+
+def test_rows_of_removed_videos_are_counted_and_stop_nothing(store):
+    """By video, whichever subset is looked at; a video of another subset is none of them."""
+    gone = [described("z", "Dive"), described("gone", "Dive"), failed("gone", "Swim")]
+    store.append([*_everything(), described("t", "Swim"), *gone])
+    found = audit(DATASET, "training", store, None)
+    assert found.ok
+    assert found.removed == {"gone": 2, "z": 1}
+    (note,) = found.warnings
+    assert note.startswith("3 rows are of 2 videos that the annotations do not have, first 'gone'")
 
 
 def test_gaps_are_named_and_do_not_stop_training(store):
@@ -174,7 +185,5 @@ def test_descriptions_without_vectors_stop_training(store, tmp_path, taken_back)
     store.append(rows)
     ids = {(row.video_id, row.action_class, row.kind): [0] for row in rows[0 if taken_back else 1 :]}
     found = audit(DATASET, "training", store, _words(tmp_path, ids, taken_back=taken_back))
-    count = 2 if taken_back else 1
-    assert found.errors == (
-        f"{count} descriptions have no word vectors yet, first ('a', 'Dive', 'key'); run `make priors`",
-    )
+    count = "2 descriptions have" if taken_back else "1 description has"
+    assert found.errors == (f"{count} no word vectors yet, first ('a', 'Dive', 'key'); run `make priors`",)

@@ -358,6 +358,17 @@ def test_class_words(label: str, words: str):
     assert class_words(label) == tuple(words.split())
 
 
+def test_texts_of_a_video_that_the_annotations_do_not_have_are_not_read(folder: Path):
+    """What is left of a video that was taken out changes nothing, the vocabulary included."""
+    dataset, texts = toy_dataset(), toy_texts(toy_dataset())
+    left = dataclasses.replace(dataset, videos=dataset.videos[1:])
+    rows = {key: text for key, text in texts.rows.items() if key[0] != "v0"}
+    clean = load(folder, dataset=left, texts=PriorTexts(texts.words, texts.vectors, rows))
+    stale = load(folder, dataset=left, texts=texts)
+    assert clean.fingerprint() == stale.fingerprint()
+    assert all(same(clean.batch(step), stale.batch(step)) for step in range(5))
+
+
 def test_query_pool_holds_every_key_text_once(folder: Path):
     """Shares of a class sum to one, and equal texts stand once with their common share."""
     dataset, texts = toy_dataset(), toy_texts(toy_dataset())

@@ -110,6 +110,18 @@ def test_only_new_and_changed_texts_are_embedded(tmp_path, store, vectors):
     assert len(texts.words) == 4
 
 
+def test_descriptions_of_other_videos_are_not_embedded(tmp_path, store, vectors):
+    """Of a video that the annotations do not have any more: its words are taken back, and not made anew."""
+    store.append([described("a", text="the pool"), described("gone", text="the athlete")])
+    embed(store, vectors, tmp_path / "embeddings", videos={"a", "gone"})
+    summary = embed(store, vectors, tmp_path / "embeddings", videos={"a"})
+    assert (summary.embedded, summary.skipped, summary.retired) == (0, 1, 1)
+    assert set(load_prior_texts(summary.folder).rows) == {("a", "Dive", "key")}
+    anew = embed(store, vectors, tmp_path / "anew", videos={"a"})
+    assert "athlete" not in load_prior_texts(anew.folder).words
+    assert embed(store, vectors, tmp_path / "embeddings", videos={"a", "gone"}).embedded == 1
+
+
 @pytest.mark.parametrize("table", ["tokens", "vocabulary"])
 def test_a_run_that_was_killed_in_between_is_completed(tmp_path, store, vectors, monkeypatch, table):
     """Whichever of the two tables is missing its part, the next run ends in the same tables."""

@@ -1,6 +1,7 @@
 """Training and evaluation as commands, on a cache of random features: one road, end to end."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,18 @@ def test_a_trained_run_is_evaluated_and_compared(run, world, capsys):
     assert [row for row in shown if row[:1] in (["one"], ["two"])] == [
         [name, *(f"{100 * value:.1f}" for value in (*metrics.map, metrics.average))] for name in ("one", "two")
     ]
+
+
+def test_the_document_names_what_lies_in_a_run_s_folder(run):
+    """Every file and folder of a run that was trained and evaluated has its row in docs/evaluation.md."""
+    train.main(run)
+    evaluate.main(evaluate.EvalRun(run=run.run, csr_curves=True))
+    document = (Path(__file__).parents[1] / "docs/evaluation.md").read_text()
+    section = document.partition("## What lies in a run's folder\n")[2].partition("\n## ")[0]
+    named = {name.rstrip("/") for name in re.findall(r"^\| `([^`]+)` \|", section, re.M)}
+    assert {path.name for path in run.run.iterdir() if not path.name.startswith(".")} <= named
+    with np.load(run.run / "curves.npz") as curves:
+        assert {name.partition("/")[2] for name in curves.files} == set(re.findall(r"`<video>/(\w+)`", section))
 
 
 def test_a_csr_is_drawn_where_it_is_asked_for(run):

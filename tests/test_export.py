@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from caches import HOSTILE, LABEL, said, small_cache
 from command_line import parse
@@ -17,11 +19,21 @@ from rows import described
 
 from cache.annotations import Dataset
 from cache.data_card import CardContent, TableCard, data_card
-from cache.embeddings import inline_schema
+from cache.embeddings import inline_schema, open_tokens
 from cache.export import export_datasets, export_jsonl, open_tables
 from cache.flags import MEANINGS
 from cache.folders import embeddings_of
-from cache.schema import DESCRIPTIONS, FLAGS, TOKENS, CacheError, Description, TokenRow, vocabulary_schema
+from cache.schema import (
+    DESCRIPTIONS,
+    FLAGS,
+    TOKENS,
+    VOCABULARY_KEY,
+    CacheError,
+    Description,
+    TokenRow,
+    VocabularyRow,
+    vocabulary_schema,
+)
 from cache.store import PartStore
 from pipelines.export import ExportRun, main
 
@@ -48,6 +60,9 @@ def test_jsonl_gives_every_column_of_the_last_rows_back(tmp_path, store):
 
 def test_jsonl_of_the_other_tables(tmp_path, store):
     """Words that were taken back are not there; vectors are lists of numbers."""
+    main(ExportRun(dataset=tmp_path / "data", to=tmp_path / "v.jsonl", table="vocabulary"))
+    lines = [json.loads(line) for line in (tmp_path / "v.jsonl").read_text().splitlines()]
+    assert {line["word"]: line["vector"] for line in lines} == {"he": [0, 0], "kicks": [1, 1], "high": [2, 2]}
     words = embeddings_of(tmp_path / "data/embeddings", store.home.name)[0].path
     tables = open_tables(store.home, words)
     gone = TokenRow(
@@ -55,10 +70,8 @@ def test_jsonl_of_the_other_tables(tmp_path, store):
         is_action_word=(),
     )  # fmt: skip
     tables["tokens"].append([gone])
-    assert export_jsonl(tables["tokens"], tmp_path / "t.jsonl") == 2
-    main(ExportRun(dataset=tmp_path / "data", to=tmp_path / "v.jsonl", table="vocabulary"))
-    lines = [json.loads(line) for line in (tmp_path / "v.jsonl").read_text().splitlines()]
-    assert {line["word"]: line["vector"] for line in lines} == {"he": [0, 0], "kicks": [1, 1], "high": [2, 2]}
+    dataset = Dataset.load(tmp_path / "data/annotations.json")
+    assert export_jsonl(dataset, tables, "tokens", tmp_path / "t.jsonl").rows == {"tokens": 2}
 
 
 def test_datasets_loads_the_folder(tmp_path, store, monkeypatch):
@@ -86,6 +99,46 @@ def test_datasets_loads_the_folder(tmp_path, store, monkeypatch):
     assert vocabulary["word"][:] == ["he", "kicks", "high"]
 
 
+def removed_video(data: Path) -> tuple[Path, Path]:
+    """Describe and embed a video that nobody else's words are said of, and take it out of the annotations again; the
+    folders of descriptions and of words."""
+    store = small_cache(data, texts={"v": "He kicks; high.", "odd'\"&<b>": "A secret kick."})
+    words = embeddings_of(data / "embeddings", store.home.name)[0].path
+    vocabulary = PartStore.open(words, vocabulary_schema(2), key=VOCABULARY_KEY, table="vocabulary")
+    vocabulary.append([VocabularyRow(token_id=9, word="secret", vector=np.ones(2, np.float32))])
+    tokens = open_tokens(words)
+    (row,) = [row for row in tokens.rows() if row["video_id"] == "odd'\"&<b>"]
+    said = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    tokens.append([TokenRow(**{**said, "token_ids": (9, *said["token_ids"][1:])})])
+    dataset = Dataset.load(data / "annotations.json")
+    left = tuple(video for video in dataset.videos if video.video_id != "odd'\"&<b>")
+    replace(dataset, videos=left).save(data / "annotations.json")
+    return store.home, words
+
+
+@pytest.mark.parametrize("table", ["descriptions", "tokens", "vocabulary", None])
+def test_a_video_that_was_taken_out_of_the_annotations_is_in_no_export(tmp_path, capsys, table):
+    """Neither its rows nor the words that only it used, in either format; how many rows were left out is said."""
+    removed_video(tmp_path / "data")
+    to = tmp_path / "out"
+    kept = {"descriptions": 4, "tokens": 2, "vocabulary": 3}
+    if table is None:
+        main(ExportRun(dataset=tmp_path / "data", to=to, format="datasets"))
+        tables = {path.parent.name: pq.read_table(path) for path in to.rglob("*.parquet")}
+        assert {name: len(found) for name, found in tables.items()} == kept
+        written = json.dumps([found.to_pylist() for found in tables.values()], default=str)
+        assert "2 rows are left out, as the annotations do not have the video." in (to / "README.md").read_text()
+    else:
+        main(ExportRun(dataset=tmp_path / "data", to=to, table=table))
+        written = to.read_text()
+        assert len(written.splitlines()) == kept[table]
+    assert "secret" not in written
+    assert "odd" not in written
+    told = capsys.readouterr().out
+    left_out = {"vocabulary": 0, None: 2}.get(table, 1)
+    assert re.findall(r"left out: (\d+) rows? of videos", told) == ([str(left_out)] if left_out else [])
+
+
 def test_the_card_says_what_is_known(tmp_path, store):
     """Model, prompts, counts, flags and what was left out; no host; a licence that is not invented."""
     store.append([described("stranger", LABEL)])
@@ -100,7 +153,7 @@ def test_the_card_says_what_is_known(tmp_path, store):
     assert "| training | complete | 1 | 1 |" in card
     assert "| loops | go round in circles | 0 | 1 |" in card
     assert "| refusal | decline to answer | 1 | 0 |" in card
-    assert "1 rows of videos that the annotations do not have are left out." in card
+    assert "1 row is left out, as the annotations do not have the video." in card
     assert '5  {"torch": "2.1"}' in card
     assert "secret" not in card
     assert b"secret" not in (tmp_path / "hub/data/descriptions/training.parquet").read_bytes()
@@ -218,7 +271,10 @@ def test_flags_of_the_document():
     assert [row for row in rows if row[0] in FLAGS] == list(MEANINGS.items())
 
 
-@pytest.mark.parametrize("line", re.findall(r"^python -m pipelines\.export (.*?)(?:  |(?<=datasets) )", DOCUMENT, re.M))
+EXPORTS = re.findall(r"^\.venv/bin/python -m pipelines\.export (.*?)(?:  |(?<=datasets) )", DOCUMENT, re.M)
+
+
+@pytest.mark.parametrize("line", EXPORTS)
 def test_exports_of_the_document_are_understood(line):
     """The options that it names exist."""
     recipe = parse("export", *line.split())

@@ -1,31 +1,34 @@
 """Every host inside the whole model, trained by the trainer; and the host that docs/hosts.md adds."""
 
-import importlib.util
+import json
+import os
 import re
+import shlex
+import shutil
+import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
-from pydantic import TypeAdapter
 from safetensors.torch import load_file
 from small_hosts import KINDS, RECIPES
-from toy_data import STREAMS, tiny_recipe, toy_training_data
+from toy_data import save_toy, tiny_recipe, toy_training_data
 
+from pipelines.experiments.arms import plan_of
 from training.checkpoint import load_trained
 from training.data import WtalData
 from training.distillation import DpidRecipe
-from training.hosts import recipes
+from training.hosts.recipes import HOST_TITLES, HostKind
 from training.inference import draw_curves
 from training.loop import fit
-from training.model import Mllm4Wtal
 from training.recipe import TrainRecipe
 from training.trainer import Trainer
 
-DOCUMENT = (Path(__file__).parents[1] / "docs" / "hosts.md").read_text()
+ROOT = Path(__file__).parents[1]
+DOCUMENT = (ROOT / "docs/hosts.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +43,7 @@ def recipe_of(kind: str) -> TrainRecipe:
     return recipe.model_copy(update={"loop": recipe.loop.model_copy(update={"steps": 2})})
 
 
-@pytest.mark.parametrize("kind", ["delu", "ddgnet", "um", "gaufuse"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_training_resumes_bit_for_bit(data: WtalData, tmp_path: Path, kind: str):
     """With KSM, CSR, distillation and head: finite losses, and after a stop the weights of a run that never stopped."""
     recipe, seen = recipe_of(kind), set()
@@ -68,61 +71,116 @@ def document(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", DOCUMENT, re.M | re.S)
 
 
+CENTRES, FEW_STEPS, SQUARED = document("python")
+
+
 @pytest.fixture(scope="module")
-def added(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """The names that the document's code defines, in a module of its own."""
-    path = tmp_path_factory.mktemp("added") / "centres.py"
-    path.write_text("\n".join(document("python")))
-    spec = importlib.util.spec_from_file_location("centres", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["centres"] = module  # where pydantic looks for its annotations
-    spec.loader.exec_module(module)
-    yield vars(module)
-    del sys.modules["centres"]
-
-
-def test_the_documented_host_learns(added: dict[str, Any], data: WtalData):
-    """The code as it stands in docs/hosts.md trains, and its loss falls."""
-    torch.manual_seed(0)
-    losses = added["train_host"](data)
-    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.2
-    assert 35 <= len(document("python")[0].splitlines()) <= 65
-
-
-def test_the_documented_host_carries_the_branches(added: dict[str, Any], data: WtalData):
-    """With everything plugged on, every part has its terms, and padding changes nothing."""
-    recipe = tiny_recipe().model.model_copy(update={"host": added["CentresRecipe"](width=8)})
-    assert data.texts is not None
-    model = Mllm4Wtal(
-        recipe, streams=STREAMS, num_classes=3, word_vectors=torch.from_numpy(data.texts.vocabulary.vectors)
-    )
-    terms = model(data.batch(0), phase="joint", step=0, total_steps=1)
-    assert {name.split(".")[0] for name in terms} == {"host", "ksm", "csr", "dpid"}
-    videos = next(data.whole(48))
-    features, mask = videos.features, videos.targets.mask
-    alone, short = model.eval().host(features[:1, : mask[0].sum()], mask[:1, : mask[0].sum()]), int(mask[0].sum())
-    assert torch.allclose(model.host(features, mask).cas[0, :short], alone.cas[0], atol=1e-5)
-
-
-def test_the_documented_lines_add_the_host(added: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
-    """training/hosts/recipes.py with the document's two lines knows the new kind beside the others."""
+def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository in which somebody has followed the document to the letter."""
+    root = tmp_path_factory.mktemp("extended")
+    for name in ("cache", "pipelines"):
+        (root / name).symlink_to(ROOT / name)
+    shutil.copytree(ROOT / "training", root / "training", ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "tests").mkdir()
+    shutil.copyfile(ROOT / "pyproject.toml", root / "pyproject.toml")
+    for name in ("test_hosts.py", "small_hosts.py", "conftest.py", "shape_checks.py"):
+        shutil.copyfile(ROOT / "tests" / name, root / "tests" / name)
+    (root / "training/hosts/centres.py").write_text(CENTRES)
+    (root / "training/hosts/squared_delu.py").write_text(SQUARED)
+    (root / "few_steps.py").write_text(FEW_STEPS)
     imported, _, names = document("text")[0].splitlines()
-    source = Path(recipes.__file__).read_text()
-    assert names.replace(" | CentresRecipe", "") in source
-    monkeypatch.setitem(sys.modules, "training.hosts.centres", sys.modules["centres"])
-    edited: dict[str, Any] = {}
-    exec(imported + "\n" + source.replace(names.replace(" | CentresRecipe", ""), names), edited)
-    host = TypeAdapter(edited["HostRecipe"]).validate_python({"kind": "centres", "width": 4})
-    assert host.build(streams=STREAMS, num_classes=3).width == 4
-    assert TypeAdapter(edited["HostRecipe"]).validate_python({"kind": "um"}) == RECIPES["um"].model_copy(
-        update={"width": None}
+    path, before = root / "training/hosts/recipes.py", names.replace(" | CentresRecipe", "")
+    source = path.read_text()
+    assert before in source
+    squared = "from training.hosts.squared_delu import SquaredDeluRecipe"
+    anchor = "from training.hosts.co2net import"
+    source = source.replace(anchor, f"{imported}\n{squared}\n{anchor}", 1)
+    path.write_text(source.replace(before, names.replace("CentresRecipe", "CentresRecipe | SquaredDeluRecipe")))
+    save_toy(root / "data")
+    return root
+
+
+def run_in(root: Path, *command: str) -> str:
+    """What a command of the copy's own prints; it must end well."""
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=root, env=environment, capture_output=True, text=True, check=False
     )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def make_options(target: str) -> list[str]:
+    """ARGS of the document's first command of that target."""
+    section = DOCUMENT.partition("## How to add one")[2].partition("\n## ")[0]
+    return shlex.split(re.findall(rf'^make {target} ARGS="(.*)"$', section, re.M)[0])
+
+
+USE = """
+import json, pathlib, runpy, sys
+import few_steps
+from pipelines.experiments.arms import plan_of
+
+rows = [(arm.name, arm.title) for arm in plan_of("table4").arms]
+print(json.dumps({"rows": rows, "losses": few_steps.train_host(few_steps.data_of(pathlib.Path("data")))}))
+runpy.run_module("pipelines.train", run_name="__main__")
+"""
+"""The rows of table 4, the document's script, and then `make train` with the options of the command line."""
+
+
+@pytest.fixture(scope="module")
+def used(extended: Path) -> dict[str, Any]:
+    """What USE tells, after the document's `make train` on the toy data."""
+    tiny = ["--loop.steps", "2", "--data.num-snippets", "16", "--data.num-pairs", "1", "--data.singles", "2"]
+    told = run_in(extended, "-c", USE, "demo", "--dataset", "data", *make_options("train"), *tiny)
+    return json.loads(told.splitlines()[0])
+
+
+def test_the_documented_host_is_an_option(extended: Path, used: dict[str, Any]):
+    """The document's `make train` trains it with everything plugged on, and says so in recipe.json."""
+    model = json.loads((extended / "runs/centres/recipe.json").read_text())["train"]["model"]
+    assert model["host"] == {"kind": "centres", "width": 16}
+    assert all(model[part] for part in ("use_ksm", "use_csr", "use_dpid", "use_head"))
+
+
+def test_the_documented_host_has_rows_in_table_4(used: dict[str, Any]):
+    """Both of the document's rows exist, under the title of the recipe; those of the other hosts are as they were."""
+    before = [[arm.name, arm.title] for arm in plan_of("table4").arms]
+    assert used["rows"][: len(before)] == before
+    assert [title for _, title in used["rows"][len(before) :]] == [
+        title + more for title in ("class centres", "DELU, squared") for more in ("", " + MLLM4WTAL")
+    ]
+    assert set(make_options("table4")[1:]) <= {name for name, _ in used["rows"]}
+
+
+def test_the_documented_code_learns(used: dict[str, Any]):
+    """The script as it stands trains the host on its own, and its loss falls."""
+    assert np.mean(used["losses"][-5:]) < np.mean(used["losses"][:5]) - 0.2
+    assert 35 <= len(CENTRES.splitlines()) <= 65
+
+
+def test_the_documented_host_passes_the_tests_of_all_hosts(extended: Path):
+    """Without being named in a test, and so does the one that derives from DELU."""
+    chosen = ("tests/test_hosts.py", "-k", "centres or squared_delu")
+    told = run_in(extended, "-m", "pytest", "-v", "-p", "no:cacheprovider", *chosen)
+    assert all(told.count(f"[{kind}] PASSED") >= 5 for kind in ("centres", "squared_delu"))
+
+
+def test_the_documented_code_passes_the_type_checker(extended: Path):
+    """Of `make types`: hosts of their own and derived ones, the list of hosts and the script."""
+    version = [sys.executable, "-m", "pyright", "--version"]
+    if subprocess.run(version, capture_output=True, check=False).returncode != 0:
+        pytest.skip("pyright cannot be run: it fetches itself the first time, as `make types` does")
+    files = ("few_steps.py", *(f"training/hosts/{name}.py" for name in ("centres", "squared_delu", "recipes")))
+    assert "0 errors" in run_in(extended, "-m", "pyright", "--pythonpath", sys.executable, *files)
+
+
+def test_titles_tell_hosts_apart():
+    """A host that derives from another and has no title of its own would have that of its parent."""
+    assert len(set(HOST_TITLES.values())) == len(HOST_TITLES)
 
 
 def test_the_document_knows_every_host():
     """Each kind that a recipe can have is a row of its first table."""
     assert set(re.findall(r"^\| `(\w+)` \|", DOCUMENT, re.M)) == set(KINDS)
-    kinds = {recipe.model_fields["kind"].default for recipe in get_args(get_args(recipes.HostRecipe)[0])}
-    assert kinds == set(KINDS)
+    assert set(get_args(HostKind)) == set(KINDS)

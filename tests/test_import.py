@@ -193,12 +193,12 @@ def test_nothing_is_written_unless_all_is_good(dataset, tmp_path, capsys):
     file = _jsonl(tmp_path / "d.jsonl", [*GOOD, {**GOOD[0], "kind": "both"}])
     assert import_descriptions.main(_run(tmp_path, file)) == 2
     captured = capsys.readouterr()
-    assert "1 rows cannot be imported" in captured.out
+    assert "1 row cannot be imported" in captured.out
     assert "found 'both', expected key or complete" in captured.out
     assert "Nothing was written" in captured.err
     assert not (tmp_path / "descriptions").exists()
     assert import_descriptions.main(_run(tmp_path, file, skip_invalid=True)) == 1
-    assert "4 descriptions imported, 1 rows left out" in capsys.readouterr().out
+    assert "4 descriptions imported, 1 row left out" in capsys.readouterr().out
 
 
 def test_an_import_is_embedded_and_audited(dataset, tmp_path, capsys):
@@ -216,7 +216,7 @@ def test_an_import_is_embedded_and_audited(dataset, tmp_path, capsys):
     texts = load_prior_texts(newest_folder(tmp_path / "embeddings").path)
     assert texts.rows["b", "Dive", "key"].tokens == ("he", "dives", ".")
     # What was exported can be imported: the same texts, under the fingerprint of the file.
-    export_jsonl(store, tmp_path / "exported.jsonl")
+    export_jsonl(dataset, {"descriptions": store}, "descriptions", tmp_path / "exported.jsonl")
     again = ImportedRecipe.of(tmp_path / "exported.jsonl", model=None)
     assert check_file(dataset, tmp_path / "exported.jsonl", again).good == 4
     assert import_descriptions.main(_run(tmp_path, tmp_path / "exported.jsonl", embed=False)) == 0
@@ -258,7 +258,7 @@ def test_odd_csv(tmp_path):
     file = tmp_path / "d.csv"
     file.write_text('video_id,description\na,"two\nlines"\nb\nc,x,y\n\nd,ok\ne,"open\n')
     found = [(record.line, record.values.get("video_id"), record.problem) for record in read_records(file)]
-    assert found[:2] == [(2, "a", None), (4, None, "found 1 fields, expected 2 as in the header")]
+    assert found[:2] == [(2, "a", None), (4, None, "found 1 field, expected 2 as in the header")]
     assert found[2] == (5, None, "found 3 fields, expected 2 as in the header")
     assert found[3] == (7, "d", None)
     assert found[4][0] == 8

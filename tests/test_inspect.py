@@ -3,13 +3,16 @@
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from caches import HOSTILE, LABEL, small_cache
+from caches import HOSTILE, LABEL, MadeBy, said, small_cache
 from command_line import parse
+from rows import failed
 
-from cache.schema import CacheError
+from cache.annotations import Dataset, VideoEntry
+from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, KINDS, CacheError
 from cache.store import PartStore
 from pipelines.inspect_cache import InspectRun, main
 from pipelines.inspect_print import size
@@ -30,7 +33,7 @@ def shown(capsys: pytest.CaptureFixture, recipe: InspectRun, code: int | None = 
 
 def test_everything_is_counted(tmp_path, store, capsys):
     """Subsets, folders, coverage, failures with grouped reasons, flags with examples, lengths, words, samples."""
-    text = shown(capsys, InspectRun(dataset=tmp_path), code=1)
+    text = shown(capsys, InspectRun(dataset=tmp_path), code=0)
     assert re.search(r"training +4 +1 +0 +4 +0", text)
     assert re.search(rf"{store.home.name} +canned @ 1 .* 7 +2 .*looked at", text), "rows and parts of the folder"
     assert re.search(r"training +2/4 +1/4", text)
@@ -48,6 +51,28 @@ def test_everything_is_counted(tmp_path, store, capsys):
     assert "stops training: class 'Swim' occurs in no video of 'training'" in text
 
 
+@pytest.mark.parametrize("form", [{}, {"as_json": True}, {"html": Path("gallery.html")}])
+def test_looking_at_a_cache_with_failures_is_no_failure(tmp_path, store, monkeypatch, capsys, form):
+    """Exit code 0 in every form, and 1 where it was asked to be complete."""
+    monkeypatch.chdir(tmp_path)
+    assert main(InspectRun(dataset=tmp_path, **form)) == 0
+    assert main(InspectRun(dataset=tmp_path, strict=True, **form)) == 1
+
+
+@pytest.mark.parametrize("gap", ["none", "missing", "failed", "class"])
+def test_strict_asks_for_everything(tmp_path, capsys, gap):
+    """A missing or failed description and a class without one are each enough; a whole cache is complete."""
+    classes = (LABEL, "Swim") if gap == "class" else (LABEL,)
+    names = ("v", "w") if gap in ("missing", "failed") else ("v",)
+    videos = tuple(VideoEntry(name, "training", None, (LABEL,), (), None) for name in names)
+    Dataset("tiny", classes, videos).save(tmp_path / "annotations.json")
+    store = PartStore.create(tmp_path / "descriptions", MadeBy(), DESCRIPTIONS, key=DESCRIPTION_KEY)
+    store.append([said("v", kind, "He kicks.") for kind in KINDS])
+    if gap == "failed":
+        store.append([failed("w", LABEL, kind) for kind in KINDS])
+    assert main(InspectRun(dataset=tmp_path, strict=True)) == (0 if gap == "none" else 1)
+
+
 def test_machines_get_one_document(tmp_path, store, capsys):
     """Nothing but JSON on stdout; the figures of the tables."""
     found = json.loads(shown(capsys, InspectRun(dataset=tmp_path, as_json=True)))
@@ -58,6 +83,19 @@ def test_machines_get_one_document(tmp_path, store, capsys):
     assert found["statistics"]["words"]["complete"]["mean"] == 4
     assert sum(found["unknown_words"].values()) <= found["tokens"]
     assert [row["text"] for row in found["samples"][:2]] == ["He kicks; high.", "kick kick kick kick"]
+
+
+def test_rows_of_videos_that_are_no_longer_there_are_named(tmp_path, store, capsys):
+    """With how many rows of each are left, in the tables and for machines; nothing is said where there are none."""
+    assert "annotations do not have" not in shown(capsys, InspectRun(dataset=tmp_path))
+    dataset = Dataset.load(tmp_path / "annotations.json")
+    left = tuple(video for video in dataset.videos if video.video_id != "bad")
+    replace(dataset, videos=left).save(tmp_path / "annotations.json")
+    text = shown(capsys, InspectRun(dataset=tmp_path))
+    assert re.search(r"Rows of videos that the annotations do not have(?:.*\n)+? +bad +2 *\n", text)
+    assert "note: 2 rows are of 1 video that the annotations do not have, first 'bad'" in text
+    found = json.loads(shown(capsys, InspectRun(dataset=tmp_path, as_json=True)))
+    assert found["audit"]["removed"] == {"bad": 2}
 
 
 def test_one_video_or_class(tmp_path, store, capsys):

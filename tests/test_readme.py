@@ -109,6 +109,14 @@ def test_targets_that_are_named_exist():
     assert {name.removeprefix("bench-") for name in named if name.startswith("bench-")} <= BENCHMARKS
 
 
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
+)
+def test_commands_name_the_python_that_has_the_packages(path):
+    """Whoever types `python -m pipelines.x` gets the system's python, which lacks them."""
+    assert not re.findall(r"(?<!\.venv/bin/)python -m (?:pipelines|benchmarks)\S*", path.read_text())
+
+
 def make_lines() -> list[str]:
     """Commands of the text that pass options on."""
     return [

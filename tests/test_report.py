@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reports import GRID, World, content, metrics, write_run
+from reports import GRID, WordsBy, World, content, metrics, write_run
+from rows import described
 from videos import write_video
 
 from cache.annotations import Segment, VideoEntry
 from cache.detections import Detection
-from cache.schema import CacheError
+from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, KINDS, CacheError
+from cache.store import PartStore
 from pipelines.charts import Axis, Series, counts, line_chart, percents
 from pipelines.charts_bars import Bar, columns, stacked, two_sided
 from pipelines.marked_texts import MarkedText, PriorsShown
@@ -256,6 +258,14 @@ def test_frames_of_few_videos_and_none(run: Path) -> None:
     content = gather(ReportRun(run=run, videos=0))
     assert len(content.videos) == 3
     assert not any(view.pictures or view.problem for view in content.videos)
+
+
+def test_a_removed_video_speaks_for_no_class(run: Path, tmp_path: Path) -> None:
+    """Descriptions of a class are shown of the videos that the annotations have."""
+    store = PartStore.create(tmp_path / "data/descriptions", WordsBy(), DESCRIPTIONS, key=DESCRIPTION_KEY)
+    store.append([described(video, "Jump", kind) for video in ("a-removed-one", "good") for kind in KINDS])
+    shown = gather(ReportRun(run=run)).priors.by_class["Jump"]
+    assert [one.video_id for one in shown] == ["good"]
 
 
 def test_run_that_was_not_evaluated(run: Path) -> None:

@@ -25,8 +25,9 @@ from pipelines.experiments import cell, jobs, run
 from pipelines.experiments.arms import TABLES, plan_of
 from pipelines.experiments.grid import Cell, TableRun, cells, metrics_file
 from pipelines.experiments.jobs import missing_jobs, run_jobs
-from pipelines.experiments.published import load_published
+from pipelines.experiments.published import comparable, load_published
 from training.intervals import BootstrapRecipe
+from training.protocol import PROTOCOLS, tiou_grid
 
 ROOT = Path(__file__).parents[1]
 
@@ -259,27 +260,79 @@ def test_rows_are_chosen_by_name_and_group():
         plan_of("table3", groups=["gating"])
 
 
+HEADER = "table,row,column,value,protocol,source\n"
+
+
 def test_published_figures_stand_below_their_row(world, trained, tmp_path):
     """Those that are not known stay empty; a figure of a row that there is not names its line."""
     path = tmp_path / "published.csv"
-    path.write_text("table,row,column,value,source\ntable3,both,@0.5,41.25,Nobody\ntable4,um-alone,average,1,Nobody\n")
+    path.write_text(f"{HEADER}table3,both,@0.5,41.25,seconds,Nobody\ntable4,um-alone,average,1,seconds,Nobody\n")
     recipe = table_on(world, seeds=1, published=path)
     assert run.main(recipe) == 0
     lines = (recipe.folder / "table3.md").read_text().splitlines()
     (place,) = [number for number, line in enumerate(lines) if "published: Nobody" in line]
     assert lines[place - 1].startswith("| + both")
     assert [value.strip() for value in lines[place].split("|")[2:10]] == ["", "", "", "", "41.2", "", "", ""]
-    path.write_text("table,row,column,value,source\ntable3,all,average,4,Nobody\n")
+    assert "other protocols" not in "\n".join(lines)
+    assert "◇" in (recipe.folder / "table3.svg").read_text()
+    path.write_text(f"{HEADER}table3,all,average,4,seconds,Nobody\n")
     with pytest.raises(CacheError, match=r"line 2: row: found 'all', expected one of host, head"):
         load_published(path, "table3")
 
 
+def test_published_figures_of_another_protocol_are_left_out_and_named(world, trained, tmp_path):
+    """Neither in the table nor in the picture; the note says whose, of which row, and under which protocol."""
+    path = tmp_path / "published.csv"
+    lines = [f"table3,both,{column},41.25,thumos14-co2,Nobody" for column in ("@0.5", "average")]
+    path.write_text(HEADER + "\n".join(lines))
+    recipe = table_on(world, seeds=1, published=path)
+    assert run.main(recipe) == 0
+    text = (recipe.folder / "table3.md").read_text()
+    assert "published: Nobody" not in text
+    assert "41.2" not in text
+    assert (
+        "Published figures of other protocols are left out: Nobody for + both (MLLM4WTAL) (thumos14-co2). "
+        "This table has protocol seconds; --evaluate.protocol chooses another."
+    ) in text
+    assert "◇" not in (recipe.folder / "table3.svg").read_text()
+
+
+def test_a_published_average_is_over_the_thresholds_of_the_table(tmp_path):
+    """Single thresholds are comparable where the table has more or fewer of them; the average is not."""
+    path = tmp_path / "published.csv"
+    lines = [f"table4,um-alone,{name},thumos14-co2 0.1:0.1:0.7,A" for name in ("@0.5,33.7", "average,41")]
+    path.write_text(HEADER + "\n".join(lines))
+    published = load_published(path, "table4")
+    longer = PROTOCOLS["thumos14-co2"]
+    same = longer.model_copy(update={"tious": tiou_grid("0.1:0.1:0.7")})
+    for protocol, values in ((same, {"@0.5": 33.7, "average": 41}), (longer, {"@0.5": 33.7})):
+        shown, others = comparable(published, protocol)
+        assert [one.values for one in shown["um-alone"]] == [values]
+        assert not others
+    for field, value in (("subset", "training"), ("units", "seconds"), ("ambiguous", "keep"), ("left_out", ("a",))):
+        shown, others = comparable(published, same.model_copy(update={field: value}))
+        assert not shown
+        assert list(others) == ["um-alone"]
+
+
+def test_a_protocol_of_published_figures_must_exist(tmp_path):
+    """The message names line, field and what there is."""
+    path = tmp_path / "published.csv"
+    path.write_text(f"{HEADER}table4,um-alone,@0.5,33.7,thumos,A\n")
+    with pytest.raises(CacheError, match=r"line 2: protocol: found 'thumos', expected one of seconds, thumos14-213"):
+        load_published(path, "table4")
+    path.write_text(f"{HEADER}table4,um-alone,@0.5,33.7,seconds 0.1-0.7,A\n")
+    with pytest.raises(CacheError, match=r"line 2: protocol: tious: found '0.1-0.7', expected start:step:end"):
+        load_published(path, "table4")
+
+
 def test_the_shipped_figures_are_of_rows_that_there_are():
-    """And every average is the mean of its columns, as printed."""
+    """Each source under the protocol that it reports; and every average is the mean of its columns, as printed."""
     found = load_published(ROOT / "pipelines/experiments/published.csv", "table4")
-    assert found.keys() == {"delu-alone", "um-alone"}
+    protocols = {row: [one.protocol.name for one in figures] for row, figures in found.items()}
+    assert protocols == {"delu-alone": ["thumos14-co2"], "um-alone": ["thumos14-210"]}
     for rows in found.values():
         for one in rows:
             columns = [value for name, value in one.values.items() if name != "average"]
-            assert len(columns) == 7
+            assert len(columns) == len(one.protocol.tious) == 7
             assert one.values.get("average", np.mean(columns)) == pytest.approx(np.mean(columns), abs=0.06)

@@ -16,6 +16,7 @@ from cache.annotations import Segment, VideoEntry
 from cache.layouts.found import Found, Quirk, check_names
 from cache.layouts.pickled import is_pickled, plain_objects, refusal
 from cache.schema import CacheError
+from cache.wording import amount
 
 AMBIGUOUS_FILE = "Ambiguous_test.txt"
 _COLUMNS = ("videoname", "subset", "duration", "labels_all", "labels", "segments")
@@ -140,7 +141,7 @@ def _rates(folder: Path) -> list[Quirk]:
             what="extracted_fps.npy gives a rate of frames that the features do not have",
             done="not used; the lengths of the features are checked against the durations",
             count=sum(rates.values()),
-            items=tuple(f"{count} videos: {rate}" for rate, count in rates.items()),
+            items=tuple(f"{amount(count, 'video')}: {rate}" for rate, count in rates.items()),
         )
     ]
 

@@ -13,6 +13,7 @@ from cache.annotations import Dataset, Segment, VideoEntry
 from cache.layouts.found import Found, Quirk
 from cache.layouts.thumos14 import missing_videos
 from cache.recipe import Recipe
+from cache.wording import amount
 
 TRAINING = "training"
 
@@ -86,11 +87,11 @@ def _contradicts(found: Found, video: VideoEntry) -> str:
     after = sum(segment.start >= (video.duration or float("inf")) for segment in video.segments)
     if 2 * after > len(video.segments):
         last = max(segment.end for segment in video.segments)
-        count = f"{after} of {len(video.segments)} segments"
+        count = f"{after} of {amount(len(video.segments), 'segment')}"
         return f"{count} begin after its {video.duration:.0f} s, the last ends at {last:.0f} s"
     if found.video_labels and video.labels and not placed & set(video.labels):
         labels, others = ", ".join(video.labels), ", ".join(sorted(placed))
-        return f"labelled {labels}, but its {len(video.segments)} segments are {others}"
+        return f"labelled {labels}, but its {amount(len(video.segments), 'segment is', 'segments are')} {others}"
     return ""
 
 
@@ -128,7 +129,9 @@ def _doubles(videos: Sequence[VideoEntry]) -> Iterator[Quirk]:
         done="both kept: the video has both labels, and a detector is to find both",
         count=pairs.total(),
         unit="instances",
-        items=tuple(f"{a} and {b}: {count} in {len(where[a, b])} videos" for (a, b), count in pairs.most_common()),
+        items=tuple(
+            f"{a} and {b}: {count} in {amount(len(where[a, b]), 'video')}" for (a, b), count in pairs.most_common()
+        ),
     )
     what, done = "instances that stand twice under one class", "kept, as the official evaluator counts them"
     yield Quirk.of("repeated", what, done, repeated, unit="instances")
@@ -157,7 +160,7 @@ def _labels_differ(found: Found, videos: Sequence[VideoEntry], recipe: MendRecip
             dropped += sum(segment.label not in own for segment in video.segments)
     done = "their segments' labels are the weak labels"
     if recipe.weak_labels == "video":
-        done = f"their own labels are the weak labels; {dropped} segments of other labels are left out"
+        done = f"their own labels are the weak labels; {amount(dropped, 'segment')} of other labels left out"
     what = "videos whose labels are not those of their segments"
     yield Quirk.of("label_mismatch_training", f"training {what}", done, in_training)
     yield Quirk.of("label_mismatch", f"other {what}", "their segments are the truth", elsewhere)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from cache.schema import CacheError
-from training.hosts.recipes import HostKind
+from training.hosts.recipes import HOST_TITLES, HostKind
 
 TableName = Literal["table3", "table4", "table5", "ablations"]
 Changes = Mapping[str, Any]
@@ -58,14 +58,6 @@ def _parts(*, ksm: bool = False, csr: bool = False, head: bool = False) -> Chang
 
 
 _WHOLE = _parts(ksm=True, csr=True, head=True)
-_HOST_TITLES: Mapping[HostKind, str] = {
-    "plain": "plain",
-    "co2net": "CO2-Net",
-    "delu": "DELU",
-    "um": "UM",
-    "ddgnet": "DDG-Net",
-    "gaufuse": "Zhou et al.",
-}
 
 
 def _table3() -> Plan:
@@ -83,7 +75,7 @@ def _table3() -> Plan:
 
 def _table4() -> Plan:
     arms = []
-    for host, title in _HOST_TITLES.items():
+    for host, title in HOST_TITLES.items():
         arms.append(Arm(f"{host}-alone", title, _parts(), host=host, group=title))
         whole = Arm(f"{host}-whole", f"{title} + MLLM4WTAL", _WHOLE, host=host, group=title, baseline=f"{host}-alone")
         arms.append(whole)

@@ -61,7 +61,8 @@ class TableRun(Recipe):
     bootstrap: BootstrapRecipe = BootstrapRecipe()
     """How intervals are found."""
     published: Path | None = None
-    """CSV of published figures that stand beside the table's: table, row, column, value, source."""
+    """CSV of published figures that stand beside the table's, where they are of its protocol: table, row, column,
+    value, protocol, source."""
     hosts: Annotated[dict[str, dict[str, Any]], tyro.conf.Suppress] = Field(default={})
     """What the preset changes of its training for each host, but for fields that options name."""
 

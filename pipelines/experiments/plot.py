@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cache.atomic import atomic_path
+from cache.wording import amount
 from pipelines.experiments.grid import TableRun
-from pipelines.experiments.published import AVERAGE
+from pipelines.experiments.published import AVERAGE, PublishedRows
 from pipelines.experiments.results import Results, Row
-from pipelines.experiments.table import PublishedRows
 from training.protocol import tiou_key
 
 _WIDTH = 11.0
@@ -50,7 +50,7 @@ def table_figure(title: str, results: Results, *, published: PublishedRows) -> F
     down = -(-len(groups) // across)
     above, below = 1.0 + 0.27 * len(rows), 2.5 * down
     figure = Figure(figsize=(_WIDTH, above + below), layout="constrained")
-    figure.suptitle(f"{title}, {results.protocol.subset} ({results.videos} videos)", fontsize=10.5)
+    figure.suptitle(f"{title}, {results.protocol.subset} ({amount(results.videos, 'video')})", fontsize=10.5)
     top, bottom = figure.subfigures(2, 1, height_ratios=(above, below), squeeze=False).flat
     averages, gains = top.subplots(1, 2, sharey=True)
     _averages(averages, rows, published)

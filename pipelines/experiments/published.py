@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cache.schema import CacheError
 from pipelines.experiments.arms import TABLES, plan_of
+from training.protocol import PROTOCOLS, Protocol, differences, tiou_grid
 
-FIELDS = ("table", "row", "column", "value", "source")
+FIELDS = ("table", "row", "column", "value", "protocol", "source")
 AVERAGE = "average"
 
 
@@ -19,7 +20,32 @@ class Published:
     """The figures of one row from one source, in percent, by column."""
 
     source: str
-    values: dict[str, float]
+    protocol: Protocol
+    """What they were computed under; its thresholds are those that an average is over."""
+    values: Mapping[str, float]
+
+
+PublishedRows = Mapping[str, Sequence[Published]]
+"""By row of a table."""
+
+
+def comparable(published: PublishedRows, protocol: Protocol) -> tuple[PublishedRows, PublishedRows]:
+    """The figures that belong into a table of this protocol, and those of other protocols.
+
+    Other thresholds alone do not keep a figure out: what the two share is comparable, but no average.
+    """
+    shown: dict[str, list[Published]] = {}
+    others: dict[str, list[Published]] = {}
+    for row, figures in published.items():
+        for one in figures:
+            if differences(one.protocol.model_copy(update={"tious": protocol.tious}), protocol):
+                others.setdefault(row, []).append(one)
+            elif one.protocol.tious == protocol.tious:
+                shown.setdefault(row, []).append(one)
+            else:
+                values = {column: value for column, value in one.values.items() if column != AVERAGE}
+                shown.setdefault(row, []).append(replace(one, values=values))
+    return shown, others
 
 
 def load_published(path: Path, table: str) -> dict[str, list[Published]]:
@@ -27,7 +53,7 @@ def load_published(path: Path, table: str) -> dict[str, list[Published]]:
 
     Raises CacheError naming the line and what is wrong in it.
     """
-    found: dict[tuple[str, str], dict[str, float]] = {}
+    found: dict[tuple[str, str, Protocol], dict[str, float]] = {}
     for number, line in _lines(path):
         known = {name: [arm.name for arm in plan_of(name).arms] for name in TABLES}
         _expect(path, number, "table", line["table"], tuple(known))
@@ -40,12 +66,26 @@ def load_published(path: Path, table: str) -> dict[str, list[Published]]:
             raise CacheError(
                 f"{path}: line {number}: value: found {line['value']!r}, expected mAP in percent"
             ) from None
+        protocol = _protocol(path, number, line["protocol"])
         if line["table"] == table:
-            found.setdefault((line["row"], line["source"]), {})[line["column"]] = value
+            found.setdefault((line["row"], line["source"], protocol), {})[line["column"]] = value
     published: dict[str, list[Published]] = {}
-    for (row, source), values in found.items():
-        published.setdefault(row, []).append(Published(source, values))
+    for (row, source, protocol), values in found.items():
+        published.setdefault(row, []).append(Published(source, protocol, values))
     return published
+
+
+def _protocol(path: Path, number: int, text: str) -> Protocol:
+    """The protocol of a name, or of a name and thresholds other than its own: "thumos14-co2 0.1:0.1:0.7"."""
+    name, _, tious = text.partition(" ")
+    _expect(path, number, "protocol", name, tuple(PROTOCOLS))
+    (protocol,) = [one for one in PROTOCOLS.values() if one.name == name]
+    if not tious:
+        return protocol
+    try:
+        return protocol.model_copy(update={"tious": tiou_grid(tious)})
+    except ValueError as error:
+        raise CacheError(f"{path}: line {number}: protocol: {error}") from None
 
 
 def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:

@@ -12,7 +12,7 @@ from pipelines.console import fail, launch, say
 from pipelines.experiments.former_cells import refuse_former
 from pipelines.experiments.grid import TableRun, cells
 from pipelines.experiments.jobs import missing_jobs, run_jobs
-from pipelines.experiments.published import load_published
+from pipelines.experiments.published import comparable, load_published
 from pipelines.settings import asked_fields, asked_settings
 
 
@@ -32,8 +32,9 @@ def main(recipe: TableRun) -> int:
 
     if any(cell.done for cell in grid):
         results = collect(recipe, grid)
-        written = write_table(recipe, results, grid, published=published)
-        written += draw(recipe, results, published=published)
+        shown, others = comparable(published, results.protocol)
+        written = write_table(recipe, results, grid, published=shown, others=others)
+        written += draw(recipe, results, published=shown)
         say(f"written: {recipe.folder}: {', '.join(path.name for path in written)}")
     if failures:
         fail(

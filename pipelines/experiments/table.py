@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from cache.atomic import atomic_path
+from cache.wording import amount
 from pipelines.console import say, table
 from pipelines.experiments.grid import Cell, TableRun
-from pipelines.experiments.published import AVERAGE, Published
+from pipelines.experiments.published import AVERAGE, PublishedRows
 from pipelines.experiments.results import Results, Row
 from training.intervals import Interval
 from training.protocol import tiou_key
 
-PublishedRows = Mapping[str, Sequence[Published]]
 
+def write_table(
+    recipe: TableRun, results: Results, cells: Sequence[Cell], *, published: PublishedRows, others: PublishedRows
+) -> list[Path]:
+    """Write <table>.md, <table>.csv and recipe.json into the table's folder, and print the first.
 
-def write_table(recipe: TableRun, results: Results, cells: Sequence[Cell], *, published: PublishedRows) -> list[Path]:
-    """Write <table>.md, <table>.csv and recipe.json into the table's folder, and print the first."""
+    `published` are figures of the table's protocol, which stand below their row; `others`, of other protocols, are
+    named in a note.
+    """
     header, rows = main_table(results, published=published)
     more_header, more = further_table(results)
     lines = [f"# {recipe.plan.title}", "", *_markdown(header, rows), ""]
     if more:
         lines += [*_markdown(more_header, more), ""]
-    notes = _notes(recipe, results, cells, published)
+    notes = _notes(recipe, results, cells, published, others)
     paths = [recipe.folder / f"{recipe.table}.{suffix}" for suffix in ("md", "csv")]
     _write(paths[0], "\n".join([*lines, *notes, ""]))
     _write(paths[1], _csv(cells))
@@ -82,18 +87,30 @@ def _spread(interval: Interval) -> str:
     return shown if interval.seeds == 1 else f"{shown} ± {100 * interval.spread[-1]:.1f}"
 
 
-def _notes(recipe: TableRun, results: Results, cells: Sequence[Cell], published: PublishedRows) -> list[str]:
+def _notes(
+    recipe: TableRun, results: Results, cells: Sequence[Cell], published: PublishedRows, others: PublishedRows
+) -> list[str]:
     baselines = [
         recipe.plan.arm(name).title for name in dict.fromkeys(arm.baseline for arm in recipe.plan.arms) if name
     ]
     against = baselines[0] if len(baselines) == 1 else "the same host alone"
     chance = "of test videos and seeds" if recipe.seeds > 1 else "of test videos (one seed says nothing of others)"
     notes = [
-        f"mAP [%], mean of {recipe.seeds} seeds, ± standard deviation; {results.videos} videos; "
+        f"mAP [%], mean of {amount(recipe.seeds, 'seed')}, ± standard deviation; {amount(results.videos, 'video')}; "
         f"{results.protocol.describe()}. gain: mean of the differences of the average to {against} with the same seed; "
         f"in brackets the {100 * recipe.bootstrap.level:g} % interval, given the chance {chance}."
     ]
-    if not any(published.get(arm.name) for arm in recipe.plan.arms) and recipe.published is not None:
+    elsewhere = [
+        f"{one.source} for {arm.title} ({one.protocol.name})"
+        for arm in recipe.plan.arms
+        for one in others.get(arm.name, ())
+    ]
+    if elsewhere:
+        notes.append(
+            f"Published figures of other protocols are left out: {'; '.join(elsewhere)}. This table has protocol "
+            f"{results.protocol.name}; --evaluate.protocol chooses another."
+        )
+    elif not any(published.get(arm.name) for arm in recipe.plan.arms) and recipe.published is not None:
         notes.append(f"{recipe.published} has no published figures of this table.")
     if left := [cell.name for cell in cells if not cell.done]:
         notes.append(f"Not there, and left out of the means: {'; '.join(left)}.")

@@ -5,7 +5,7 @@ The channel descriptor has only the tap that an input of length 1 can reach.
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -19,6 +19,7 @@ from training.layers import Dropout, SnippetConv
 class Co2NetRecipe(TwoStreamRecipe):
     """CO2-Net. The defaults are those of the public code on THUMOS14."""
 
+    title: ClassVar[str] = "CO2-Net"
     kind: Literal["co2net"] = "co2net"
     """Which host this is."""
 

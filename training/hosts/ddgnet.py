@@ -10,7 +10,7 @@ as the default drops no logits out, chance does not rule the graph in training.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +29,7 @@ from training.layers import SnippetConv, masked_mean
 class DdgNetRecipe(TwoStreamRecipe):
     """DDG-Net. The defaults are those of the public code on THUMOS14."""
 
+    title: ClassVar[str] = "DDG-Net"
     kind: Literal["ddgnet"] = "ddgnet"
     """Which host this is."""
     guide: NonNegativeFloat = 0.4

@@ -5,7 +5,7 @@ the weights of its curriculum to the wrong snippets (`evidential.curriculum`).
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -20,6 +20,7 @@ from training.hosts.two_stream import TwoStreamRecipe
 class DeluRecipe(TwoStreamRecipe):
     """DELU. The defaults are those of the public code on THUMOS14."""
 
+    title: ClassVar[str] = "DELU"
     kind: Literal["delu"] = "delu"
     """Which host this is."""
     guide: float = 0.4

@@ -9,7 +9,7 @@ branches alone.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,7 @@ from training.losses import topk_mean
 class GauFuseRecipe(BaseHostRecipe):
     """Zhou et al. The defaults are those of the public code on THUMOS14."""
 
+    title: ClassVar[str] = "Zhou et al."
     kind: Literal["gaufuse"] = "gaufuse"
     """Which host this is."""
     width: PositiveInt | None = None

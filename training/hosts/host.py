@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -43,6 +43,9 @@ class StreamsOutput(HostOutput):
 
 class BaseHostRecipe(Recipe, ABC):
     """Settings of a host. Its field `kind` names the host in recipe.json; `recipes` lists those that there are."""
+
+    title: ClassVar[str]
+    """What tables call the host."""
 
     @abstractmethod
     def build(self, *, streams: Mapping[str, int], num_classes: int) -> "Host[Any]":

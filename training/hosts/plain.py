@@ -5,7 +5,7 @@ easy to see, and it runs fast on a CPU.
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 from jaxtyping import Bool, Float
 from pydantic import Field, NonNegativeFloat, PositiveInt
@@ -20,6 +20,7 @@ from training.losses import guide_loss, mil_loss, norm_loss
 class PlainRecipe(BaseHostRecipe):
     """The plain host."""
 
+    title: ClassVar[str] = "plain"
     kind: Literal["plain"] = "plain"
     """Which host this is."""
     width: PositiveInt | None = None

@@ -1,6 +1,7 @@
 """The hosts that a recipe can choose. A new one is named here and nowhere else."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from pydantic import Field, TypeAdapter
 
@@ -13,12 +14,21 @@ from training.hosts.plain import PlainRecipe
 from training.hosts.um import UmRecipe
 
 HostRecipe = Annotated[
-    PlainRecipe | Co2NetRecipe | DeluRecipe | DdgNetRecipe | UmRecipe | GauFuseRecipe,
+    PlainRecipe | Co2NetRecipe | DeluRecipe | UmRecipe | DdgNetRecipe | GauFuseRecipe,
     Field(discriminator="kind"),
 ]
 """The settings of one host; its field `kind` says which."""
 
-HostKind = Literal["plain", "co2net", "delu", "ddgnet", "um", "gaufuse"]
+HOST_TITLES: Mapping[str, str] = {
+    recipe.model_fields["kind"].default: recipe.title for recipe in get_args(get_args(HostRecipe)[0])
+}
+"""By kind, what tables call each host, in the order of the union."""
+
+if TYPE_CHECKING:
+    HostKind = str
+else:
+    HostKind = Literal[tuple(HOST_TITLES)]
+    """The kinds of the union: what options and recipes accept."""
 
 ACTIVITYNET: dict[str, HostRecipe] = {
     "plain": PlainRecipe(mil_ratio=5),

@@ -6,7 +6,7 @@ losses are those of the public code; there is no other form.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +26,7 @@ NO_BACKGROUND = -1e4
 class UmRecipe(BaseHostRecipe):
     """UM. The defaults are those of the public code on THUMOS14."""
 
+    title: ClassVar[str] = "UM"
     kind: Literal["um"] = "um"
     """Which host this is."""
     width: PositiveInt | None = None
