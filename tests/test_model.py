@@ -14,7 +14,7 @@ from training.hosts.plain import PlainRecipe
 from training.layers import Dropout
 from training.localization_head import HeadRecipe, head_loss
 from training.model import Mllm4Wtal, inference_model
-from training.pseudo_labels import PseudoLabelRecipe, PseudoSegments
+from training.pseudo_labels import PseudoBatch, PseudoLabelRecipe, PseudoSegments
 from training.teacher import (
     copy_for_teaching,
     is_due,
@@ -36,10 +36,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> WtalData:
     return toy_training_data(tmp_path_factory.mktemp("features"))
 
 
-def some_pseudo(count: int) -> list[PseudoSegments]:
+def some_pseudo(count: int) -> PseudoBatch:
     """One segment a video."""
     one = PseudoSegments(torch.tensor([2.0]), torch.tensor([6.0]), torch.tensor([0]), torch.tensor([1.0]))
-    return [one] * count
+    return PseudoBatch.pad([one] * count)
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -190,8 +190,9 @@ def test_pseudo_segments_of_whole_videos(data: WtalData):
 def test_pseudo_segments_scale_with_their_batch():
     """A video that was resampled to half its length has its segments at half their places."""
     pseudo = {"v": PseudoSegments(torch.tensor([4.0]), torch.tensor([8.0]), torch.tensor([1]), torch.tensor([0.5]))}
-    (found,) = pseudo_of_batch(pseudo, ("v",), torch.tensor([0.5]))
-    assert (found.start.item(), found.end.item(), found.label.item(), found.weight.item()) == (2, 4, 1, 0.5)
+    found = pseudo_of_batch(pseudo, ("v",), torch.tensor([0.5]))
+    assert [value[0, 0].item() for value in (found.start, found.end, found.label, found.weight)] == [2, 4, 1, 0.5]
+    assert not found.weight[:, 1:].any()
 
 
 def bounds(found: dict[str, PseudoSegments]) -> list[list[float]]:

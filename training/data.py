@@ -66,6 +66,8 @@ class Targets(_Movable):
     """Rows of the batch that share at least one class, two by two; p may be 0."""
     notes: Float[Tensor, "b t n"] | None = None
     """What the host's last review noted on these snippets, n figures each, 0 at padding; None without a review."""
+    most_labels: int | None = None
+    """Labels of the video that has most of them, where it is known without asking a device."""
 
 
 @dataclass(frozen=True)
@@ -243,10 +245,11 @@ class WtalData:
         for row, (features, place) in enumerate(zip(videos, places, strict=True)):
             padded[row, : len(features)], snippets[row, : len(place)] = features, place
         mask = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None])
+        labels = self.labels[rows]
         return Batch(
             tuple(self.video_ids[row] for row in rows),
             torch.from_numpy(padded),
-            Targets(torch.from_numpy(self.labels[rows]), mask, torch.from_numpy(pairs)),
+            Targets(torch.from_numpy(labels), mask, torch.from_numpy(pairs), most_labels=int(labels.sum(1).max())),
             torch.tensor(scales, dtype=torch.float32),
             torch.from_numpy(snippets),
         )
