@@ -161,6 +161,19 @@ def test_average_follows_the_weights(data: WtalData):
         assert torch.allclose(new, old + 0.95, atol=1e-5)
 
 
+def test_the_average_moves_to_the_bit(data: WtalData):
+    """All parameters at once give what each gives alone."""
+    model = toy_model(data)
+    average = copy_for_teaching(model)
+    with torch.no_grad():
+        for p in model.parameters():
+            p += torch.randn_like(p)
+        wanted = [old.lerp(new, 1 - 4 / 13) for old, new in zip(average.parameters(), model.parameters(), strict=True)]
+    update_average(average, model, step=3, decay=0.999)
+    for found, expected in zip(average.parameters(), wanted, strict=True):
+        assert torch.equal(found, expected)
+
+
 def test_when_pseudo_segments_are_made():
     """From the end of the warm-up on, at shares of the run."""
     recipe = PseudoLabelRecipe(warmup=0.3, refresh=0.2)

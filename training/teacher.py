@@ -23,7 +23,7 @@ def copy_for_teaching(model: Mllm4Wtal) -> Mllm4Wtal:
 def update_average(average: Mllm4Wtal, model: Mllm4Wtal, *, step: int, decay: float) -> None:
     """Move every parameter of `average` towards that of `model`."""
     keep = min(decay, (1 + step) / (10 + step))
-    kept, new = list(average.parameters()), list(model.parameters())
+    kept, new = tuple(average.parameters()), tuple(model.parameters())
     torch._foreach_lerp_(kept, new, 1 - keep)  # pyright: ignore[reportPrivateImportUsage]
 
 
