@@ -68,7 +68,7 @@ class Host(nn.Module, ABC, Generic[OutputT]):
 
     @abstractmethod
     def loss(self, output: OutputT, targets: Targets, *, step: int, total_steps: int) -> dict[str, Tensor]:
-        """Scalar terms by name, each already multiplied by its weight."""
+        """Scalar terms by name, each already multiplied by its weight. `output` is float32, and autocast is off."""
 
     def reviews(self, step: int, total_steps: int) -> bool:
         """Whether the host looks at all training videos before `step`. Never, unless the host says otherwise."""
