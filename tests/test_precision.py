@@ -102,6 +102,16 @@ def test_the_targets_of_a_long_video_are_those_of_float32():
     assert output.points[:600].tolist() == [i + 0.5 for i in range(600)]
 
 
+def test_boundaries_far_away_are_not_rounded():
+    """The head can say 301.3 snippets under autocast: bf16 knows 302 and 300."""
+    head, embedding, mask, _ = long_video()
+    torch.nn.init.zeros_(head.regress.weight)
+    torch.nn.init.constant_(head.regress.bias, 301.3)
+    with bf16("cpu"):
+        output = head(embedding, mask)
+    assert output.offsets[0, 0].tolist() == pytest.approx([301.3, 301.3])
+
+
 def test_the_losses_of_a_long_video_agree():
     """Focal, DIoU and MIL of 600 snippets, within 1 %."""
     head, embedding, mask, pseudo = long_video()
