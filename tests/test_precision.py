@@ -9,7 +9,7 @@ import pytest
 import torch
 from dispatch_modes import cuda_autocast_rules
 from small_hosts import KINDS, RECIPES, STREAMS
-from steps import DEVICES, inputs, model_of, terms_of
+from steps import DEVICES, LATE, inputs, model_of, terms_of
 from toy_data import tiny_recipe, toy_training_data
 
 from training.csr import CsrRecipe, ReconstructionAttention
@@ -75,6 +75,38 @@ def test_losses_agree_across_precisions(data: WtalData, kind: str, device: str):
             value.copy_(state[name])  # the memory takes in each batch
         found.append({name: t.item() for name, t in terms_of(model, batch, pseudo, "joint", context).items()})
     assert found[1] == pytest.approx(found[0], rel=0.01, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_autocast_ends_at_the_outputs(data: WtalData, kind: str):
+    """Losses and fused scores under autocast are, to the bit, those of the same outputs without it."""
+    model = model_of(data, kind).eval()
+    model.store_queries(data.query_pool())
+    assert model.ksm is not None
+    assert model.head is not None
+    batch, pseudo = inputs(data, model)
+    model.eval()
+    features, targets, texts = batch.features, batch.targets, batch.key_texts
+    assert texts is not None
+    with torch.no_grad(), bf16("cpu"):
+        terms = model(batch, phase="match", **LATE, pseudo=pseudo)
+        localized = model.localize_forward(features, targets.mask)
+        output = model.host(features, targets.mask).float()
+        queries = model.ksm.queries(model._vectors(texts.ids), texts.mask)
+        points = model.head(output.embedding, targets.mask).float()
+    with torch.no_grad():
+        scores = model.ksm.match(output.embedding, queries)
+        wanted = {
+            "host": model.host.loss(output, targets, **LATE),
+            "ksm": model.ksm.loss(scores, output.attention, targets.mask, targets.labels),
+            "head": head_loss(points, pseudo, targets.labels, recipe=model.recipe.head),
+        }
+        fused = model.fused(output, targets.mask)
+    for part, losses in wanted.items():
+        for name, value in losses.items():
+            assert torch.equal(terms[f"{part}.{name}"], value), (part, name)
+    assert torch.equal(localized.cas, fused[0])
+    assert torch.equal(localized.video_scores, fused[1])
 
 
 def long_video() -> tuple[LocalizationHead, torch.Tensor, torch.Tensor, PseudoBatch]:
