@@ -206,11 +206,12 @@ def test_two_streams_are_needed(name: str):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_output_in_single_precision(name: str):
-    """Every tensor of an output, in tuples and in dataclasses of it, too."""
+    """Every tensor of an output, in tuples and in dataclasses of it, too; an attention is from the start."""
     mask = mask_of(5)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output = build(name)(features_of(mask), mask)
-    assert output.cas.dtype == torch.bfloat16
+    assert output.attention.dtype == torch.float32
+    assert (torch.bfloat16 in dtypes(output)) == (name != "gaufuse")  # which embeds in bf16, and no more
     found = output.float()
     assert type(found) is type(output)
     assert dtypes(found) == {torch.float32}

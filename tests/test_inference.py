@@ -47,6 +47,16 @@ def first(data: WtalData, trained: Trained, recipe: LocalizeRecipe) -> tuple[int
     return len(data.store.load(video.video_id)), curves, found
 
 
+def test_the_head_proposes_as_the_recipe_says(data: WtalData) -> None:
+    """At most `head_most` points, none under `head_min_score`; an untrained head says 0.01 everywhere."""
+    state = State(0, tiny_recipe(), CLASSES, (), GRID, "", {})
+    trained = Trained(toy_model(data).eval(), state)
+    options = {"gate": False, "suppression": "none"}
+    for changed, expected in (({}, range(4, 999)), ({"head_most": 3}, range(1, 4)), ({"head_min_score": 0.5}, [0])):
+        recipe = LocalizeRecipe.model_validate({"head_min_score": 0.0} | options | changed)
+        assert len(first(data, trained, recipe)[2]) in expected, changed
+
+
 def test_public_way_reads_the_raw_scores(data: WtalData) -> None:
     """CO2-Net's detections are those of its logits and attention."""
     trained = untrained(data, host=Co2NetRecipe(official=True, width=8))

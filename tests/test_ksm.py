@@ -83,7 +83,8 @@ def test_every_parameter_is_trained():
 def test_stored_queries_are_the_means_of_the_pools():
     """Each class's query is the weighted mean over its pool, encoded without dropout; the background's is its own."""
     ksm, (words, mask) = build(dropout=0.5).train(), texts()
-    ksm.store_queries(words, mask, torch.tensor([1, 0, 1]), torch.tensor([0.25, 1.0, 0.75]))
+    chunks = zip(words.split(2), mask.split(2), strict=True)
+    ksm.store_queries(chunks, torch.tensor([1, 0, 1]), torch.tensor([0.25, 1.0, 0.75]))
     assert ksm.training
     ksm.eval()
     encoded = ksm.encode(words, mask)

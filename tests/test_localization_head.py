@@ -22,7 +22,7 @@ from training.localization_head import (
     head_loss,
     pooled_mil,
 )
-from training.pseudo_labels import PseudoSegments
+from training.pseudo_labels import PseudoBatch, PseudoSegments
 
 SMALL = HeadRecipe(width=8, levels=4)
 
@@ -31,6 +31,11 @@ def segments(*rows: tuple[float, float, int, float]) -> PseudoSegments:
     """(start, end, label, weight) of one video."""
     start, end, label, weight = torch.tensor(rows, dtype=torch.float32).reshape(-1, 4).unbind(dim=1)
     return PseudoSegments(start.clone(), end.clone(), label.long(), weight.clone())
+
+
+def batch(*videos: PseudoSegments) -> PseudoBatch:
+    """Those of several videos."""
+    return PseudoBatch.pad(videos)
 
 
 def mask_of(*lengths: int) -> Tensor:
@@ -106,7 +111,7 @@ def test_every_segment_has_a_point(length: int, levels: int, radius: float, reac
     output = grid(length, levels=levels)
     recipe = HeadRecipe(levels=levels, radius=radius, reach=reach)
     # the proof is one of real numbers: a thousandth of a snippet for rounding
-    targets = assign(output, [segments((start - 1e-3, start + size + 1e-3, 1, 1.0))], recipe=recipe)
+    targets = assign(output, batch(segments((start - 1e-3, start + size + 1e-3, 1, 1.0))), recipe=recipe)
     assert targets.positive.any()
     assert targets.classes[..., 1].max() == 1
 
@@ -117,7 +122,7 @@ def test_who_teaches_a_point() -> None:
     recipe = HeadRecipe()
     output = grid(60, classes=3, videos=2)
     rows = [[(3.0, 9.0, 0, 0.5), (5.0, 30.0, 1, 1.0), (4.2, 5.3, 2, 0.8)], [(0.0, 60.0, 1, 0.3), (22.0, 28.0, 1, 0.9)]]
-    targets = assign(output, [segments(*video) for video in rows], recipe=recipe)
+    targets = assign(output, batch(*(segments(*video) for video in rows)), recipe=recipe)
     for b, video in enumerate(rows):
         for p, (x, stride) in enumerate(zip(output.points.tolist(), output.strides.tolist(), strict=True)):
             claims = []
@@ -141,7 +146,7 @@ def test_who_teaches_a_point() -> None:
 
 def test_same_segment_of_two_classes_is_multi_label() -> None:
     """Diving and CliffDiving are annotated together: both are asked for, each with its own weight."""
-    targets = assign(grid(30), [segments((10, 16, 0, 0.4), (10, 16, 1, 0.9))], recipe=HeadRecipe())
+    targets = assign(grid(30), batch(segments((10, 16, 0, 0.4), (10, 16, 1, 0.9))), recipe=HeadRecipe())
     asked = targets.classes[targets.positive]
     assert len(asked) > 0
     torch.testing.assert_close(asked, torch.tensor([[0.4, 0.9]]).expand(len(asked), 2))
@@ -152,7 +157,7 @@ def test_points_in_the_padding_learn_nothing() -> None:
     """A pseudo segment that runs into the padding has its real points alone."""
     head = LocalizationHead(3, 1, SMALL)
     output = head(torch.zeros(2, 20, 3), mask_of(12, 20))
-    targets = assign(output, [segments((8, 18, 0, 1.0))] * 2, recipe=SMALL)
+    targets = assign(output, batch(*[segments((8, 18, 0, 1.0))] * 2), recipe=SMALL)
     assert not (targets.positive & ~output.mask).any()
     assert targets.positive[1].sum() > targets.positive[0].sum()
 
@@ -203,7 +208,7 @@ def test_loss_puts_the_terms_together() -> None:
     recipe = SMALL.model_copy(update={"diou_weight": 2.0, "mil_weight": 0.5, "prior": 0.4})
     head = LocalizationHead(3, 2, recipe)
     labels = torch.tensor([[1.0, 1.0], [0.0, 1.0]])
-    pseudo = [segments((2, 9, 0, 0.5), (2.2, 9.4, 1, 1.0)), segments()]
+    pseudo = batch(segments((2, 9, 0, 0.5), (2.2, 9.4, 1, 1.0)), segments())
     output = head(torch.randn(2, 20, 3), mask_of(20, 11))
     targets = assign(output, pseudo, recipe=recipe)
     count = targets.positive.sum()
@@ -226,7 +231,8 @@ def test_every_parameter_learns() -> None:
     """Gradients reach every parameter, and are finite, also beside videos without pseudo segments."""
     torch.manual_seed(0)
     head = LocalizationHead(5, 2, HeadRecipe(width=8, dropout=0.1))
-    pseudo = [segments(*((float(s), float(s + 2**k), k % 2, 1.0) for k, s in enumerate((2, 4, 6, 10, 3)))), segments()]
+    own = segments(*((float(s), float(s + 2**k), k % 2, 1.0) for k, s in enumerate((2, 4, 6, 10, 3))))
+    pseudo = batch(own, segments())
     output = head(torch.randn(2, 48, 5), mask_of(48, 9))
     sum(head_loss(output, pseudo, torch.eye(2), recipe=head.recipe).values(), torch.tensor(0.0)).backward()
     for name, parameter in head.named_parameters():
@@ -238,7 +244,9 @@ def test_every_parameter_learns() -> None:
 def test_no_pseudo_segment_at_all() -> None:
     """Before the first refresh found anything the loss is finite: negatives and MIL alone."""
     head = LocalizationHead(3, 2, SMALL)
-    loss = head_loss(head(torch.randn(2, 6, 3), mask_of(6, 6)), [segments(), segments()], torch.eye(2), recipe=SMALL)
+    loss = head_loss(
+        head(torch.randn(2, 6, 3), mask_of(6, 6)), batch(segments(), segments()), torch.eye(2), recipe=SMALL
+    )
     assert loss["diou"] == 0
     assert loss["focal"] > 0
     assert loss["head_mil"] > 0
@@ -268,14 +276,14 @@ def test_learns_the_segments_it_is_shown() -> None:
     recipe = HeadRecipe(width=16)
     head = LocalizationHead(4, 2, recipe)
     optimizer = torch.optim.Adam(head.parameters(), lr=1e-2)
-    pseudo = [segments(*((start, end, label, 1.0) for start, end, label in truth))]
+    pseudo = batch(segments(*((start, end, label, 1.0) for start, end, label in truth)))
     for _ in range(100):
         output = head(embedding, torch.ones(1, 48, dtype=torch.bool))
         loss = sum(head_loss(output, pseudo, torch.ones(1, 2), recipe=recipe).values(), torch.tensor(0.0))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    found = decode(head(embedding, torch.ones(1, 48, dtype=torch.bool)), 0)
+    found = decode(head(embedding, torch.ones(1, 48, dtype=torch.bool)), 0, min_score=0.01, top=2000)
     for start, end, label in truth:
         best = found.take(found.labels == label).segments[0]
         np.testing.assert_allclose(best, [start, end], atol=0.7)
@@ -290,9 +298,9 @@ def test_decode_by_hand() -> None:
         strides=torch.ones(3),
         mask=torch.tensor([[True, True, False]]),
     )
-    found = decode(output, 0, min_score=0.1)
+    found = decode(output, 0, min_score=0.1, top=9)
     np.testing.assert_allclose(found.segments, [[0, 2], [0, 2], [0.25, 1.0]])
     assert found.labels.tolist() == [0, 1, 0]
     np.testing.assert_allclose(found.scores, torch.tensor([2.0, 1.0, 0.0]).sigmoid(), atol=1e-7)
     assert len(decode(output, 0, min_score=0.1, top=1)) == 1
-    assert len(decode(output, 0, min_score=0.99)) == 0
+    assert len(decode(output, 0, min_score=0.99, top=9)) == 0

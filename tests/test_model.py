@@ -14,7 +14,7 @@ from training.hosts.plain import PlainRecipe
 from training.layers import Dropout
 from training.localization_head import HeadRecipe, head_loss
 from training.model import Mllm4Wtal, inference_model
-from training.pseudo_labels import PseudoLabelRecipe, PseudoSegments
+from training.pseudo_labels import PseudoBatch, PseudoLabelRecipe, PseudoSegments
 from training.teacher import (
     copy_for_teaching,
     is_due,
@@ -36,10 +36,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> WtalData:
     return toy_training_data(tmp_path_factory.mktemp("features"))
 
 
-def some_pseudo(count: int) -> list[PseudoSegments]:
+def some_pseudo(count: int) -> PseudoBatch:
     """One segment a video."""
     one = PseudoSegments(torch.tensor([2.0]), torch.tensor([6.0]), torch.tensor([0]), torch.tensor([1.0]))
-    return [one] * count
+    return PseudoBatch.pad([one] * count)
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -161,6 +161,19 @@ def test_average_follows_the_weights(data: WtalData):
         assert torch.allclose(new, old + 0.95, atol=1e-5)
 
 
+def test_the_average_moves_to_the_bit(data: WtalData):
+    """All parameters at once give what each gives alone."""
+    model = toy_model(data)
+    average = copy_for_teaching(model)
+    with torch.no_grad():
+        for p in model.parameters():
+            p += torch.randn_like(p)
+        wanted = [old.lerp(new, 1 - 4 / 13) for old, new in zip(average.parameters(), model.parameters(), strict=True)]
+    update_average(average, model, step=3, decay=0.999)
+    for found, expected in zip(average.parameters(), wanted, strict=True):
+        assert torch.equal(found, expected)
+
+
 def test_when_pseudo_segments_are_made():
     """From the end of the warm-up on, at shares of the run."""
     recipe = PseudoLabelRecipe(warmup=0.3, refresh=0.2)
@@ -196,8 +209,9 @@ def test_recipes_that_counted_videos_are_still_read():
 def test_pseudo_segments_scale_with_their_batch():
     """A video that was resampled to half its length has its segments at half their places."""
     pseudo = {"v": PseudoSegments(torch.tensor([4.0]), torch.tensor([8.0]), torch.tensor([1]), torch.tensor([0.5]))}
-    (found,) = pseudo_of_batch(pseudo, ("v",), torch.tensor([0.5]))
-    assert (found.start.item(), found.end.item(), found.label.item(), found.weight.item()) == (2, 4, 1, 0.5)
+    found = pseudo_of_batch(pseudo, ("v",), torch.tensor([0.5]))
+    assert [value[0, 0].item() for value in (found.start, found.end, found.label, found.weight)] == [2, 4, 1, 0.5]
+    assert not found.weight[:, 1:].any()
 
 
 def bounds(found: dict[str, PseudoSegments]) -> list[list[float]]:

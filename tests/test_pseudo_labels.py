@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.pseudo_labels import PseudoLabelRecipe, pseudo_segments
+from training.pseudo_labels import PseudoBatch, PseudoLabelRecipe, PseudoSegments, pseudo_segments
 
 LABELS = torch.tensor([1.0, 0.0, 1.0])
 
@@ -95,3 +95,17 @@ def test_gradient_does_not_flow_and_input_is_kept() -> None:
     found = pseudo_segments(cas.requires_grad_(), attention, LABELS, PseudoLabelRecipe())
     assert not found.weight.requires_grad
     np.testing.assert_array_equal(cas.detach(), before)
+
+
+def test_videos_are_padded_by_segments_of_weight_0():
+    """Every figure of every segment stays as it is, and each video has padding behind them."""
+    one = PseudoSegments(torch.tensor([0.1, 301.3]), torch.tensor([9.7, 306.6]), torch.tensor([199, 0]), torch.rand(2))
+    none = PseudoSegments(torch.zeros(0), torch.zeros(0), torch.zeros(0, dtype=torch.int64), torch.zeros(0))
+    found = PseudoBatch.pad([one, none])
+    for name, values in vars(one).items():
+        padded = getattr(found, name)
+        assert padded.dtype == values.dtype
+        assert torch.equal(padded[0, :2], values)
+    assert found.weight.shape == (2, 3)
+    assert not found.weight[0, 2:].any()
+    assert not found.weight[1].any()

@@ -24,6 +24,7 @@ from cache.recipe import Recipe
 from training.data import Sentences
 from training.layers import Dropout, SnippetConv
 from training.losses import norm_loss
+from training.precision import full_precision
 from training.texts import MaskPolicy, SentenceSource
 from training.transformer import Block, Gating, sinusoids
 
@@ -125,7 +126,7 @@ class ReconstructionAttention(nn.Module):
         """A_CSR in (0, 1), zero at padding (eq 13)."""
         hidden, last = self.attend
         x = self.attention_dropout(hidden(features, mask).relu())
-        return last(x, mask).squeeze(-1).sigmoid() * mask
+        return last(x, mask).squeeze(-1).float().sigmoid() * mask
 
 
 class CompleteSemanticReconstruction(ReconstructionAttention):
@@ -168,10 +169,13 @@ class CompleteSemanticReconstruction(ReconstructionAttention):
         return terms
 
 
+@full_precision()
 def word_nll(logits: Float[Tensor, "b n v"], sentences: Sentences, *, smoothing: float) -> Float[Tensor, " b"]:
     """Mean negative log-likelihood of all words of each sentence, masked or not; 0 for a sentence without words."""
     targets: Int[Tensor, "b n"] = sentences.ids.masked_fill(~sentences.mask, -100)
-    losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none", label_smoothing=smoothing)
+    losses = F.cross_entropy(
+        logits.flatten(0, 1).float(), targets.flatten(), reduction="none", label_smoothing=smoothing
+    )
     return losses.view(targets.shape).sum(1) / sentences.mask.sum(1).clamp(min=1)
 
 

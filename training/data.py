@@ -90,6 +90,8 @@ class Targets(_Movable):
     """Rows of the batch that share at least one class, two by two; p may be 0."""
     notes: Float[Tensor, "b t n"] | None = None
     """What the host's last review noted on these snippets, n figures each, 0 at padding; None without a review."""
+    most_labels: int | None = None
+    """Labels of the video that has most of them, where it is known without asking a device."""
 
 
 @dataclass(frozen=True)
@@ -284,10 +286,11 @@ class WtalData:
             snippets[row, : len(place)] = place
         mask = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None])
         scales = [len(place) / len(features) for place, features in zip(places, videos, strict=True)]
+        labels = self.labels[rows]
         return Batch(
             tuple(self.video_ids[row] for row in rows),
             torch.from_numpy(padded),
-            Targets(torch.from_numpy(self.labels[rows]), mask, torch.from_numpy(pairs)),
+            Targets(torch.from_numpy(labels), mask, torch.from_numpy(pairs), most_labels=int(labels.sum(1).max())),
             torch.tensor(scales, dtype=torch.float32),
             torch.from_numpy(snippets),
         )

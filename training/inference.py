@@ -19,7 +19,7 @@ from training.curves import Curves
 from training.devices import DeviceName, pick_device
 from training.errors import TrainingError
 from training.localization_head import decode
-from training.localize import LocalizeRecipe, localize
+from training.localize import DEFAULT_RECIPE, LocalizeRecipe, localize
 from training.official import official_localize
 from training.proposals import Candidates
 from training.sampling import uniform
@@ -80,7 +80,7 @@ def detect(
         length = len(features)
         if recipe.snippets is not None and length > recipe.snippets:
             features = features[uniform(length, recipe.snippets)]
-        curves, head = draw_curves(trained, video.video_id, features)
+        curves, head = draw_curves(trained, video.video_id, features, recipe=recipe)
         drawn: dict[str, Any] = {
             "video_scores": curves.video_scores.astype(np.float64),
             "cas": curves.cas.astype(np.float64),
@@ -100,7 +100,7 @@ def detect(
 
 @torch.inference_mode()
 def draw_curves(
-    trained: Trained, video_id: str, features: Float[np.ndarray, "t d"]
+    trained: Trained, video_id: str, features: Float[np.ndarray, "t d"], *, recipe: LocalizeRecipe = DEFAULT_RECIPE
 ) -> tuple[Curves, Candidates | None]:
     """Run the model on one video, in float32; the head's candidates come along where it has a head, A_CSR where
     `trained` has what draws it."""
@@ -117,4 +117,6 @@ def draw_curves(
         output.video_scores[0].cpu().numpy(),
         output.logits[0].cpu().numpy(),
     )
-    return curves, None if output.head is None else decode(output.head, 0)
+    if output.head is None:
+        return curves, None
+    return curves, decode(output.head, 0, min_score=recipe.head_min_score, top=recipe.head_most)

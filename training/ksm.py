@@ -15,6 +15,8 @@ embedding, x = 1 + N_context + n.
     (10)  L_KSM: cross-entropy, background in M, none in M^     `loss`                 a scalar each
 """
 
+from collections.abc import Iterable
+
 import torch
 from jaxtyping import Bool, Float, Int
 from pydantic import Field, NonNegativeFloat, PositiveInt
@@ -22,6 +24,7 @@ from torch import Tensor, nn
 
 from cache.recipe import Recipe
 from training.losses import mil_loss
+from training.precision import full_precision
 from training.texts import QuerySource
 from training.transformer import Block, sinusoids
 
@@ -64,9 +67,10 @@ class ClassMatching(nn.Module):
         self.recipe, self.embedding_width = recipe, embedding_width
         self.register_buffer("class_queries", torch.zeros(num_classes + 1, embedding_width))
 
+    @full_precision()
     def match(self, embedding: Float[Tensor, "b t e"], queries: Float[Tensor, "k e"]) -> Float[Tensor, "b t k"]:
-        """M = F_e . F_query^T (eq 6)."""
-        scores = embedding @ queries.T
+        """M = F_e . F_query^T (eq 6), in float32."""
+        scores = embedding.float() @ queries.float().T
         return scores / self.embedding_width**0.5 if self.recipe.scale else scores
 
 
@@ -105,19 +109,20 @@ class KeySemanticMatching(ClassMatching):
     @torch.no_grad()
     def store_queries(
         self,
-        words: Float[Tensor, "r n g"],
-        mask: Bool[Tensor, "r n"],
+        chunks: Iterable[tuple[Float[Tensor, "_ n g"], Bool[Tensor, "_ n"]]],
         classes: Int[Tensor, " r"],
         weights: Float[Tensor, " r"],
     ) -> None:
-        """Set `class_queries` to the weighted sums of the encoded pool of each class. Encodes without dropout."""
+        """Set `class_queries` to the weighted sums of the encoded pool of each class. Encodes without dropout.
+
+        `chunks` are words and mask of some of the r texts at a time, in order: all at once they would fill a device.
+        """
         was_training = self.training
         self.eval()
-        encoded = [self.encode(*chunk) for chunk in zip(words.split(256), mask.split(256), strict=True)]
-        pool = torch.cat(encoded) * weights.unsqueeze(1)
-        queries = torch.zeros_like(self.class_queries).index_add_(0, classes, pool)
-        queries[-1] = self.queries(words[:1], mask[:1])[-1]
-        self.class_queries.copy_(queries)
+        encoded = [(self.encode(words, mask), self.queries(words[:1], mask[:1])[-1]) for words, mask in chunks]
+        pool = torch.cat([queries for queries, _ in encoded]) * weights.unsqueeze(1)
+        self.class_queries.zero_().index_add_(0, classes, pool)
+        self.class_queries[-1] = encoded[0][1]  # the background's, alike in all chunks
         self.train(was_training)
 
     def loss(

@@ -8,19 +8,20 @@ snippet i covers [i, i + 1), its centre is i + 0.5.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from cache.recipe import Recipe
+from training.precision import as_float32, full_precision
 from training.proposals import Candidates
-from training.pseudo_labels import PseudoLabelRecipe, PseudoSegments
+from training.pseudo_labels import PseudoBatch, PseudoLabelRecipe
 
 
 class HeadRecipe(Recipe):
@@ -66,6 +67,10 @@ class HeadOutput:
     strides: Float[Tensor, " p"]
     mask: Bool[Tensor, "b p"]
     """False where the point lies in the padding; its logits and offsets mean nothing."""
+
+    def float(self) -> Self:
+        """The same in float32, which losses and geometry need whatever the precision of the forward pass."""
+        return as_float32(self)
 
 
 class ConvBlock(nn.Module):
@@ -124,15 +129,17 @@ class LocalizationHead(nn.Module):
         level_of, step = _positions(lengths, mask.device)
         keep = torch.arange(len(level_of), device=mask.device) + level_of
         logits = self.classify(_through(self.class_tower, joined, real)[:, keep])
-        raw = self.regress(_through(self.boundary_tower, joined, real)[:, keep])
-        strides = (2**level_of).to(x.dtype)
-        offsets = F.softplus(self.scales[level_of, None] * raw) * strides[:, None]
+        boundaries = _through(self.boundary_tower, joined, real)[:, keep]
+        strides = (2**level_of).float()
+        with full_precision():
+            raw = self.regress(boundaries.float())
+            offsets = F.softplus(self.scales[level_of, None] * raw) * strides[:, None]
         return HeadOutput(logits, offsets, step * strides + 0.5, strides, torch.cat(level_masks, dim=1))
 
 
 def _positions(lengths: list[int], device: torch.device) -> tuple[Int[Tensor, " p"], Int[Tensor, " p"]]:
     """Level of every point, and its place within the level."""
-    levels = torch.arange(len(lengths), device=device).repeat_interleave(torch.tensor(lengths, device=device))
+    levels = torch.cat([torch.full((length,), level, device=device) for level, length in enumerate(lengths)])
     return levels, torch.cat([torch.arange(length, device=device) for length in lengths])
 
 
@@ -143,12 +150,12 @@ def _through(tower: nn.ModuleList, x: Tensor, mask: Tensor) -> Tensor:
 
 
 def head_loss(
-    output: HeadOutput, pseudo: Sequence[PseudoSegments], labels: Float[Tensor, "b c"], *, recipe: HeadRecipe
+    output: HeadOutput, pseudo: PseudoBatch, labels: Float[Tensor, "b c"], *, recipe: HeadRecipe
 ) -> dict[str, Float[Tensor, ""]]:
     """L_loc = L_focal + L_DIoU + L_MIL (eq 18), the terms already weighted: keys focal, diou, head_mil.
 
-    `pseudo` has one entry a video, possibly empty; such a video still has all its points as negatives of the focal
-    term, and its MIL term. Focal and DIoU are divided by the number of positive points of the batch (at least 1).
+    A video without any pseudo segment still has all its points as negatives of the focal term, and its MIL term. Focal
+    and DIoU are divided by the number of positive points of the batch (at least 1).
     """
     targets = assign(output, pseudo, recipe=recipe)
     positives = targets.positive.sum().clamp(min=1)
@@ -173,14 +180,14 @@ class PointTargets:
     """Weight of the segment that a positive point belongs to; 0 elsewhere."""
 
 
-def assign(output: HeadOutput, pseudo: Sequence[PseudoSegments], *, recipe: HeadRecipe) -> PointTargets:
+def assign(output: HeadOutput, pseudo: PseudoBatch, *, recipe: HeadRecipe) -> PointTargets:
     """Which pseudo segment each point belongs to.
 
     A segment claims the points that lie inside it, within `radius` strides of its centre, and whose farther boundary
     is in the range of their level. Of several claims the shortest segment wins; segments of the same length (Diving
     and CliffDiving are annotated together) give the point several classes.
     """
-    start, end, weight, label = _padded(pseudo, output)
+    start, end, weight = pseudo.start, pseudo.end, pseudo.weight
     left = output.points[:, None] - start[:, None]  # b p s
     right = end[:, None] - output.points[:, None]
     farther = torch.maximum(left, right)
@@ -191,8 +198,8 @@ def assign(output: HeadOutput, pseudo: Sequence[PseudoSegments], *, recipe: Head
     length = torch.where(claimed, (end - start)[:, None], torch.inf)
     shortest, owner = length.min(dim=2)
     taken = claimed & (length <= shortest[..., None] + 1e-3)
-    index = label[:, None].expand_as(claimed)
-    zeros = torch.zeros_like(output.logits)
+    index = pseudo.label[:, None].expand_as(claimed)
+    zeros = torch.zeros_like(output.logits, dtype=weight.dtype)
     classes = zeros.scatter_reduce(2, index, taken * weight[:, None], "amax")
     holds = zeros.scatter_reduce(2, index, claimed.to(zeros.dtype), "amax") > 0
     positive = shortest < torch.inf
@@ -201,17 +208,6 @@ def assign(output: HeadOutput, pseudo: Sequence[PseudoSegments], *, recipe: Head
     offsets = torch.where(positive[..., None], offsets, torch.ones_like(offsets))
     own_weight = weight[:, None].expand_as(claimed).take_along_dim(owner[..., None], dim=2)[..., 0] * positive
     return PointTargets(classes, holds & (classes == 0), offsets, positive, own_weight)
-
-
-def _padded(pseudo: Sequence[PseudoSegments], output: HeadOutput) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Start, end, weight and label as (b, s), padded by segments of weight 0, at least one."""
-    place = {"device": output.logits.device, "dtype": output.logits.dtype}
-
-    def pad(values: list[Tensor]) -> Tensor:
-        return F.pad(pad_sequence(values, batch_first=True), (0, 1))
-
-    start, end, weight = (pad([getattr(p, name) for p in pseudo]).to(**place) for name in ("start", "end", "weight"))
-    return start, end, weight, pad([p.label for p in pseudo]).to(place["device"])
 
 
 def _ranges(strides: Float[Tensor, " p"], recipe: HeadRecipe) -> tuple[Float[Tensor, " p"], Float[Tensor, " p"]]:
@@ -237,7 +233,8 @@ def diou_loss(offsets: Float[Tensor, "*n 2"], target: Float[Tensor, "*n 2"]) -> 
     inner = torch.minimum(offsets, target).sum(dim=-1)
     outer = torch.maximum(offsets, target).sum(dim=-1).clamp(min=1e-6)
     union = (offsets.sum(dim=-1) + target.sum(dim=-1) - inner).clamp(min=1e-6)
-    shift = (offsets - target) @ offsets.new_tensor([-0.5, 0.5])
+    to_start, to_end = (offsets - target).unbind(dim=-1)
+    shift = (to_end - to_start) / 2
     return 1 - inner / union + (shift / outer).square()
 
 
@@ -258,7 +255,7 @@ def pooled_mil(
     return -(target * pooled.log_softmax(dim=1)).sum(dim=1).mean()
 
 
-def decode(output: HeadOutput, index: int, *, min_score: float = 0.01, top: int = 2000) -> Candidates:
+def decode(output: HeadOutput, index: int, *, min_score: float, top: int) -> Candidates:
     """Scored candidates of video `index`: every real point and class whose sigmoid reaches `min_score`, best `top`.
 
     Start = point - left, end = point + right, cut to the video; snippet units.
@@ -272,8 +269,9 @@ def decode(output: HeadOutput, index: int, *, min_score: float = 0.01, top: int 
     segments = torch.stack([centre - offsets[:, 0], centre + offsets[:, 1]], dim=1)
     length = real[output.strides == output.strides[0]].sum()
     segments = torch.minimum(segments.clamp(min=0), length)
-    return Candidates(
-        segments.detach().double().cpu().numpy(),
-        label.cpu().numpy(),
-        scores[point, label].detach().double().cpu().numpy(),
-    )
+    return Candidates(_numbers(segments), label.cpu().numpy(), _numbers(scores[point, label]))
+
+
+def _numbers(values: Tensor) -> np.ndarray:
+    """In float64, which not every device has."""
+    return values.detach().cpu().numpy().astype(np.float64)

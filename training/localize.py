@@ -54,6 +54,11 @@ class LocalizeRecipe(Recipe):
     """T-CAM way: score = outer-inner + this * video score of the class."""
     gate: bool = True
     """Head's way: only the classes that the video score chose."""
+    head_min_score: float = Field(default=0.01, ge=0, le=1)
+    """Head's way: classes whose probability at a point is below this propose nothing there. min_score asks for more
+    once overlaps are suppressed."""
+    head_most: PositiveInt = 2000
+    """Head's way: at most so many proposals a video, the best."""
     attention_power: float = Field(default=0.0, ge=0)
     """Head's way: score = sigmoid(logit) * (mean attention inside)^this; 0 leaves attention out."""
     cam_weight: PositiveFloat = 1.0
@@ -80,6 +85,9 @@ class LocalizeRecipe(Recipe):
         if self.official is not None and self.source != "cam":
             raise ValueError(f"official: found {self.official!r} with source {self.source!r}, expected source 'cam'")
         return self
+
+
+DEFAULT_RECIPE = LocalizeRecipe()
 
 
 def localize(

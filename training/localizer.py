@@ -13,6 +13,7 @@ from training.hosts.host import Host, HostOutput
 from training.ksm import ClassMatching
 from training.localization_head import HeadOutput, LocalizationHead
 from training.losses import topk_mean
+from training.precision import full_precision
 
 MatchingT = TypeVar("MatchingT", bound=ClassMatching)
 
@@ -41,12 +42,13 @@ class Localizer(nn.Module, Generic[MatchingT]):
         self.host, self.ksm, self.head, self.fusion = host, ksm, head, fusion
 
     def localize_forward(self, features: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Localization:
-        """Host, stored class queries and head."""
-        output = self.host(features, mask)
+        """Host, stored class queries and head; what is read off them is float32."""
+        output = self.host(features, mask).float()
         cas, video_scores = self.fused(output, mask)
-        head = None if self.head is None else self.head(output.embedding, mask)
+        head = None if self.head is None else self.head(output.embedding, mask).float()
         return Localization(cas, output.attention, video_scores, head, output.cas)
 
+    @full_precision()
     def fused(
         self, output: HostOutput, mask: Bool[Tensor, "b t"], *, share: float | None = None
     ) -> tuple[Float[Tensor, "b t c"], Float[Tensor, "b c"]]:

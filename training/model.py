@@ -4,7 +4,7 @@ optional.
 Axes: b videos, t snippets, d features, c action classes, k = c + 1 (last = background), n words, g word vector.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -25,8 +25,12 @@ from training.ksm import ClassMatching, KeySemanticMatching, KsmRecipe
 from training.localization_head import HeadRecipe, LocalizationHead, head_loss
 from training.localizer import Localizer
 from training.losses import attention_mse
-from training.pseudo_labels import PseudoSegments
+from training.precision import full_precision
+from training.pseudo_labels import PseudoBatch
 from training.texts import TextChoice
+
+POOL_CHUNK = 256
+"""Key texts whose words are looked up and encoded at once."""
 
 
 class ModelRecipe(Recipe):
@@ -111,11 +115,12 @@ class Mllm4Wtal(Localizer[KeySemanticMatching]):
         phase: Phase,
         step: int,
         total_steps: int,
-        pseudo: Sequence[PseudoSegments] | None = None,
+        pseudo: PseudoBatch | None = None,
     ) -> dict[str, Tensor]:
         """Weighted loss terms; their sum is L_match (eq 19), L_rec (eq 20), or with phase "joint" both.
 
-        `pseudo` holds the pseudo segments of each video in the batch's own snippets; None leaves the head untrained.
+        The parts run under the caller's autocast, if there is one, and the losses in float32. `pseudo` holds the pseudo
+        segments of each video in the batch's own snippets; None leaves the head untrained.
         """
         features, mask = batch.features, batch.targets.mask
         matching, reconstructing = phase != "reconstruct", phase != "match"
@@ -125,7 +130,7 @@ class Mllm4Wtal(Localizer[KeySemanticMatching]):
                 output = self.host(features, mask).float()
         if self.csr is not None and (reconstructing or self._distils):
             with torch.set_grad_enabled(reconstructing):
-                attention_csr = self.csr.attention(features, mask).float()
+                attention_csr = self.csr.attention(features, mask)
         terms: dict[str, Tensor] = {}
         if matching and output is not None:
             terms |= self._match_terms(output, attention_csr, batch, pseudo, step=step, total_steps=total_steps)
@@ -142,27 +147,29 @@ class Mllm4Wtal(Localizer[KeySemanticMatching]):
         output: HostOutput,
         attention_csr: Float[Tensor, "b t"] | None,
         batch: Batch,
-        pseudo: Sequence[PseudoSegments] | None,
+        pseudo: PseudoBatch | None,
         *,
         step: int,
         total_steps: int,
     ) -> dict[str, Tensor]:
         """L_host + L_KSM + l1 MSE(A_KSM, sg A_CSR) + mu1 L_loc."""
         targets = batch.targets
-        host = self.host.loss(output, targets, step=step, total_steps=total_steps)
+        with full_precision():
+            host = self.host.loss(output, targets, step=step, total_steps=total_steps)
         terms = {f"host.{name}": value for name, value in host.items()}
         if self.ksm is not None and batch.key_texts is not None:
             queries = self.ksm.queries(self._vectors(batch.key_texts.ids), batch.key_texts.mask)
-            scores = self.ksm.match(output.embedding, queries).float()
-            losses = self.ksm.loss(scores, output.attention, targets.mask, targets.labels)
+            with full_precision():
+                scores = self.ksm.match(output.embedding, queries)
+                losses = self.ksm.loss(scores, output.attention, targets.mask, targets.labels)
             terms |= {f"ksm.{name}": value for name, value in losses.items()}
         if attention_csr is not None and self._distils:
             weight = self.recipe.dpid.match_weight
             terms["dpid.match"] = weight * attention_mse(output.attention, attention_csr, targets.mask)
         if self.head is not None and pseudo is not None:
-            losses = head_loss(
-                self.head(output.embedding, targets.mask), pseudo, targets.labels, recipe=self.recipe.head
-            )
+            points = self.head(output.embedding, targets.mask).float()
+            with full_precision():
+                losses = head_loss(points, pseudo, targets.labels, recipe=self.recipe.head)
             terms |= {f"head.{name}": self.recipe.head_weight * value for name, value in losses.items()}
         return terms
 
@@ -184,7 +191,9 @@ class Mllm4Wtal(Localizer[KeySemanticMatching]):
     def store_queries(self, pool: QueryPool) -> None:
         """Encode the pool of key texts into KSM's class queries, which inference reads; without KSM nothing to do."""
         if self.ksm is not None:
-            self.ksm.store_queries(self._vectors(pool.texts.ids), pool.texts.mask, pool.classes, pool.weights)
+            texts = zip(pool.texts.ids.split(POOL_CHUNK), pool.texts.mask.split(POOL_CHUNK), strict=True)
+            chunks = ((self._vectors(ids), mask) for ids, mask in texts)
+            self.ksm.store_queries(chunks, pool.classes, pool.weights)
 
     def _vectors(self, ids: Int[Tensor, "r n"]) -> Float[Tensor, "r n g"]:
         if self.word_vectors is None:

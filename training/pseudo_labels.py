@@ -7,14 +7,17 @@ their class stay, with a soft weight.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from cache.recipe import RUN_ONLY, Recipe
 from training.proposals import Candidates, outer_inner, propose, stretch
@@ -70,7 +73,7 @@ class PseudoLabelRecipe(Recipe):
 
 @dataclass(frozen=True)
 class PseudoSegments:
-    """Segments that teach the head, of one video; bounds in snippet units, [start, end)."""
+    """Segments that teach the head, of one video, on the CPU; bounds in snippet units, [start, end)."""
 
     start: Float[Tensor, " s"]
     end: Float[Tensor, " s"]
@@ -79,9 +82,25 @@ class PseudoSegments:
     weight: Float[Tensor, " s"]
     """0 to 1: the class target at the segment's points, and the weight of its DIoU."""
 
-    def to(self, device: torch.device | str) -> PseudoSegments:
-        """The same on another device."""
-        return PseudoSegments(*(value.to(device) for value in (self.start, self.end, self.label, self.weight)))
+
+@dataclass(frozen=True)
+class PseudoBatch:
+    """Those of several videos, padded by segments of weight 0: each video has at least one of these."""
+
+    start: Float[Tensor, "b s"]
+    end: Float[Tensor, "b s"]
+    label: Int[Tensor, "b s"]
+    weight: Float[Tensor, "b s"]
+
+    @classmethod
+    def pad(cls, videos: Sequence[PseudoSegments], *, device: torch.device | str = "cpu") -> PseudoBatch:
+        """On `device`, by one copy that no one waits for."""
+        rows = [torch.stack([v.start, v.end, v.weight, v.label.float()], dim=1) for v in videos]  # labels stay exact
+        packed = F.pad(pad_sequence(rows, batch_first=True), (0, 0, 0, 1)).permute(2, 0, 1).contiguous()
+        if torch.device(device).type == "cuda":
+            packed = packed.pin_memory()
+        start, end, weight, label = packed.to(device, non_blocking=packed.is_pinned())
+        return cls(start, end, label.long(), weight)
 
 
 def pseudo_segments(
@@ -96,8 +115,8 @@ def pseudo_segments(
     the real snippets only (no padding). The weight is the share of the class's best outer-inner score, in 0 to 1.
     A class whose curve nowhere stands out (no positive score) gives no segment. Bounds are in snippet units.
     """
-    probability = cas_probability.detach().double().cpu().numpy()
-    gate = attention.detach().double().cpu().numpy()
+    probability = cas_probability.detach().cpu().numpy().astype(np.float64)
+    gate = attention.detach().cpu().numpy().astype(np.float64)
     present = labels.detach().cpu().numpy().nonzero()[0]
     found = _of_classes(probability.T[present], gate, recipe)
     return PseudoSegments(

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from training.data import Batch, WtalData
 from training.hosts.host import Host
@@ -38,6 +39,7 @@ def with_notes(batch: Batch, notes: Mapping[str, Tensor]) -> Batch:
     """The batch with the notes on its very snippets as `Targets.notes`; without notes the batch as it is."""
     if not notes:
         return batch
-    own = [notes[video_id].to(batch.snippets.device) for video_id in batch.video_ids]
-    padded = torch.stack([note[places] for note, places in zip(own, batch.snippets, strict=True)])
-    return replace(batch, targets=replace(batch.targets, notes=padded * batch.targets.mask.unsqueeze(-1)))
+    own = pad_sequence([notes[video_id] for video_id in batch.video_ids], batch_first=True).to(batch.snippets.device)
+    rows = torch.arange(len(own), device=own.device).unsqueeze(1)
+    on_snippets = own[rows, batch.snippets] * batch.targets.mask.unsqueeze(-1)
+    return replace(batch, targets=replace(batch.targets, notes=on_snippets))

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,7 +11,7 @@ from torch import Tensor
 from training.data import WtalData
 from training.hosts.host import HostOutput
 from training.model import Mllm4Wtal, ModelRecipe
-from training.pseudo_labels import PseudoLabelRecipe, PseudoSegments, pseudo_segments
+from training.pseudo_labels import PseudoBatch, PseudoLabelRecipe, PseudoSegments, pseudo_segments
 
 
 def copy_for_teaching(model: Mllm4Wtal) -> Mllm4Wtal:
@@ -22,8 +23,8 @@ def copy_for_teaching(model: Mllm4Wtal) -> Mllm4Wtal:
 def update_average(average: Mllm4Wtal, model: Mllm4Wtal, *, step: int, decay: float) -> None:
     """Move every parameter of `average` towards that of `model`."""
     keep = min(decay, (1 + step) / (10 + step))
-    for kept, new in zip(average.parameters(), model.parameters(), strict=True):
-        kept.lerp_(new, 1 - keep)
+    kept, new = tuple(average.parameters()), tuple(model.parameters())
+    torch._foreach_lerp_(kept, new, 1 - keep)  # pyright: ignore[reportPrivateImportUsage]
 
 
 def is_due(step: int, recipe: PseudoLabelRecipe, *, total_steps: int) -> bool:
@@ -45,13 +46,14 @@ def make_pseudo_segments(teacher: Mllm4Wtal, data: WtalData, *, device: torch.de
     for videos in data.whole(recipe.batch_snippets):
         batch = videos.to(device)
         features, mask = batch.features, batch.targets.mask
-        output = teacher.host(features, mask)
+        output = teacher.host(features, mask).float()
         cas, _ = teacher.fused(output, mask, share=_share_of_ksm(teacher.recipe))
         attention = voting_attention(teacher, output, features, mask)
+        curves = torch.cat([cas, attention.unsqueeze(-1)], dim=-1).cpu()  # one copy a batch
         lengths = videos.targets.mask.sum(1).tolist()
         for place, (video_id, length) in enumerate(zip(videos.video_ids, lengths, strict=True)):
-            labels = videos.targets.labels[place]
-            found[video_id] = pseudo_segments(cas[place, :length], attention[place, :length], labels, recipe)
+            own, labels = curves[place, :length], videos.targets.labels[place]
+            found[video_id] = pseudo_segments(own[:, :-1], own[:, -1], labels, recipe)
     return found
 
 
@@ -74,10 +76,8 @@ def voting_attention(
 
 def pseudo_of_batch(
     pseudo: Mapping[str, PseudoSegments], video_ids: Sequence[str], scale: Float[Tensor, " b"]
-) -> list[PseudoSegments]:
+) -> PseudoBatch:
     """Pseudo segments of these videos in the snippets of their batch (`Batch.scale`), on the device of `scale`."""
-    chosen = [pseudo[video_id].to(scale.device) for video_id in video_ids]
-    return [
-        PseudoSegments(video.start * factor, video.end * factor, video.label, video.weight)
-        for video, factor in zip(chosen, scale, strict=True)
-    ]
+    videos = PseudoBatch.pad([pseudo[video_id] for video_id in video_ids], device=scale.device)
+    factor = scale.unsqueeze(1)
+    return replace(videos, start=videos.start * factor, end=videos.end * factor)

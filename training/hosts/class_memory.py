@@ -67,9 +67,14 @@ class ClassMemory(nn.Module):
         self.tokens.copy_(pool[torch.where(place < slots, kept, new)])
         self.scores.copy_(ranked.values[:, :slots])
 
-    def of_classes(self, labels: Float[Tensor, "b c"]) -> tuple[Float[Tensor, "b n e"], Bool[Tensor, "b n"]]:
-        """Tokens of each video's own classes (`labels` > 0), and which of them there are; the rest pads."""
-        most = max(1, int((labels > 0).sum(1).max()))
+    def of_classes(
+        self, labels: Float[Tensor, "b c"], *, most: int | None = None
+    ) -> tuple[Float[Tensor, "b n e"], Bool[Tensor, "b n"]]:
+        """Tokens of each video's own classes (`labels` > 0), and which of them there are; the rest pads.
+
+        `most` is the greatest number of classes of a video; without it the labels' device is asked, and waited for.
+        """
+        most = max(1, int((labels > 0).sum(1).max()) if most is None else most)
         own, place = (labels > 0).int().sort(dim=1, descending=True, stable=True)
         place = place[:, :most]
         there = (own[:, :most] > 0).unsqueeze(-1) & self.scores[place].isfinite()

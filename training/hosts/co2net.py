@@ -50,7 +50,7 @@ class ConsensusModule(nn.Module):
         average = (main * real).sum(1, keepdim=True) / real.sum(1, keepdim=True).clamp(min=1)
         channel = self.dropout(F.leaky_relu(self.channel(average, mask[:, :1]), SLOPE))
         local = self.dropout(F.leaky_relu(self.local(auxiliary, mask), SLOPE))
-        filtered = (channel * local).sigmoid() * main
+        filtered = (channel * local).float().sigmoid() * main
         return filtered, self.attention(filtered, mask)
 
 

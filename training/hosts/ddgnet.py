@@ -24,6 +24,7 @@ from training.hosts.evidential import EvidentialRecipe, evidential_terms
 from training.hosts.host import StreamsOutput
 from training.hosts.two_stream import SLOPE, AttentionHead, TwoStreamHost, TwoStreamRecipe
 from training.layers import SnippetConv, masked_mean
+from training.precision import full_precision
 
 
 class DdgNetRecipe(TwoStreamRecipe):
@@ -126,7 +127,7 @@ class DdgNet(TwoStreamHost[DdgNetOutput]):
             stream = stream * mask.unsqueeze(-1)
             averaged, convolved = graph.weights @ stream, convolve(stream, graph, mask)
             refined.append(kept * stream + (1 - kept) * (averaged + convolved) / 2)
-            gaps.append(torch.linalg.vector_norm(averaged - convolved, dim=-1))
+            gaps.append(torch.linalg.vector_norm(averaged.float() - convolved.float(), dim=-1))
         attentions = [attend(stream, mask) for attend, stream in zip(self.attentions, refined, strict=True)]
         fused = self.fuse((refined[0], refined[1]), (attentions[0], attentions[1]), mask)
         return DdgNetOutput(
@@ -138,13 +139,14 @@ class DdgNet(TwoStreamHost[DdgNetOutput]):
             gaps=(gaps[0], gaps[1]),
         )
 
+    @full_precision()
     def graph(
         self,
         streams: tuple[Float[Tensor, "b t _"], ...],
         attentions: list[Float[Tensor, "b t"]],
         mask: Bool[Tensor, "b t"],
     ) -> SnippetGraph:
-        """The graph of these features under these attentions."""
+        """The graph of these features under these attentions. In float32: cosines are ranked and cut at a threshold."""
         above = torch.stack([attention >= self.ddg.threshold for attention in attentions])
         action, background = above.all(0) & mask, ~above.any(0) & mask
         ambiguous = mask & ~action & ~background

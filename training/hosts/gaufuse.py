@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -23,6 +24,7 @@ from training.hosts.frame_labels import FrameLabelRecipe, frame_label_loss, fram
 from training.hosts.host import BaseHostRecipe, Host, HostOutput, first_step
 from training.layers import Dropout, masked_mean
 from training.losses import topk_mean
+from training.precision import full_precision
 
 
 class GauFuseRecipe(BaseHostRecipe):
@@ -117,7 +119,7 @@ class GauFuse(Host[GauFuseOutput]):
 
     def forward(self, features: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> GauFuseOutput:
         """See `Host`."""
-        embedding = self.dropout(self.embed(features).relu()) * mask.unsqueeze(-1)
+        embedding = self.dropout(self.embed(features).float().relu()) * mask.unsqueeze(-1)
         tokens = self.fit_tokens(embedding, mask)
         original = self.predict(embedding, mask)
         moved = self.predict(self.reallocate(embedding, tokens, mask), mask)
@@ -125,6 +127,7 @@ class GauFuse(Host[GauFuseOutput]):
         cas = mixed.clamp(min=torch.finfo(mixed.dtype).tiny).log() * mask.unsqueeze(-1)
         return GauFuseOutput(embedding, cas, original.attention, original, moved, tokens)
 
+    @full_precision()
     def fit_tokens(self, embedding: Float[Tensor, "b t e"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b m e"]:
         """Tokens of each video: expectation maximization from those that were learned for all."""
         tokens = self.tokens.expand(len(embedding), -1, -1)
@@ -132,6 +135,7 @@ class GauFuse(Host[GauFuseOutput]):
             tokens = _shares(self._assignments(embedding, tokens, mask)) @ embedding
         return tokens
 
+    @full_precision()
     def reallocate(
         self,
         embedding: Float[Tensor, "b t e"],
@@ -147,8 +151,9 @@ class GauFuse(Host[GauFuseOutput]):
         walk, assigned = self.recipe.walk, self._assignments(embedding, tokens, mask, there)
         shares = _shares(assigned)
         start = walk * assigned.transpose(1, 2) @ tokens + embedding
-        small = torch.eye(tokens.shape[1], device=tokens.device) - walk**2 * (shares @ assigned.transpose(1, 2)).float()
-        returned = torch.linalg.solve(small, (shares @ start).float()).to(start.dtype)
+        small = torch.eye(tokens.shape[1], device=tokens.device) - walk**2 * (shares @ assigned.transpose(1, 2))
+        # never singular, as no row of shares @ assigned' sums to more than 1: not checked, which a device waits for
+        returned = torch.linalg.solve_ex(small, shares @ start).result
         return (1 - walk) * (start + walk**2 * assigned.transpose(1, 2) @ returned)
 
     def _assignments(
@@ -166,6 +171,7 @@ class GauFuse(Host[GauFuseOutput]):
         least = torch.finfo(logits.dtype).min  # a video without any token has no share of one, rather than NaN
         return logits.masked_fill(~real, least).softmax(dim=1) * (real & mask.unsqueeze(1))
 
+    @full_precision()
     def predict(self, embedding: Float[Tensor, "b t e"], mask: Bool[Tensor, "b t"]) -> Prediction:
         """Logits are scaled cosines to the centres of the classes, the attention that to the foreground's centre."""
         scale, real = self.recipe.scale, mask.unsqueeze(-1)
@@ -198,7 +204,7 @@ class GauFuse(Host[GauFuseOutput]):
         }
         teacher, weight = output.moved.cas, recipe.teach
         if self.memory is not None and recipe.memory.is_on(step, total_steps):
-            recalled, known = self._recall(self.memory, output.embedding, mask, labels)
+            recalled, known = self._recall(self.memory, output.embedding, targets)
             terms |= self._memory_terms(recalled, known, labels)
             share = recipe.memory.share * known[:, None, None]
             teacher = (1 - share) * teacher + share * recalled.cas
@@ -221,6 +227,7 @@ class GauFuse(Host[GauFuseOutput]):
             )
         return terms
 
+    @full_precision()
     def token_scores(self, tokens: Float[Tensor, "b m e"]) -> Float[Tensor, "b m c"]:
         """Probability of each class for each token; that of the background is left out."""
         cosines = F.normalize(tokens, dim=-1) @ F.normalize(self.classes, dim=-1).T
@@ -230,13 +237,12 @@ class GauFuse(Host[GauFuseOutput]):
         self,
         memory: ClassMemory,
         embedding: Float[Tensor, "b t e"],
-        mask: Bool[Tensor, "b t"],
-        labels: Float[Tensor, "b c"],
+        targets: Targets,
     ) -> tuple[Prediction, Float[Tensor, " b"]]:
         """The branch that the memory of each video's own classes moves, and 1 for videos that it has tokens for."""
-        tokens, there = memory.of_classes(labels)
-        with torch.autocast(embedding.device.type, enabled=False):  # as all losses
-            recalled = self.predict(self.reallocate(embedding, tokens, mask, there), mask)
+        mask = targets.mask
+        tokens, there = memory.of_classes(targets.labels, most=targets.most_labels)
+        recalled = self.predict(self.reallocate(embedding, tokens, mask, there), mask)
         return recalled, there.any(dim=1).to(embedding.dtype)
 
     def _memory_terms(
@@ -281,14 +287,14 @@ class GauFuse(Host[GauFuseOutput]):
         """Frame labels of whole videos, on the CPU."""
         recipe = self.recipe.frame_labels
         mixed = _mixed(output.original.cas, output.moved.cas, share=recipe.moved)
-        curves = (mixed[..., :-1] * output.attention.unsqueeze(-1)).double().cpu().numpy()
+        curves = (mixed[..., :-1] * output.attention.unsqueeze(-1)).cpu().numpy().astype(np.float64)
         present, lengths = batch.targets.labels.cpu().numpy() > 0, batch.targets.mask.sum(1).tolist()
         found = {}
         for place, video_id in enumerate(batch.video_ids):
             labels = frame_labels(
                 curves[place, : lengths[place]], present[place].nonzero()[0], recipe=recipe, temperature=temperature
             )
-            found[video_id] = torch.from_numpy(labels).float()
+            found[video_id] = torch.from_numpy(labels.astype(np.float32))
         return found
 
     def video_scores(self, output: GauFuseOutput, mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b k"]:

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from jaxtyping import Bool, Float
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from cache.recipe import Recipe
 from training.data import Batch, Targets
 from training.losses import suppress, topk_mean
+from training.precision import as_float32
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class HostOutput:
 
     def float(self) -> Self:
         """The same in float32, where the losses are computed whatever the precision of the forward pass."""
-        return _float(self)
+        return as_float32(self)
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Host(nn.Module, ABC, Generic[OutputT]):
 
     @abstractmethod
     def loss(self, output: OutputT, targets: Targets, *, step: int, total_steps: int) -> dict[str, Tensor]:
-        """Scalar terms by name, each already multiplied by its weight."""
+        """Scalar terms by name, each already multiplied by its weight. `output` is float32, and autocast is off."""
 
     def reviews(self, step: int, total_steps: int) -> bool:
         """Whether the host looks at all training videos before `step`. Never, unless the host says otherwise."""
@@ -100,14 +101,3 @@ class Host(nn.Module, ABC, Generic[OutputT]):
 def first_step(share: float, total_steps: int) -> int:
     """The first step at or behind this share of all; `total_steps` is never taken."""
     return math.ceil(round(share * total_steps, 6))
-
-
-def _float(value: Any) -> Any:
-    """Tensors in float32, inside tuples and dataclasses, too."""
-    match value:
-        case Tensor():
-            return value.float()
-        case tuple():
-            return tuple(map(_float, value))
-        case _:
-            return replace(value, **{field.name: _float(getattr(value, field.name)) for field in fields(value)})

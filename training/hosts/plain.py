@@ -59,7 +59,7 @@ class PlainHost(Host[HostOutput]):
         for conv in self.embed:
             x = self.dropout(conv(x, mask).relu())
         hidden = self.attention_hidden(x, mask).relu()
-        attention = self.attention_logit(hidden, mask).squeeze(-1).sigmoid()
+        attention = self.attention_logit(hidden, mask).squeeze(-1).float().sigmoid()
         cas = self.classifier(x, mask)
         return HostOutput(embedding=x, cas=cas * mask.unsqueeze(-1), attention=attention * mask)
 

@@ -78,7 +78,7 @@ class AttentionHead(nn.ModuleList):
         first, second, last, dropout, logit_dropout = self
         hidden = dropout(F.leaky_relu(first(stream, mask), SLOPE))
         hidden = F.leaky_relu(second(hidden, mask), SLOPE)
-        return logit_dropout(last(hidden, mask)).squeeze(-1).sigmoid()
+        return logit_dropout(last(hidden, mask)).squeeze(-1).float().sigmoid()
 
 
 OutputT = TypeVar("OutputT", bound=StreamsOutput)

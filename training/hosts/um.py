@@ -18,6 +18,7 @@ from training.data import Targets
 from training.hosts.host import BaseHostRecipe, Host, HostOutput
 from training.layers import Dropout, SnippetConv
 from training.losses import top_weights
+from training.precision import full_precision
 
 NO_BACKGROUND = -1e4
 """Logit of the background, a class that UM does not have."""
@@ -78,7 +79,7 @@ class Um(Host[UmOutput]):
         longest, shortest = self.recipe.mil_ratio, self.recipe.background_ratio
         embedding = self.embed(features, mask).relu() * mask.unsqueeze(-1)
         scores = self.classifier(self.dropout(embedding))
-        length = torch.linalg.vector_norm(embedding, dim=-1)
+        length = torch.linalg.vector_norm(embedding.float(), dim=-1)
         shortness = length.amax(1, keepdim=True) - length
         low = (length * top_weights(shortness, mask, ratio=shortest)).sum(1, keepdim=True)
         high = (length * top_weights(length, mask, ratio=longest)).sum(1, keepdim=True)
@@ -92,6 +93,7 @@ class Um(Host[UmOutput]):
             background=top_weights(shortness * eligible, mask, ratio=shortest),
         )
 
+    @full_precision()  # CUDA's autocast refuses binary_cross_entropy
     def loss(self, output: UmOutput, targets: Targets, *, step: int, total_steps: int) -> dict[str, Tensor]:
         """Classes of the video, uncertain classes of the background, and lengths of both."""
         recipe, labels = self.recipe, targets.labels
