@@ -50,15 +50,30 @@ def test_matching_by_hand():
     assert torch.allclose(build().match(embedding, queries), expected / 6**0.5, atol=1e-5)
 
 
-def test_loss_restated():
-    """M with background 1 and A_KSM * M with background 0 (eqs 7 to 10), each times the weight."""
+@pytest.mark.parametrize("suppression", ["product", "suppress"])
+def test_loss_restated(suppression: str):
+    """M with background 1 and the suppressed M with background 0 (eqs 7 to 10), each times the weight."""
     matching, attention = torch.randn(2, 9, 4), torch.rand(2, 9)
     mask, labels = torch.ones(2, 9, dtype=torch.bool), torch.tensor([[1.0, 0, 1], [0, 1, 0]])
-    terms = build(weight=2.0, mil_ratio=3).loss(matching, attention, mask, labels)
+    terms = build(weight=2.0, mil_ratio=3, suppression=suppression).loss(matching, attention, mask, labels)
     first = mil_loss(matching, mask, labels, background=1, ratio=3)
-    second = mil_loss(matching * attention[..., None], mask, labels, background=0, ratio=3)
+    lowest = matching.min(-1, keepdim=True).values if suppression == "suppress" else 0
+    second = mil_loss(lowest + attention[..., None] * (matching - lowest), mask, labels, background=0, ratio=3)
     assert terms["matching"].item() == pytest.approx(2 * first.item())
     assert terms["matching_suppressed"].item() == pytest.approx(2 * second.item())
+
+
+def test_less_attention_never_raises_a_score_that_is_suppressed_in_order():
+    """`suppress` lowers negative scores, too, and keeps the order of a snippet's classes; the plain product of eq 7
+    raises every negative score."""
+    matching = torch.randn(2, 9, 4, generator=torch.Generator().manual_seed(3)) - 1
+    high, low = torch.full((2, 9), 0.9), torch.full((2, 9), 0.2)
+    ordered = build(suppression="suppress")
+    assert (ordered.suppressed(matching, low) <= ordered.suppressed(matching, high)).all()
+    assert torch.equal(ordered.suppressed(matching, low).argsort(-1), matching.argsort(-1))
+    product, negative = build(), matching < 0
+    assert negative.any()
+    assert (product.suppressed(matching, low) > product.suppressed(matching, high))[negative].all()
 
 
 def test_every_parameter_is_trained():

@@ -16,6 +16,7 @@ from cache.atomic import atomic_path
 from cache.detections import Detection
 from cache.features import FeatureStore
 from training.checkpoint import FOLDER, Trained, find_checkpoint, load_trained
+from training.data import DataRecipe
 from training.errors import TrainingError
 from training.localization_head import decode
 from training.localize import LocalizeRecipe, localize
@@ -83,8 +84,9 @@ def detect(
     for video in videos:
         features = store.load(video.video_id)
         length = len(features)
-        if recipe.snippets is not None and length > recipe.snippets:
-            features = features[uniform(length, recipe.snippets)]
+        count = _snippets_of(length, recipe, trained.state.recipe.data)
+        if count != length:
+            features = features[uniform(length, count)]
         curves, head = draw_curves(trained, video.video_id, features)
         drawn: dict[str, Any] = {
             "video_scores": curves.video_scores,
@@ -100,6 +102,15 @@ def detect(
             assert curves.logits is not None
             found = official_localize(video.video_id, recipe=recipe, logits=curves.logits, **drawn)
         yield curves.spread(length), found
+
+
+def _snippets_of(length: int, recipe: LocalizeRecipe, trained_on: DataRecipe) -> int:
+    """How many snippets stand for a video of `length` snippets."""
+    if recipe.snippets is None:
+        return length
+    if recipe.snippets == "training":
+        return trained_on.num_snippets if trained_on.stretch else min(length, trained_on.num_snippets)
+    return min(length, recipe.snippets)
 
 
 @torch.inference_mode()
