@@ -106,11 +106,11 @@ def detect(
 
 def _snippets_of(length: int, recipe: LocalizeRecipe, trained_on: DataRecipe) -> int:
     """How many snippets stand for a video of `length` snippets."""
-    if recipe.snippets is None:
+    wanted = trained_on.num_snippets if recipe.snippets == "training" else recipe.snippets
+    if wanted is None:
         return length
-    if recipe.snippets == "training":
-        return trained_on.num_snippets if trained_on.stretch else min(length, trained_on.num_snippets)
-    return min(length, recipe.snippets)
+    stretched = recipe.snippets == "training" and trained_on.stretch
+    return wanted if stretched else min(length, wanted)
 
 
 @torch.inference_mode()

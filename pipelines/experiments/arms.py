@@ -119,6 +119,7 @@ def _ablations() -> Plan:
         *_options("gating", "model.csr.gating", ("outside", "inside")),
         *_options("mask", "model.csr.mask", ("action_words", "content_words", "uniform")),
         *_options("contrast", "model.csr.contrast", (0.0, 1.0)),
+        *_options("hinges", "model.csr.contrast_trains", ("all", "attention")),
         *_options("norm", "model.csr.norm", (0.0, 0.02, 0.05)),
         *_options("scale", "model.ksm.scale", (True, False)),
         *_options("suppression", "model.ksm.suppression", ("product", "suppress")),
