@@ -182,23 +182,58 @@ def test_every_parameter_is_trained(decoder: str, gating: str):
     assert not [name for name, p in csr.named_parameters() if p.grad is None or not p.grad.any()]
 
 
-def test_contrast_trains_the_attention_alone():
-    """Both hinges pull the reconstructor only as the likelihood does; 1 - A_CSR is a further pull on the attention."""
-    csr, inputs = build(contrast=1.0, contrast_margins=(50.0, 50.0)).eval(), Inputs()
+def contrasted(**options: object) -> tuple[CompleteSemanticReconstruction, torch.Tensor, dict[str, torch.Tensor]]:
+    """A branch whose hinges are all active, its attention, and its loss terms."""
+    csr, inputs = build(**{"contrast": 1.0, "contrast_margins": (50.0, 50.0)} | options).eval(), Inputs()
     attention = csr.attention(inputs.features, inputs.mask)
-    terms = csr.loss(inputs.features, inputs.mask, attention, inputs.sentences, inputs.words)
+    return csr, attention, csr.loss(inputs.features, inputs.mask, attention, inputs.sentences, inputs.words)
+
+
+def test_the_contrast_pulls_on_the_reconstructor_as_the_likelihood_does():
+    """Twice as much where both hinges are active, and not through the whole video or 1 - A_CSR, which pulls on the
+    attention alone."""
+    csr, attention, terms = contrasted()
     weights = list(csr.reconstruct.parameters())
     own = torch.autograd.grad(terms["reconstruction"], [*weights, attention], retain_graph=True)
     contrast = torch.autograd.grad(terms["contrast"], [*weights, attention], retain_graph=True)
     for first, second in zip(own[:-1], contrast[:-1], strict=True):
         assert torch.allclose(2 * first, second, atol=1e-5)
     assert not torch.allclose(2 * own[-1], contrast[-1], atol=1e-4)
+
+
+def test_the_contrast_may_train_the_attention_alone():
+    """Then no weight of the reconstructor gets a gradient of it; its value and its pull on the attention are equal."""
+    csr, attention, terms = contrasted(contrast_trains="attention")
+    pulls = torch.autograd.grad(terms["contrast"], [attention, *csr.reconstruct.parameters()], allow_unused=True)
+    assert [pull is None for pull in pulls] == [False, *([True] * (len(pulls) - 1))]
+    _, other, expected = contrasted()
+    assert terms["contrast"].item() == pytest.approx(expected["contrast"].item(), rel=1e-5)
+    assert torch.allclose(pulls[0], torch.autograd.grad(expected["contrast"], other)[0], atol=1e-5)
+
+
+def test_the_contrast_grows_from_nothing():
+    """A small weight changes what is trained by little: nothing jumps when the contrast is switched on."""
+    gradients = []
+    for weight in (0.0, 1e-4):
+        csr, _, terms = contrasted(contrast=weight)
+        torch.stack(list(terms.values())).sum().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in csr.parameters() if p.grad is not None]))
+    off, on = gradients
+    assert not torch.equal(on, off)
+    assert (on - off).norm() < 1e-3 * off.norm()
+
+
+def test_contrast_restated():
+    """Hinges on the likelihood from A_CSR, against that of the whole video and that of 1 - A_CSR, and the weight."""
+    csr, inputs = build(contrast=0.5, contrast_margins=(50.0, 50.0)).eval(), Inputs()
+    attention = csr.attention(inputs.features, inputs.mask)
+    terms = csr.loss(inputs.features, inputs.mask, attention, inputs.sentences, inputs.words)
     nll = {}
     for name, gate in (("own", attention), ("whole", None), ("rest", 1 - attention)):
         nll[name] = word_nll(inputs.logits(csr, gate), inputs.sentences, smoothing=0)
     expected = (nll["own"] - nll["whole"] + 50).mean() + (nll["own"] - nll["rest"] + 50).mean()
-    assert terms["contrast"].item() == pytest.approx(expected.item(), rel=1e-5)
-    assert terms["whole"].item() == pytest.approx(nll["whole"].mean().item(), rel=1e-5)
+    assert terms["contrast"].item() == pytest.approx(0.5 * expected.item(), rel=1e-5)
+    assert terms["whole"].item() == pytest.approx(0.5 * nll["whole"].mean().item(), rel=1e-5)
 
 
 def test_reconstruction_does_not_care_how_high_the_attention_is():

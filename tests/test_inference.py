@@ -19,6 +19,7 @@ from training.data import WtalData
 from training.devices import pick_device
 from training.errors import TrainingError
 from training.hosts.co2net import Co2NetRecipe
+from training.hosts.plain import PlainRecipe
 from training.hosts.um import UmRecipe
 from training.inference import detect, draw_curves, load_run
 from training.localize import LocalizeRecipe, localize
@@ -90,6 +91,26 @@ def test_long_videos_are_localized_on_some_of_their_snippets(data: WtalData, off
     if official:  # the corrected way also cuts at the end of the last snippet
         np.testing.assert_allclose(grid_of_halves, np.round(grid_of_halves), atol=1e-9)
     assert max(one.end for one in found) > 0.4 * 6
+
+
+@pytest.mark.parametrize("stretch", [False, True])
+def test_videos_are_localized_at_the_resolution_of_training(data: WtalData, stretch: bool) -> None:
+    """On data.num_snippets evenly spread snippets where a video is longer; on all where it is shorter, unless training
+    stretched it. Boxes are in the video's own seconds either way."""
+    video = toy_dataset().videos[0]
+    length = len(data.store.load(video.video_id))
+    for wanted in (5, 2 * length):
+        trained = untrained(data, host=PlainRecipe(width=8))
+        sampled = trained.state.recipe.changed({"data.num_snippets": wanted, "data.stretch": stretch})
+        trained = replace(trained, state=replace(trained.state, recipe=sampled))
+        recipe = LocalizeRecipe(source="cam", min_score=-10, snippets="training")
+        _, curves, found = first(data, trained, recipe)
+        count = wanted if stretch or wanted < length else length
+        features = data.store.load(video.video_id)[np.arange(count) * length // count]
+        expected, _ = draw_curves(trained, video.video_id, features)
+        np.testing.assert_array_equal(curves.attention, expected.attention[np.arange(length) * count // length])
+        assert found
+        assert max(one.end for one in found) <= length * GRID.snippet_stride / GRID.fps + 0.4
 
 
 def test_curves_are_kept_without_raw_scores(data: WtalData, tmp_path: Path) -> None:

@@ -50,24 +50,44 @@ def test_matching_by_hand():
     assert torch.allclose(build().match(embedding, queries), expected / 6**0.5, atol=1e-5)
 
 
-def test_loss_restated():
-    """In plain loops: M with background 1 and A_KSM * M with background 0 (eqs 7 to 10), each times the weight, and
-    padding counts for nothing."""
+def plain_suppressed(attention: float, scores: list[float], suppression: str) -> list[float]:
+    """Of one snippet: the product, or the product of what stands above its lowest score."""
+    lowest = min(scores) if suppression == "suppress" else 0.0
+    return [attention * (score - lowest) + lowest for score in scores]
+
+
+@pytest.mark.parametrize("suppression", ["product", "suppress"])
+def test_loss_restated(suppression: str):
+    """In plain loops: M with background 1 and the suppressed M with background 0 (eqs 7 to 10), each times the weight,
+    and padding counts for nothing."""
     generator = torch.Generator().manual_seed(2)
     matching, attention = torch.randn(2, 9, 4, generator=generator), torch.rand(2, 9, generator=generator)
     lengths, labels = (9, 7), torch.tensor([[1.0, 0, 1], [0, 1, 0]])
     mask = torch.arange(9) < torch.tensor(lengths)[:, None]
-    terms = build(weight=2.0, mil_ratio=3).loss(matching, attention, mask, labels)
+    terms = build(weight=2.0, mil_ratio=3, suppression=suppression).loss(matching, attention, mask, labels)
     product = torch.tensor(
         [
-            [[a * m for m in row] for a, row in zip(*video, strict=True)]
-            for video in zip(attention, matching, strict=True)
+            [plain_suppressed(a, row, suppression) for a, row in zip(*video, strict=True)]
+            for video in zip(attention.tolist(), matching.tolist(), strict=True)
         ]
     )
     first = plain_mil(matching, lengths, labels, background=1, ratio=3)
     second = plain_mil(product, lengths, labels, background=0, ratio=3)
     assert terms["matching"].item() == pytest.approx(2 * first, rel=1e-5)
     assert terms["matching_suppressed"].item() == pytest.approx(2 * second, rel=1e-5)
+
+
+def test_less_attention_never_raises_a_score_that_is_suppressed_in_order():
+    """`suppress` lowers negative scores, too, and keeps the order of a snippet's classes; the plain product of eq 7
+    raises every negative score."""
+    matching = torch.randn(2, 9, 4, generator=torch.Generator().manual_seed(3)) - 1
+    high, low = torch.full((2, 9), 0.9), torch.full((2, 9), 0.2)
+    ordered = build(suppression="suppress")
+    assert (ordered.suppressed(matching, low) <= ordered.suppressed(matching, high)).all()
+    assert torch.equal(ordered.suppressed(matching, low).argsort(-1), matching.argsort(-1))
+    product, negative = build(), matching < 0
+    assert negative.any()
+    assert (product.suppressed(matching, low) > product.suppressed(matching, high))[negative].all()
 
 
 def test_every_parameter_is_trained():

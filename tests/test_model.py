@@ -119,9 +119,11 @@ def test_inference_needs_no_text(data: WtalData):
     assert torch.equal(found.video_scores, expected.video_scores)
 
 
-def test_fused_t_cam_restated(data: WtalData):
+@pytest.mark.parametrize("suppression", ["product", "suppress"])
+def test_fused_t_cam_restated(data: WtalData, suppression: str):
     """(1 - share) softmax(S) + share softmax(M), background left out; video scores from the suppressed scores."""
-    model = toy_model(data, fusion=0.25).eval()
+    ksm = tiny_recipe().model.ksm.model_copy(update={"suppression": suppression})
+    model = toy_model(data, fusion=0.25, ksm=ksm).eval()
     model.store_queries(data.query_pool())
     assert model.ksm is not None
     videos = next(data.whole(1))
@@ -132,7 +134,8 @@ def test_fused_t_cam_restated(data: WtalData):
     expected = 0.75 * output.cas.softmax(-1) + 0.25 * matching.softmax(-1)
     assert torch.allclose(result.cas, expected[..., : len(CLASSES)], atol=1e-6)
     count, scores = max(1, features.shape[1] // 7), []
-    for values in (model.host.suppressed(output), output.attention[..., None] * matching):
+    lowest = matching.min(-1, keepdim=True).values if suppression == "suppress" else 0
+    for values in (model.host.suppressed(output), lowest + output.attention[..., None] * (matching - lowest)):
         top = np.sort(values[0].detach().numpy(), axis=0)[::-1][:count].mean(0)
         scores.append(np.exp(top) / np.exp(top).sum())
     assert np.allclose(result.video_scores[0].detach(), (0.75 * scores[0] + 0.25 * scores[1])[:-1], atol=1e-5)

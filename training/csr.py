@@ -59,9 +59,13 @@ class CsrRecipe(Recipe):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of each word's target spread over the vocabulary (0.1 in Boosting-WTAL; eq 17 has none)."""
     contrast: NonNegativeFloat = 0.0
-    """Weight of two hinges: A_CSR shall reconstruct better than the whole video, and much better than 1 - A_CSR."""
+    """Weight of two hinges: A_CSR shall reconstruct better than the whole video, and much better than 1 - A_CSR. The
+    likelihood from the whole video, which they compare with, is trained with the same weight."""
     contrast_margins: tuple[NonNegativeFloat, NonNegativeFloat] = (0.1, 0.15)
     """Margins of the hinges against the whole video and against 1 - A_CSR (Boosting-WTAL)."""
+    contrast_trains: Literal["all", "attention"] = "all"
+    """What the hinges pull on where A_CSR reconstructs: the reconstructor and the attention, so that videos that fall
+    short of a margin also count up to three times in the likelihood; or the attention alone, for one more pass."""
     norm: NonNegativeFloat = 0.0
     """Weight of the mean of A_CSR, as hosts have it for theirs (the paper has none). Reconstruction does not care how
     high A_CSR is on the whole, and the contrast prefers 1 everywhere: nothing is left for 1 - A_CSR to restore from."""
@@ -148,8 +152,9 @@ class CompleteSemanticReconstruction(ReconstructionAttention):
     ) -> dict[str, Tensor]:
         """L_CSR (eq 17), and the contrast where it is on. `words` are the vectors of `sentences`.
 
-        The contrast trains the attention alone: the whole video's likelihood stands still in it, and 1 - A_CSR is
-        judged by a reconstructor whose weights stand still. The whole video's own likelihood is a further term.
+        What the contrast compares A_CSR with never gets a gradient from it, but for the attention: the whole video's
+        likelihood stands still, and 1 - A_CSR is judged by a reconstructor whose weights stand still. `contrast_trains`
+        says whether A_CSR is, too. The whole video's own likelihood is a further term.
         """
         inputs = (words, sentences.mask, sentences.masked)
         smoothing = self.recipe.label_smoothing
@@ -159,11 +164,17 @@ class CompleteSemanticReconstruction(ReconstructionAttention):
         if self.recipe.contrast:
             whole = word_nll(self.reconstruct(features, mask, None, *inputs), sentences, smoothing=smoothing)
             frozen = {name: value.detach() for name, value in self.reconstruct.named_parameters()}
-            inverted = functional_call(self.reconstruct, frozen, (features, mask, (1 - attention) * mask, *inputs))
-            rest = word_nll(inverted, sentences, smoothing=smoothing)
+
+            def judged(gate: Float[Tensor, "b t"]) -> Float[Tensor, " b"]:
+                logits = functional_call(self.reconstruct, frozen, (features, mask, gate, *inputs))
+                return word_nll(logits, sentences, smoothing=smoothing)
+
+            rest = judged((1 - attention) * mask)
+            own = nll if self.recipe.contrast_trains == "all" else judged(attention)
             first, second = self.recipe.contrast_margins
-            hinges = F.relu(nll - whole.detach() + first) + F.relu(nll - rest + second)
-            terms |= {"whole": _mean(whole, rows), "contrast": self.recipe.contrast * _mean(hinges, rows)}
+            hinges = F.relu(own - whole.detach() + first) + F.relu(own - rest + second)
+            weight = self.recipe.contrast
+            terms |= {"whole": weight * _mean(whole, rows), "contrast": weight * _mean(hinges, rows)}
         if self.recipe.norm:
             terms["norm"] = self.recipe.norm * norm_loss([attention], mask)
         return terms

@@ -18,6 +18,9 @@ class DpidRecipe(Recipe):
     either."""
     period: PositiveInt = 1
     """Updates of L_match before as many of L_rec, when alternating."""
+    teacher: Literal["self", "average"] = "self"
+    """Whose attentions are taught (psi): those of the same forward pass, with its dropout, or those of the moving
+    average of the weights (model.head.pseudo_labels.teacher_decay), without dropout."""
     match_weight: NonNegativeFloat = 1.5
     """lambda 1: weight of MSE(A_KSM, sg A_CSR) in L_match (eq 19)."""
     reconstruct_weight: NonNegativeFloat = 1.5

@@ -16,6 +16,7 @@ from cache.features import FeatureStore
 from training.checkpoint import Trained, load_trained
 from training.checkpoint_folder import FOLDER, best_checkpoint, find_checkpoint
 from training.curves import Curves
+from training.data import DataRecipe
 from training.devices import DeviceName, pick_device
 from training.errors import TrainingError
 from training.localization_head import decode
@@ -78,8 +79,9 @@ def detect(
     for video in videos:
         features = store.load(video.video_id)
         length = len(features)
-        if recipe.snippets is not None and length > recipe.snippets:
-            features = features[uniform(length, recipe.snippets)]
+        count = _snippets_of(length, recipe, trained.state.recipe.data)
+        if count != length:
+            features = features[uniform(length, count)]
         curves, head = draw_curves(trained, video.video_id, features, recipe=recipe)
         drawn: dict[str, Any] = {
             "video_scores": curves.video_scores.astype(np.float64),
@@ -96,6 +98,15 @@ def detect(
             logits = curves.logits.astype(np.float64)
             found = official_localize(video.video_id, recipe=recipe, logits=logits, **drawn)
         yield curves.spread(length), found
+
+
+def _snippets_of(length: int, recipe: LocalizeRecipe, trained_on: DataRecipe) -> int:
+    """How many snippets stand for a video of `length` snippets."""
+    wanted = trained_on.num_snippets if recipe.snippets == "training" else recipe.snippets
+    if wanted is None:
+        return length
+    stretched = recipe.snippets == "training" and trained_on.stretch
+    return wanted if stretched else min(length, wanted)
 
 
 @torch.inference_mode()

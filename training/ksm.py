@@ -9,13 +9,14 @@ embedding, x = 1 + N_context + n.
     (4)   T_query = [START, context, GloVe(D_key)]              `encode`               r x g
     (5)   F_query = encoder(T_query) at START                   `queries`              k e
     (6)   M = F_e . F_query^T                                   `match`                b t k
-    (7)   M^ = A_KSM * M                                        `loss`                 b t k
+    (7)   M^ = A_KSM * M                                        `suppressed`           b t k
     (8)   mean of the top t / mil_ratio snippets                `losses.topk_mean`     b k
     (9)   softmax over the k classes                            `losses.mil_loss`      b k
     (10)  L_KSM: cross-entropy, background in M, none in M^     `loss`                 a scalar each
 """
 
 from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -23,7 +24,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
 from cache.recipe import Recipe
-from training.losses import mil_loss
+from training.losses import mil_loss, suppress
 from training.precision import full_precision
 from training.texts import QuerySource
 from training.transformer import Block, sinusoids
@@ -47,6 +48,10 @@ class KsmRecipe(Recipe):
     """Dropout inside the text encoder."""
     scale: bool = True
     """Divide the inner products of eq 6 by the square root of the embedding's width."""
+    suppression: Literal["product", "suppress"] = "product"
+    """How A_KSM suppresses M (eq 7): product = A_KSM * M, to the letter, by which a lower attention raises a negative
+    score; suppress = `losses.suppress`, as hosts have it, by which it lowers every score towards the snippet's
+    lowest."""
     mil_ratio: PositiveInt = 7
     """The top t / mil_ratio snippets speak for a video (eq 8)."""
     weight: NonNegativeFloat = 1.0
@@ -72,6 +77,14 @@ class ClassMatching(nn.Module):
         """M = F_e . F_query^T (eq 6), in float32."""
         scores = embedding.float() @ queries.float().T
         return scores / self.embedding_width**0.5 if self.recipe.scale else scores
+
+    def suppressed(self, matching: Float[Tensor, "b t k"], attention: Float[Tensor, "b t"]) -> Float[Tensor, "b t k"]:
+        """M^: the scores with the background suppressed by A_KSM (eq 7)."""
+        match self.recipe.suppression:
+            case "product":
+                return attention.unsqueeze(-1) * matching
+            case "suppress":
+                return suppress(matching, attention)
 
 
 class KeySemanticMatching(ClassMatching):
@@ -132,8 +145,8 @@ class KeySemanticMatching(ClassMatching):
         mask: Bool[Tensor, "b t"],
         labels: Float[Tensor, "b c"],
     ) -> dict[str, Tensor]:
-        """L_KSM: M with the background present, A_KSM * M with it absent (eqs 7 to 10)."""
-        suppressed = attention.unsqueeze(-1) * matching
+        """L_KSM: M with the background present, M^ with it absent (eqs 7 to 10)."""
+        suppressed = self.suppressed(matching, attention)
         ratio, weight = self.recipe.mil_ratio, self.recipe.weight
         return {
             "matching": weight * mil_loss(matching, mask, labels, background=1, ratio=ratio),

@@ -44,8 +44,10 @@ class LocalizeRecipe(Recipe):
     """T-CAM way: where the attention is cut, if elsewhere than the other curves."""
     upsample: PositiveInt = 1
     """T-CAM way: curves are cut and scored at so many points a snippet, on straight lines between its neighbours."""
-    snippets: PositiveInt | None = None
-    """Longer videos are localized on so many evenly spread snippets of theirs; None: on all."""
+    snippets: PositiveInt | Literal["training"] | None = None
+    """Longer videos are localized on so many evenly spread snippets of theirs; training = on as many as training laid
+    them on (data.num_snippets, and with data.stretch shorter ones, too); None = on all, at a resolution that the
+    model may never have seen."""
     relative: bool = True
     """Thresholds are shares of the way from the curve's minimum to its maximum in the video; else values of it."""
     margin: PositiveFloat = 0.25

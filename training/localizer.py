@@ -62,7 +62,7 @@ class Localizer(nn.Module, Generic[MatchingT]):
         video = self.host.video_scores(output, mask)
         if self.ksm is not None:
             matching = self.ksm.match(output.embedding, self.ksm.class_queries)
-            suppressed = output.attention.unsqueeze(-1) * matching
+            suppressed = self.ksm.suppressed(matching, output.attention)
             share = self.fusion if share is None else share
             cas = (1 - share) * cas + share * matching.softmax(dim=-1)
             own = topk_mean(suppressed, mask, ratio=self.ksm.recipe.mil_ratio).softmax(dim=-1)

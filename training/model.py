@@ -4,6 +4,8 @@ optional.
 Axes: b videos, t snippets, d features, c action classes, k = c + 1 (last = background), n words, g word vector.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 
@@ -65,6 +67,11 @@ class ModelRecipe(Recipe):
         return self.use_ksm or self.use_csr
 
     @property
+    def average_teaches(self) -> bool:
+        """Whether training needs the moving average for the distillation."""
+        return self.use_csr and self.use_dpid and self.dpid.teacher == "average"
+
+    @property
     def text_choice(self) -> TextChoice:
         """Which texts the branches read."""
         return TextChoice(queries=self.ksm.queries, sentences=self.csr.texts, mask=self.csr.mask)
@@ -116,36 +123,57 @@ class Mllm4Wtal(Localizer[KeySemanticMatching]):
         step: int,
         total_steps: int,
         pseudo: PseudoBatch | None = None,
+        average: Mllm4Wtal | None = None,
     ) -> dict[str, Tensor]:
         """Weighted loss terms; their sum is L_match (eq 19), L_rec (eq 20), or with phase "joint" both.
 
         The parts run under the caller's autocast, if there is one, and the losses in float32. `pseudo` holds the pseudo
-        segments of each video in the batch's own snippets; None leaves the head untrained.
+        segments of each video in the batch's own snippets; None leaves the head untrained. `average`, the moving
+        average of this model in eval mode, is read where `dpid.teacher` says so; there it is needed, else ValueError.
         """
         features, mask = batch.features, batch.targets.mask
         matching, reconstructing = phase != "reconstruct", phase != "match"
+        teaches_itself = self._distils and self.recipe.dpid.teacher == "self"
         output = attention_csr = None
-        if matching or self._distils:
+        if matching or teaches_itself:
             with torch.set_grad_enabled(matching):
                 output = self.host(features, mask).float()
-        if self.csr is not None and (reconstructing or self._distils):
+        if self.csr is not None and (reconstructing or teaches_itself):
             with torch.set_grad_enabled(reconstructing):
                 attention_csr = self.csr.attention(features, mask)
+        if teaches_itself:
+            teacher_ksm, teacher_csr = None if output is None else output.attention, attention_csr
+        else:
+            teacher_ksm, teacher_csr = self._attentions_of(average, batch, phase)
         terms: dict[str, Tensor] = {}
         if matching and output is not None:
-            terms |= self._match_terms(output, attention_csr, batch, pseudo, step=step, total_steps=total_steps)
+            terms |= self._match_terms(output, teacher_csr, batch, pseudo, step=step, total_steps=total_steps)
         if reconstructing and attention_csr is not None:
-            terms |= self._reconstruct_terms(attention_csr, output, batch)
+            terms |= self._reconstruct_terms(attention_csr, teacher_ksm, batch)
         return terms
 
     @property
     def _distils(self) -> bool:
         return self.csr is not None and self.recipe.use_dpid
 
+    @torch.no_grad()
+    def _attentions_of(
+        self, average: Mllm4Wtal | None, batch: Batch, phase: Phase
+    ) -> tuple[Float[Tensor, "b t"] | None, Float[Tensor, "b t"] | None]:
+        """A_KSM and A_CSR of the average, as far as the phase distils them."""
+        if not self._distils:
+            return None, None
+        if average is None or average.csr is None:
+            raise ValueError("average: found None, expected the moving average that dpid.teacher names")
+        features, mask = batch.features, batch.targets.mask
+        ksm = None if phase == "match" else average.host(features, mask).attention.float()
+        csr = None if phase == "reconstruct" else average.csr.attention(features, mask).float()
+        return ksm, csr
+
     def _match_terms(
         self,
         output: HostOutput,
-        attention_csr: Float[Tensor, "b t"] | None,
+        teacher_csr: Float[Tensor, "b t"] | None,
         batch: Batch,
         pseudo: PseudoBatch | None,
         *,
@@ -163,9 +191,9 @@ class Mllm4Wtal(Localizer[KeySemanticMatching]):
                 scores = self.ksm.match(output.embedding, queries)
                 losses = self.ksm.loss(scores, output.attention, targets.mask, targets.labels)
             terms |= {f"ksm.{name}": value for name, value in losses.items()}
-        if attention_csr is not None and self._distils:
+        if teacher_csr is not None:
             weight = self.recipe.dpid.match_weight
-            terms["dpid.match"] = weight * attention_mse(output.attention, attention_csr, targets.mask)
+            terms["dpid.match"] = weight * attention_mse(output.attention, teacher_csr, targets.mask)
         if self.head is not None and pseudo is not None:
             points = self.head(output.embedding, targets.mask).float()
             with full_precision():
@@ -174,7 +202,7 @@ class Mllm4Wtal(Localizer[KeySemanticMatching]):
         return terms
 
     def _reconstruct_terms(
-        self, attention_csr: Float[Tensor, "b t"], output: HostOutput | None, batch: Batch
+        self, attention_csr: Float[Tensor, "b t"], teacher_ksm: Float[Tensor, "b t"] | None, batch: Batch
     ) -> dict[str, Tensor]:
         """L_CSR + l2 MSE(A_CSR, sg A_KSM)."""
         terms: dict[str, Tensor] = {}
@@ -183,9 +211,9 @@ class Mllm4Wtal(Localizer[KeySemanticMatching]):
             words = self._vectors(sentences.ids)
             losses = self.csr.loss(batch.features, mask, attention_csr, sentences, words)
             terms |= {f"csr.{name}": value for name, value in losses.items()}
-        if output is not None and self._distils:
+        if teacher_ksm is not None:
             weight = self.recipe.dpid.reconstruct_weight
-            terms["dpid.reconstruct"] = weight * attention_mse(attention_csr, output.attention, mask)
+            terms["dpid.reconstruct"] = weight * attention_mse(attention_csr, teacher_ksm, mask)
         return terms
 
     def store_queries(self, pool: QueryPool) -> None:

@@ -59,7 +59,7 @@ class Trainer:
         model = Mllm4Wtal(recipe.model, streams=streams, num_classes=len(data.classes), word_vectors=vectors)
         self.model = model.to(self.device)
         self.optimizers = build_optimizers(self.model, recipe.loop)
-        keeps_average = recipe.model.use_head or recipe.loop.ema_eval
+        keeps_average = recipe.model.use_head or recipe.loop.ema_eval or recipe.model.average_teaches
         self.average = copy_for_teaching(self.model) if keeps_average else None
         self.pseudo: dict[str, PseudoSegments] | None = None
         self.notes: dict[str, Tensor] = {}
@@ -106,7 +106,9 @@ class Trainer:
             self.snippets += batch.snippets.numel()
             pseudo = None if self.pseudo is None else pseudo_of_batch(self.pseudo, batch.video_ids, batch.scale)
             with self.accelerator.autocast():
-                terms = self.model(batch, phase=phase, step=self.step, total_steps=loop.steps, pseudo=pseudo)
+                terms = self.model(
+                    batch, phase=phase, step=self.step, total_steps=loop.steps, pseudo=pseudo, average=self.average
+                )
             self.accelerator.backward(torch.stack(list(terms.values())).sum())
             sums = {name: sums.get(name, 0) + value.detach() / loop.accumulate for name, value in terms.items()}
         active = {name: self.optimizers[name] for name in BRANCHES[phase]}

@@ -111,9 +111,13 @@ def _ablations() -> Plan:
         *_options("gating", "model.csr.gating", ("outside", "inside")),
         *_options("mask", "model.csr.mask", ("action_words", "content_words", "uniform")),
         *_options("contrast", "model.csr.contrast", (0.0, 1.0)),
+        *_options("hinges", "model.csr.contrast_trains", ("all", "attention")),
         *_options("norm", "model.csr.norm", (0.0, 0.02, 0.05)),
+        *_options("scale", "model.ksm.scale", (True, False)),
+        *_options("suppression", "model.ksm.suppression", ("product", "suppress")),
         *_options("dpid", "model.dpid.schedule", ("alternate", "joint")),
         Arm("dpid-off", "without DPID", {"model.use_dpid": False}, group="dpid"),
+        *_options("teacher", "model.dpid.teacher", ("self", "average")),
         *(
             Arm(f"period-{steps}", f"dpid.period {steps}", {**alternating, "model.dpid.period": steps}, group="period")
             for steps in (1, 5, 25)
@@ -125,6 +129,13 @@ def _ablations() -> Plan:
         *(
             Arm(f"source-{source}", f"detections from {source}", localize={"source": source}, group="source")
             for source in ("head", "cam", "head+cam")
+        ),
+        *(
+            Arm(f"resolution-{name}", title, localize={"snippets": snippets}, group="resolution")
+            for name, title, snippets in (
+                ("full", "localized on all snippets", None),
+                ("training", "localized on as many snippets as in training", "training"),
+            )
         ),
     ]
     full = Arm("full", "full model", _WHOLE)
