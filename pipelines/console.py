@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +16,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from cache.stopping import Stopped, raise_at_stops
+
 R = TypeVar("R")
 Presets = Mapping[str, tuple[str, R]]
 """Name of a preset -> (what it is, the recipe that its options start from)."""
@@ -28,12 +29,8 @@ _LINE_EVERY = 10.0
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 """What the system says of a disk, or a quota, that is used up."""
-BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
-"""Exit codes beside 0 (done) and 1 (done, but something failed)."""
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM, by which schedulers end a job: what Ctrl-C saves is saved then, too."""
+BAD_INPUT, INTERRUPTED = 2, 130
+"""Exit codes beside 0 (done) and 1 (done, but something failed); other signals than Ctrl-C end with `Stopped.exit_code`."""
 
 
 def launch(
@@ -48,7 +45,7 @@ def launch(
     of its recipe; `default` is the preset of one that need not name it.
 
     Errors that the rooms raise on purpose, and those of the operating system, end as one message and exit code 2;
-    Ctrl-C and SIGTERM say how to go on (`go_on`) and end with 130 and 143. Any other error is a defect and keeps its
+    Ctrl-C, SIGTERM and SIGUSR1 say how to go on (`go_on`) and end with 130, 143 and 138. Any other error is a defect and keeps its
     traceback.
     """
     prog = f"python -m pipelines.{command}"
@@ -63,22 +60,19 @@ def launch(
 
 def guarded(work: Callable[[], int | None], *, go_on: str = "") -> int:
     """Exit code of `work`; see `launch`."""
-    signal.signal(signal.SIGTERM, _terminate)
+    raise_at_stops()
     try:
         return work() or 0
     except KeyboardInterrupt as stop:
-        fail(f"Stopped. {go_on or 'What was finished is kept; the same command goes on from there.'}")
-        return TERMINATED if isinstance(stop, _Terminated) else INTERRUPTED
+        by = f" by {stop.signum.name}" if isinstance(stop, Stopped) else ""
+        fail(f"Stopped{by}. {go_on or 'What was finished is kept; the same command goes on from there.'}")
+        return stop.exit_code if isinstance(stop, Stopped) else INTERRUPTED
     except Exception as error:
         if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _ROOMS:
             raise
         full = isinstance(error, OSError) and error.errno in _FULL
         fail(f"{error}{'; free space and run the same command again' if full else ''}")
         return BAD_INPUT
-
-
-def _terminate(signum: int, frame: object) -> None:
-    raise _Terminated
 
 
 def fail(message: str) -> None:

@@ -1,0 +1,71 @@
+"""Signals that ask a command to end: Ctrl-C, SIGTERM (schedulers, `docker stop`) and SIGUSR1 (SLURM's warning)."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal ended the work. As a KeyboardInterrupt, it passes every `except Exception`."""
+
+    def __init__(self, signum: int, message: str = "") -> None:
+        super().__init__(message)
+        self.signum = signal.Signals(signum)
+
+    @property
+    def exit_code(self) -> int:
+        """128 + the signal's number, as shells have it: 130 after Ctrl-C, 143 after SIGTERM."""
+        return 128 + self.signum
+
+
+class StopRequest:
+    """Whether a signal has asked for an end."""
+
+    signum: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.signum is not None
+
+
+def raise_at_stops() -> None:
+    """From now on SIGTERM and SIGUSR1 raise `Stopped` wherever the main thread is, as Ctrl-C raises
+    KeyboardInterrupt."""
+    for signum in STOPS:
+        if signum != signal.SIGINT:
+            signal.signal(signum, _raise)
+
+
+@contextmanager
+def deferred_stops() -> Iterator[StopRequest]:
+    """Inside, a signal is noted instead of raised, so that a unit of work is never cut in two; a second one raises.
+
+    In another thread than the main one, where no signal arrives, nothing changes; nor for a signal that the process was
+    told to ignore, as shells do with Ctrl-C for a job in the background.
+    """
+    request = StopRequest()
+    before: dict[int, object] = {}
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        if request:
+            raise Stopped(signum)
+        request.signum = signum
+
+    if threading.current_thread() is threading.main_thread():
+        before = {one: signal.getsignal(one) for one in STOPS if signal.getsignal(one) is not signal.SIG_IGN}
+    for signum in before:
+        signal.signal(signum, note)
+    try:
+        yield request
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)  # pyright: ignore[reportArgumentType]
+
+
+def _raise(signum: int, frame: FrameType | None) -> None:
+    raise Stopped(signum)
