@@ -20,7 +20,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,7 +66,7 @@ def claim(folder: Path, what: str) -> Iterator[Path]:
 
 
 def claims(folder: Path, what: str = "*") -> list[Claim]:
-    """The claims of living processes in `folder` on `what` (a glob pattern). Those of dead ones are removed, and told."""
+    """Those of living processes in `folder` on `what` (a glob pattern). What dead ones left is removed, and told."""
     living = []
     for path in sorted(folder.glob(f"{_PREFIX}{what}-*")):
         try:
@@ -104,10 +104,8 @@ def _alive(note: dict[str, Any], silent: float) -> bool:
 def _machine() -> str:
     """Where a process id means one process: host, boot, and namespace of the ids (containers have their own)."""
     known = [socket.gethostname()]
-    try:
+    with suppress(OSError):  # where there is no Linux
         known += [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
-    except OSError:
-        pass  # no Linux
     return " ".join(known)
 
 

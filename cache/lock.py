@@ -56,31 +56,31 @@ def hold(folder: Path, *, shard: Shard | None = None, wait: bool = False) -> Ite
     """
     with ExitStack() as stack:
         try:
-            mine = _lock(folder, shard, stack, wait=wait)
+            stack.enter_context(_locked(folder, shard, wait=wait))
         except NoLocks:
-            mine = None
             stack.enter_context(_claimed(folder, shard, wait=wait))
         dismiss(folder)
         yield
-        if mine is not None:
-            mine.truncate(0)
 
 
-def _lock(folder: Path, shard: Shard | None, stack: ExitStack, *, wait: bool) -> TextIO:
-    """The signed lock file of this run or shard, locked until the stack is closed."""
-    whole = stack.enter_context(open(folder / _LOCK, "a+", encoding="utf-8"))
-    if not _take(whole, fcntl.LOCK_EX if shard is None else fcntl.LOCK_SH, wait=wait):
-        raise _taken(folder, _owner(whole) if shard is not None else _shards(folder) or _owner(whole))
-    mine = whole
-    if shard is not None:
-        mine = stack.enter_context(open(folder / f"{_LOCK}-{shard}", "a+", encoding="utf-8"))
-        if not _take(mine, fcntl.LOCK_EX, wait=wait):
-            raise _taken(folder, _owner(mine))
-        # Other counts divide the videos otherwise, so the same video would be described twice.
-        if others := _shards(folder, but=shard.count):
-            raise _taken(folder, others)
-    _sign(mine, "" if shard is None else f", shard {shard}")
-    return mine
+@contextmanager
+def _locked(folder: Path, shard: Shard | None, *, wait: bool) -> Iterator[None]:
+    """Raises NoLocks, before anything is held, where the file system has none."""
+    with ExitStack() as stack:
+        whole = stack.enter_context(open(folder / _LOCK, "a+", encoding="utf-8"))
+        if not _take(whole, fcntl.LOCK_EX if shard is None else fcntl.LOCK_SH, wait=wait):
+            raise _taken(folder, _owner(whole) if shard is not None else _shards(folder) or _owner(whole))
+        mine = whole
+        if shard is not None:
+            mine = stack.enter_context(open(folder / f"{_LOCK}-{shard}", "a+", encoding="utf-8"))
+            if not _take(mine, fcntl.LOCK_EX, wait=wait):
+                raise _taken(folder, _owner(mine))
+            # Other counts divide the videos otherwise, so the same video would be described twice.
+            if others := _shards(folder, but=shard.count):
+                raise _taken(folder, others)
+        _sign(mine, "" if shard is None else f", shard {shard}")
+        yield
+        mine.truncate(0)
 
 
 def _take(file: TextIO, how: int, *, wait: bool) -> bool:
@@ -89,7 +89,7 @@ def _take(file: TextIO, how: int, *, wait: bool) -> bool:
 
 @contextmanager
 def _claimed(folder: Path, shard: Shard | None, *, wait: bool) -> Iterator[None]:
-    """The same without locks: this process claims the folder, and withdraws where others do who may not be beside it."""
+    """The same without locks: this process claims the folder, and withdraws where others do that exclude it."""
     others: list[Claim] = []
     for _ in itertools.count() if wait else range(_TRIES):
         if not (others := _in_the_way(folder, shard)):

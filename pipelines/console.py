@@ -30,7 +30,7 @@ _LINE_EVERY = 10.0
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 """What the system says of a disk, or a quota, that is used up."""
 BAD_INPUT, INTERRUPTED = 2, 130
-"""Exit codes beside 0 (done) and 1 (done, but something failed); other signals than Ctrl-C end with `Stopped.exit_code`."""
+"""Exit codes beside 0 (done) and 1 (done, but something failed); signals beside Ctrl-C end with `Stopped.exit_code`."""
 
 
 def launch(
@@ -45,8 +45,8 @@ def launch(
     of its recipe; `default` is the preset of one that need not name it.
 
     Errors that the rooms raise on purpose, and those of the operating system, end as one message and exit code 2;
-    Ctrl-C, SIGTERM and SIGUSR1 say how to go on (`go_on`) and end with 130, 143 and 138. Any other error is a defect and keeps its
-    traceback.
+    Ctrl-C, SIGTERM and SIGUSR1 say how to go on (`go_on`) and end with 130, 143 and 138. Any other error is a defect
+    and keeps its traceback.
     """
     prog = f"python -m pipelines.{command}"
     if isinstance(presets, type):

@@ -62,14 +62,15 @@ def test_ctrl_c_says_how_to_go_on(capsys):
     assert capsys.readouterr().err == "Stopped. Again: make train\n"
 
 
-def test_sigterm_ends_a_command_as_ctrl_c_does(capsys):
-    """As a scheduler ends a job; exit code 143, as shells have it."""
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 128 + signal.SIGUSR1)])
+def test_signals_of_a_scheduler_end_a_command_as_ctrl_c_does(capsys, number, code):
+    """SIGTERM, and SIGUSR1 as SLURM's warning; with exit codes as shells have them, and what ended it."""
+    before = signal.getsignal(number)
     try:
-        assert console.guarded(lambda: signal.raise_signal(signal.SIGTERM)) == 143
+        assert console.guarded(lambda: signal.raise_signal(number)) == code
     finally:
-        signal.signal(signal.SIGTERM, before)
-    assert capsys.readouterr().err.startswith("Stopped. What was finished is kept")
+        signal.signal(number, before)
+    assert capsys.readouterr().err.startswith(f"Stopped by {number.name}. What was finished is kept")
 
 
 @pytest.mark.parametrize(("result", "code"), [(None, 0), (0, 0), (1, 1)])
