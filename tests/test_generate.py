@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import slow_generate
+import torch
 from bad_files import write_corpus
 from rows import described
 from slow_generate import RECIPE, answer, describe, open_store
@@ -287,8 +288,6 @@ def test_one_bad_request_does_not_fail_its_neighbours(tmp_path):
 
 def test_out_of_memory_halves_the_batch(tmp_path):
     """From then on; a single request that does not fit is a failed row."""
-    import torch
-
     sizes = []
 
     def before(requests: Sequence[Request]) -> None:
@@ -302,6 +301,42 @@ def test_out_of_memory_halves_the_batch(tmp_path):
     assert {key for key in _keys(dataset) if key[2] == "key"} == store.done()
     assert max(len(batch) for batch in describer.batches) <= 2
     assert [size for size in sizes if size > 2] == [5], "it is not tried again and again"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be ..."),
+        RuntimeError("CUDA error: device-side assert triggered"),
+        RuntimeError("Triton Error [CUDA]: an illegal memory access was encountered"),
+    ],
+)
+def test_a_gpu_that_cannot_go_on_stops_the_run_at_once(tmp_path, error):
+    """The context is broken, not the requests: none is tried again, or booked as failed; what was finished is kept."""
+    asked = []
+
+    def before(requests: Sequence[Request]) -> None:
+        asked.append(len(requests))
+        if len(asked) == 3:
+            raise error
+
+    store = open_store(tmp_path)
+    with pytest.raises(ModelError, match=r"the GPU cannot go on, .+(illegal memory|device-side)[^\n]+\Z"):
+        _run(_pool(tmp_path, 6), store, Watched(before), batch_size=2, write_seconds=1000)
+    assert asked == [2, 2, 2]
+    assert (len(store.done()), _failures(store)) == (4, {})
+
+
+def test_memory_that_cuda_itself_lacks_halves_the_batch(tmp_path):
+    """As that of PyTorch's allocator: the GPU is as good as before."""
+
+    def before(requests: Sequence[Request]) -> None:
+        if len(requests) > 2:
+            raise torch.AcceleratorError("CUDA error: out of memory")
+
+    dataset, store, describer = _pool(tmp_path, 4), open_store(tmp_path), Watched(before)
+    _run(dataset, store, describer, batch_size=4)
+    assert store.done() == _keys(dataset)
 
 
 def test_a_model_that_cannot_be_used_stops_the_run(tmp_path):
@@ -494,10 +529,10 @@ def test_a_model_that_only_fails_is_stopped(tmp_path):
     """Before hours are lost; its failures are rows, and bad videos in between do not count as its own."""
 
     def fails(requests: Sequence[Request]) -> None:
-        raise ValueError("CUDA error: an illegal memory access")
+        raise ValueError("no attention mask")
 
     dataset, store = _pool(tmp_path, 6), open_store(tmp_path)
-    with pytest.raises(ModelError, match=r"6 requests in a row failed.+illegal memory access"):
+    with pytest.raises(ModelError, match=r"6 requests in a row failed.+no attention mask"):
         _run(dataset, store, Watched(fails), batch_size=2, stop_after=5)
     assert len(_failures(store)) == 6
     assert _counts(_run(dataset, store, Watched(fails), batch_size=2, stop_after=0)) == (18, 0, 0, 18)
