@@ -63,6 +63,16 @@ def dismiss(folder: Path, *, seconds: float = 120.0) -> None:
             path.unlink(missing_ok=True)
 
 
+def check_engaged(folder: Path, signature: str) -> None:
+    """Raise Dismissed unless the run that gave the signature still holds the folder."""
+    try:
+        signed = (folder / _FILE).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise _dismissed(folder) from error
+    if signed != signature:
+        raise _dismissed(folder)
+
+
 @contextmanager
 def attempt(folder: Path, name: str) -> Iterator[int]:
     """How often the piece of work of that name was begun, this time included, and never left: its worker died of it.
@@ -91,11 +101,9 @@ def at_work(folder: Path, signature: str) -> Iterator[None]:
                 flock(file, fcntl.LOCK_SH)
             except NoLocks:
                 stack.enter_context(claim(folder, _WORKER))
-            signed = (folder / _FILE).read_text(encoding="utf-8")
         except FileNotFoundError as error:
             raise _dismissed(folder) from error
-        if signed != signature:
-            raise _dismissed(folder)
+        check_engaged(folder, signature)
         yield
 
 

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from pydantic import PositiveInt
 
 from cache.annotations import Dataset
 from cache.recipe import Recipe
 from pipelines.console import launch, progress, say, table
-from priors.encode import Encoder, FeaturesRecipe, encode, open_features, videos_of
+from priors.encode import Encoder, FeaturesRecipe, SnippetDecodeRecipe, encode, open_features, videos_of
 
 
 class FeaturesRun(Recipe):
@@ -25,8 +24,8 @@ class FeaturesRun(Recipe):
     """Folder of the features; features/ in the dataset's folder when not given."""
     subsets: tuple[str, ...] = ()
     """Subsets to encode; all when none is named."""
-    workers: PositiveInt = 2
-    """Threads that decode and compute flow ahead."""
+    decode: Annotated[SnippetDecodeRecipe, tyro.conf.arg(name="")] = SnippetDecodeRecipe()
+    """Decoding ahead of the encoders."""
     features: Annotated[FeaturesRecipe, tyro.conf.arg(name="")]
     """Encoders and snippets."""
 
@@ -38,7 +37,7 @@ def main(recipe: FeaturesRun) -> int:
     encoders = {name: Encoder(stream) for name, stream in recipe.features.streams.items()}
     store = open_features(recipe.folder or recipe.dataset / "features", recipe.features, encoders)
     with progress("features") as report:
-        done = encode(videos, store, recipe.features, encoders, workers=recipe.workers, progress=report)
+        done = encode(videos, store, recipe.features, encoders, decode=recipe.decode, progress=report)
     say(
         f"{done.encoded} videos encoded ({done.snippets} snippets of {store.grid.width} numbers), "
         f"{done.skipped} were there: {store.folder}"
