@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -29,11 +29,17 @@ class DecodeRecipe(Recipe):
     ahead_videos: PositiveInt = 32
     """Most videos decoded or being decoded ahead of the model."""
     ahead_mib: PositiveInt = 512
-    """Most decoded frames that wait for the model, in MiB; one video is always let in."""
+    """Most decoded frames that wait to be put into a batch, in MiB; one video, and a full batch of each kind, are
+    always let in. The batch at work and up to three that are made ready come on top."""
     timeout_seconds: PositiveFloat = 300.0
     """Time that a video may take, from opening its file to its last frame; longer is a failure of that video."""
     worker_memory_gib: PositiveFloat = 8.0
     """Memory that a worker may hold; a video that needs more is a failure of that video."""
+
+    @property
+    def ahead_bytes(self) -> int:
+        """`ahead_mib` in bytes."""
+        return self.ahead_mib << 20
 
 
 class DecodePool:
@@ -59,8 +65,12 @@ class DecodePool:
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._pool.__exit__()
 
-    def stream(self, items: Iterable[tuple[_T, Path | None]]) -> Iterator[tuple[_T, Decoded]]:
+    def stream(
+        self, items: Iterable[tuple[_T, Path | None]], *, taken: Callable[[], int] = lambda: 0
+    ) -> Iterator[tuple[_T, Decoded]]:
         """Each item with its video decoded, in the order of the items, which are pulled as they are let in.
+
+        `taken` says how many bytes of earlier frames their taker still holds; they count as those that wait here do.
 
         Never raises for a bad video: its `Decoded` says why. Raises CacheError if workers cannot be started at all.
         """
@@ -72,7 +82,9 @@ class DecodePool:
         ahead: deque[tuple[_T, Future[Decoded]]] = deque()
         try:
             while True:
-                while self._lets_in([future for _, future in ahead]) and (found := next(left, None)) is not None:
+                while (
+                    self._lets_in([future for _, future in ahead], taken()) and (found := next(left, None)) is not None
+                ):
                     item, path = found
                     ahead.append((item, self._threads.submit(self._isolated, path)))
                 if not ahead:
@@ -83,14 +95,15 @@ class DecodePool:
             for _, future in ahead:
                 future.cancel()
 
-    def _lets_in(self, ahead: list[Future[Decoded]]) -> bool:
+    def _lets_in(self, ahead: list[Future[Decoded]], taken: int) -> bool:
         """Whether one more video may be decoded, by the bytes of those that wait and the largest one so far."""
         if not ahead:
             return True
         side = self._frames.max_side
         expected = self._largest or 3 * self._frames.count * (side * side if side else _USUAL_PIXELS)
         held = [_bytes(future.result()) if _succeeded(future) else expected for future in ahead]
-        return len(ahead) < self._recipe.ahead_videos and sum(held) + expected <= self._recipe.ahead_mib << 20
+        waiting = taken + sum(held) + expected
+        return len(ahead) < self._recipe.ahead_videos and waiting <= self._recipe.ahead_bytes
 
     def _isolated(self, path: Path | None) -> Decoded:
         if path is None:

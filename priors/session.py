@@ -78,7 +78,8 @@ class Session:
         self._describer = describer
         self._recipe = recipe
         self._stop_after = run.stop_after
-        self._batcher = Batcher(settings.batch_size)
+        # Half of the room, so that the other half is left for what is decoded meanwhile.
+        self._batcher = Batcher(settings.batch_size, most_bytes=run.decode.ahead_bytes / 2)
         self._rows = RowMaker(recipe, describer, again_settings(settings))
         self._pool = DecodePool(recipe.frames, run.decode)
         self._stop = threading.Event()
@@ -207,7 +208,9 @@ class Session:
     def _feed(self, work: Iterable[VideoWork], ready: _Queue) -> None:
         """Decode, batch and prepare in a thread of its own, so that the model finds its next batch ready."""
         try:
-            for item, decoded in self._pool.stream((item, item.entry.path) for item in work):
+            for item, decoded in self._pool.stream(
+                ((item, item.entry.path) for item in work), taken=lambda: self._batcher.bytes
+            ):
                 if decoded.frames is None:
                     self._put(ready, _Unreadable(item, decoded))
                     continue

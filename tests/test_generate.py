@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -34,12 +35,14 @@ from cache.audit import audit
 from cache.lock import Shard
 from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, CacheError, Description, Flag, Kind
 from cache.store import PartStore
+from priors.batching import Asked, Batcher
 from priors.decode_pool import DecodeRecipe
-from priors.decoding import video_stamp
+from priors.decoding import Decoded, video_stamp
 from priors.describer import CannedDescriber, Failure, Prepared, Reply, Request
+from priors.frames import Frames
 from priors.generate import Summary
 from priors.model_files import ModelError
-from priors.plan import plan
+from priors.plan import Question, VideoWork, plan
 from priors.run_log import Progress, last_rate
 
 
@@ -191,6 +194,22 @@ def test_batches_span_videos_and_keep_kinds_apart(tmp_path):
     _run(_pool(tmp_path, 5), open_store(tmp_path), describer, batch_size=3)
     assert sorted(len(batch) for batch in describer.batches) == [1, 1, 3, 3, 3, 3]
     assert all(len({prompt.endswith("detail?") for prompt in batch}) == 1 for batch in describer.batches)
+
+
+@pytest.mark.parametrize(("mib", "most"), [(1, 1), (1000, 10)])
+def test_frames_that_wait_for_a_batch_are_bounded(mib, most):
+    """By their bytes, however unlike their sizes are; what is given out are full batches all the same."""
+    batcher = Batcher(2, most_bytes=mib << 20)
+    waiting = []
+    for number in range(20):
+        frames = Frames(np.zeros((1, 512, 1024 + number, 3), np.uint8), np.zeros(1), 1.0, 1, 1, False)
+        decoded = Decoded(frames, None, None, None)
+        question = Question((f"v{number}", "Dive", "key"))
+        work = VideoWork(VideoEntry(f"v{number}", "training", None, ("Dive",), (), None), (question,))
+        batches = batcher.add(Asked(work, question, decoded, Request(frames, "Dive?", 8)))
+        assert all(len(batch) == 2 for batch in batches)
+        waiting.append(batcher.bytes >> 20)
+    assert max(waiting) == most
 
 
 def _with_bad_videos(folder: Path) -> tuple[Dataset, dict[str, str]]:

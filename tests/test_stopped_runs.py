@@ -116,8 +116,8 @@ def test_features_that_are_stopped_keep_what_is_finished(tmp_path):
         made = files
     for folder in (tmp_path, tmp_path / "whole"):
         with run("features", folder) as child:
-            assert child.communicate(timeout=120)
-            assert child.returncode == 0
+            child.communicate(timeout=120)
+        assert child.returncode == 0
     assert all(path.stat().st_mtime_ns == when for path, when in made.items())
     for video in dataset.videos:
         name = f"features/{video.video_id}.npy"
