@@ -5,11 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from cache.flock import NoLocks, flock
+
 _PREFIX = ".unfinished-"
+_OLD_SECONDS = 24 * 3600.0
 
 
 @contextmanager
@@ -17,7 +21,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a dot-file beside `path` to write to; on success it is fsynced and renamed to `path`, on any error removed.
 
     The dot-file keeps the suffix of `path` (writers such as `numpy.save` look at it) and is locked while it is being
-    written, so `remove_unfinished` can tell a writer at work from a killed one. OSErrors name `path`.
+    written, so `remove_unfinished` can tell a writer at work from a killed one; where the file system has no locks, by
+    the file's age. OSErrors name `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished, lock = _claim(path)
@@ -44,7 +49,11 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def remove_unfinished(folder: Path) -> list[Path]:
-    """Delete, and return, what killed writers left in `folder`; what a living writer holds stays."""
+    """Delete, and return, what killed writers left in `folder`; what a living writer holds stays.
+
+    On a file system without locks, files stay that were written to within a day: no file takes nearly so long, clocks
+    of machines are not so far apart, and all that patience costs is room on the disk.
+    """
     removed = []
     for path in sorted(folder.glob(f"{_PREFIX}*")):
         try:
@@ -52,24 +61,34 @@ def remove_unfinished(folder: Path) -> list[Path]:
         except FileNotFoundError:
             continue  # its writer finished in between
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            continue
-        else:
-            path.unlink(missing_ok=True)
-            removed.append(path)
+            if _left_behind(descriptor):
+                path.unlink(missing_ok=True)
+                removed.append(path)
         finally:
             os.close(descriptor)
     return removed
+
+
+def _left_behind(descriptor: int) -> bool:
+    try:
+        return flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except NoLocks:
+        return time.time() - os.fstat(descriptor).st_mtime > _OLD_SECONDS
 
 
 def _claim(path: Path) -> tuple[Path, int]:
     while True:
         unfinished = path.with_name(f"{_PREFIX}{secrets.token_hex(6)}-{path.name}")
         descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if unfinished.exists():  # else `remove_unfinished` ran between the two lines above
-            return unfinished, descriptor
+        try:
+            with suppress(NoLocks):
+                flock(descriptor, fcntl.LOCK_EX)
+            if unfinished.exists():  # else `remove_unfinished` ran between the two lines above
+                return unfinished, descriptor
+        except BaseException:
+            unfinished.unlink(missing_ok=True)
+            os.close(descriptor)
+            raise
         os.close(descriptor)
 
 

@@ -151,7 +151,10 @@ def read_words(folder: Path) -> WordTable:
 
 
 def texts_of(tokens: pa.Table, words: WordTable) -> PriorTexts:
-    """Rows of the table tokens/ as texts, without those that were taken back."""
+    """Rows of the table tokens/ as texts, without those that were taken back.
+
+    Arrow's offsets have 31 bits: more than 2 GiB of words (some 7 million descriptions) do not fit in one column.
+    """
     if (taken_back := tokens["description_sha256"].to_numpy() == "").any():
         tokens = tokens.filter(pa.array(~taken_back))
     ids = tokens["token_ids"].combine_chunks()

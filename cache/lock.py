@@ -1,11 +1,17 @@
-"""Who writes into a folder: one run, or several shards of one run. Locks belong to processes, so a kill leaves none."""
+"""Who writes into a folder: one run, or several shards of one run. Locks belong to processes, so a kill leaves none.
+
+File systems without flock get claims instead, which a kill leaves behind: see `cache.claims` for how they are told from
+those of living processes, and for what they cannot guarantee.
+"""
 
 from __future__ import annotations
 
-import errno
 import fcntl
+import itertools
 import os
+import random
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,10 +20,15 @@ from pathlib import Path
 from typing import TextIO
 
 from cache.atomic import naming
+from cache.claims import Claim, claim, claims
+from cache.flock import NoLocks, flock
 from cache.schema import CacheError
 from cache.workers import dismiss
 
 _LOCK = ".lock"
+_TRIES = 5
+_PAUSE = 0.05, 0.4
+"""Seconds between two tries: at random, so that two processes that begin together do not meet at each of them."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,18 @@ def hold(folder: Path, *, shard: Shard | None = None, wait: bool = False) -> Ite
     has it; with `wait`, waits for a run to end instead. Workers that outlived their run are waited for in any case.
     """
     with ExitStack() as stack:
+        try:
+            stack.enter_context(_locked(folder, shard, wait=wait))
+        except NoLocks:
+            stack.enter_context(_claimed(folder, shard, wait=wait))
+        dismiss(folder)
+        yield
+
+
+@contextmanager
+def _locked(folder: Path, shard: Shard | None, *, wait: bool) -> Iterator[None]:
+    """Raises NoLocks, before anything is held, where the file system has none."""
+    with ExitStack() as stack:
         whole = stack.enter_context(open(folder / _LOCK, "a+", encoding="utf-8"))
         if not _take(whole, fcntl.LOCK_EX if shard is None else fcntl.LOCK_SH, wait=wait):
             raise _taken(folder, _owner(whole) if shard is not None else _shards(folder) or _owner(whole))
@@ -56,24 +79,35 @@ def hold(folder: Path, *, shard: Shard | None = None, wait: bool = False) -> Ite
             if others := _shards(folder, but=shard.count):
                 raise _taken(folder, others)
         _sign(mine, "" if shard is None else f", shard {shard}")
-        dismiss(folder)
         yield
         mine.truncate(0)
 
 
 def _take(file: TextIO, how: int, *, wait: bool) -> bool:
-    try:
-        fcntl.flock(file, how if wait else how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
-            raise
-        raise CacheError(
-            f"{file.name}: this file system has no locks ({error.strerror}), so two runs could mix up their rows; "
-            "mount it with locks (NFS: without nolock; Lustre: -o flock), or put the dataset's folder elsewhere"
-        ) from error
-    return True
+    return flock(file, how if wait else how | fcntl.LOCK_NB)
+
+
+@contextmanager
+def _claimed(folder: Path, shard: Shard | None, *, wait: bool) -> Iterator[None]:
+    """The same without locks: this process claims the folder, and withdraws where others do that exclude it."""
+    others: list[Claim] = []
+    for _ in itertools.count() if wait else range(_TRIES):
+        if not (others := _in_the_way(folder, shard)):
+            with claim(folder, "run" if shard is None else f"shard-{shard}") as mine:
+                if not (others := [other for other in _in_the_way(folder, shard) if other.path != mine]):
+                    yield
+                    return
+        time.sleep(random.uniform(*_PAUSE))
+    owners = "; ".join(f"{other.owner} ({other.what}; claimed by {other.path.name})" for other in others)
+    raise _taken(folder, owners)
+
+
+def _in_the_way(folder: Path, shard: Shard | None) -> list[Claim]:
+    there = [*claims(folder, "run"), *claims(folder, "shard-*")]
+    if shard is None:
+        return there
+    beside = {f"shard-{Shard(index, shard.count)}" for index in range(shard.count) if index != shard.index}
+    return [other for other in there if other.what not in beside]
 
 
 def _sign(file: TextIO, what: str) -> None:

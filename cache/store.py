@@ -133,7 +133,11 @@ class PartStore:
         return part
 
     def table(self, columns: Sequence[str] | None = None, *, sort: bool = True) -> pa.Table:
-        """The last row of each key, sorted by key (or as they were written); all columns, or those named."""
+        """The last row of each key, sorted by key (or as they were written); all columns, or those named.
+
+        Arrow's offsets have 31 bits: sorting fails where a text column holds more than 2 GiB (some 1.8 million long
+        descriptions); `rows` has no such limit.
+        """
         wanted = list(columns) if columns is not None else self.schema.names
         everything = self._read_all(self._parts(), wanted)
         wins = _last_rows(everything, self.key)

@@ -1,8 +1,9 @@
 """Workers of a run in other processes, perhaps on other machines: they write into its folder only as long as it lasts.
 
-The run that holds the folder signs a file there, and each of its workers keeps that file locked while it makes and
-writes something. A worker that outlives its run finds another signature, or none, before it begins anything more; and
-the next run waits for what it is in the middle of. So nothing is made twice, however a run ended.
+The run that holds the folder signs a file there, and each of its workers keeps that file locked (where there are no
+locks, claims the folder: see `cache.claims`) while it makes and writes something. A worker that outlives its run finds
+another signature, or none, before it begins anything more; and the next run waits for what it is in the middle of. So
+nothing is made twice, however a run ended.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from cache.claims import claim, claims
+from cache.flock import NoLocks, flock
 from cache.schema import CacheError
 
 _FILE = ".workers"
+_WORKER = "worker"
 _ATTEMPTS = ".attempts-"
 _log = logging.getLogger(__name__)
 
@@ -45,7 +49,7 @@ def dismiss(folder: Path, *, seconds: float = 120.0) -> None:
         file.truncate(0)
         deadline = time.monotonic() + seconds
         told = False
-        while not _free(file.fileno()):
+        while not _free(folder, file.fileno()):
             if time.monotonic() > deadline:
                 raise CacheError(
                     f"{folder}: workers of a run that has ended are still writing, after {seconds:g} s; end them "
@@ -57,6 +61,16 @@ def dismiss(folder: Path, *, seconds: float = 120.0) -> None:
             time.sleep(0.1)
         for path in folder.glob(f"{_ATTEMPTS}*"):
             path.unlink(missing_ok=True)
+
+
+def check_engaged(folder: Path, signature: str) -> None:
+    """Raise Dismissed unless the run that gave the signature still holds the folder."""
+    try:
+        signed = (folder / _FILE).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise _dismissed(folder) from error
+    if signed != signature:
+        raise _dismissed(folder)
 
 
 @contextmanager
@@ -83,20 +97,21 @@ def at_work(folder: Path, signature: str) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             file = stack.enter_context(open(folder / _FILE, encoding="utf-8"))
-        except OSError as error:
+            try:
+                flock(file, fcntl.LOCK_SH)
+            except NoLocks:
+                stack.enter_context(claim(folder, _WORKER))
+        except FileNotFoundError as error:
             raise _dismissed(folder) from error
-        fcntl.flock(file, fcntl.LOCK_SH)
-        if file.read() != signature:
-            raise _dismissed(folder)
+        check_engaged(folder, signature)
         yield
 
 
-def _free(descriptor: int) -> bool:
+def _free(folder: Path, descriptor: int) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        return flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except NoLocks:
+        return not claims(folder, _WORKER)
 
 
 def _dismissed(folder: Path) -> Dismissed:

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from pydantic import PositiveInt
 
 from cache.annotations import Dataset
-from cache.recipe import RUN_ONLY, Recipe
+from cache.recipe import Recipe
 from cache.wording import amount
 from pipelines.console import launch, progress, say, table
-from priors.encode import Encoder, FeaturesRecipe, encode, open_features, videos_of
+from priors.encode import Encoder, FeaturesRecipe, SnippetDecodeRecipe, encode, open_features, videos_of
 
 
 class FeaturesRun(Recipe):
@@ -26,8 +25,8 @@ class FeaturesRun(Recipe):
     """Folder of the features; features/ in the dataset's folder when not given."""
     subsets: tuple[str, ...] = ()
     """Subsets to encode; all when none is named."""
-    workers: Annotated[PositiveInt, RUN_ONLY] = 2
-    """Threads that decode and compute flow ahead."""
+    decode: Annotated[SnippetDecodeRecipe, tyro.conf.arg(name="")] = SnippetDecodeRecipe()
+    """Decoding ahead of the encoders."""
     features: Annotated[FeaturesRecipe, tyro.conf.arg(name="")]
     """Encoders and snippets."""
 
@@ -39,7 +38,7 @@ def main(recipe: FeaturesRun) -> int:
     encoders = {name: Encoder(stream) for name, stream in recipe.features.streams.items()}
     store = open_features(recipe.folder or recipe.dataset / "features", recipe.features, encoders)
     with progress("features") as report:
-        done = encode(videos, store, recipe.features, encoders, workers=recipe.workers, progress=report)
+        done = encode(videos, store, recipe.features, encoders, decode=recipe.decode, progress=report)
     snippets = f"{amount(done.snippets, 'snippet')} of {store.grid.width} numbers"
     say(f"{amount(done.encoded, 'video')} encoded ({snippets}), {done.skipped} there before: {store.folder}")
     if done.failed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -30,12 +31,14 @@ class Batcher:
     """Collects questions and gives out batches of one kind: alike in size of picture as long as enough are at hand.
 
     Which questions share a batch depends on their order alone, never on the clock, so a run can be repeated exactly.
+    Once frames of more than `most_bytes` wait, the first full batch is given out, whatever the sizes of its pictures.
     """
 
-    def __init__(self, size: int, *, window: int = 4) -> None:
+    def __init__(self, size: int, *, window: int = 4, most_bytes: float = math.inf) -> None:
         self.size = size
         """Questions a batch; lowered while running where the memory does not suffice."""
         self._window = window
+        self._most_bytes = most_bytes
         self._waiting: dict[tuple[Kind, bool], list[Asked]] = defaultdict(list)
 
     def add(self, asked: Asked) -> list[list[Asked]]:
@@ -44,11 +47,20 @@ class Batcher:
         waiting = self._waiting[group]
         waiting.append(asked)
         alike = [other for other in waiting if other.length[0] == asked.length[0]]
-        if len(alike) < self.size and len(waiting) < self._window * self.size:
+        enough = len(waiting) >= self._window * self.size or (
+            len(waiting) >= self.size and self.bytes > self._most_bytes
+        )
+        if len(alike) < self.size and not enough:
             return []
         chosen = alike[: self.size] if len(alike) >= self.size else self._around_oldest(waiting)
         self._waiting[group] = [other for other in waiting if other not in chosen]
         return [sorted(chosen, key=lambda one: one.length)]
+
+    @property
+    def bytes(self) -> int:
+        """Of the frames that wait; a video's count once, however many questions about it wait."""
+        frames = {id(one.decoded): one.request.frames.rgb for waiting in self._waiting.values() for one in waiting}
+        return sum(rgb.nbytes for rgb in frames.values())
 
     def rest(self) -> list[list[Asked]]:
         """Everything that is left, shortest first."""

@@ -14,29 +14,28 @@ import signal
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import IO, Any
 
-from priors.decoding import Decoded
-from priors.frames import FramesRecipe, require_reader
+from cache.stopping import STOPS
 
 _WATCH_SECONDS = 1.0
-_ALARM_SECONDS = 30  # after the time a video may take; the parent ends a stalled worker long before
-
-Decode = Callable[[Path | None, FramesRecipe], Decoded]
+_ALARM_SECONDS = 30  # after the time a piece may take; the parent ends a stalled worker long before
 
 
 @dataclass(frozen=True)
 class Order:
     """The first message to a worker: what to do with each path that follows."""
 
-    decode: Decode
-    frames: FramesRecipe
+    answer: Callable[[Path], Iterable[Any]]
+    """Pieces of an answer, none of them None."""
+    load: Callable[[], None] | None
+    """Called before the first path."""
     seconds: float
-    """Time that a video may take, in seconds."""
+    """Time that a piece may take, in seconds."""
     memory: int
     """Data that the process may hold, in bytes."""
     parent: int
@@ -73,23 +72,28 @@ def receive(read_into: Callable[[memoryview], int | None]) -> Any:
 
 
 def main() -> None:
-    """Answer each path with its `Decoded`, until the pool closes the pipe or is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the pool decides when to stop
+    """Answer each path, piece by piece and with None at the end, until the pool closes the pipe or is gone."""
+    for number in STOPS:  # sent to whole groups and jobs: the pool decides when to stop
+        signal.signal(number, signal.SIG_IGN)
     inbox, outbox = _take_pipes()
     order: Order = receive(inbox.readinto)
     threading.Thread(target=_end_with, args=(order.parent,), daemon=True).start()
     _set_limits(order.memory)
-    require_reader(order.frames)  # loads its library, which may take longer than a video
+    if order.load is not None:
+        order.load()
     try:
         send(outbox, os.getpid())
         while True:
-            path: Path = receive(inbox.readinto)
-            # Kills a process whose native code neither ends nor lets the thread above run, when the pool is gone too.
-            signal.alarm(math.ceil(order.seconds) + _ALARM_SECONDS)
-            decoded = order.decode(path, order.frames)
-            signal.alarm(0)
-            send(outbox, decoded)
-            del decoded
+            pieces = iter(order.answer(receive(inbox.readinto)))
+            ended = False
+            while not ended:
+                # Kills a process whose native code neither ends nor lets the thread above run, when the pool is gone.
+                signal.alarm(math.ceil(order.seconds) + _ALARM_SECONDS)
+                piece = next(pieces, None)
+                signal.alarm(0)
+                send(outbox, piece)
+                ended = piece is None
+                del piece  # before the next one takes as much memory
     except (EOFError, BrokenPipeError):
         os._exit(0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,9 @@ class Decoded:
     stamp: str | None
     seconds: float = 0.0
     """Time that reading and decoding took."""
+
+
+Decode = Callable[[Path | None, FramesRecipe], Decoded]
 
 
 def decode(path: Path | None, recipe: FramesRecipe) -> Decoded:

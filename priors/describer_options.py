@@ -13,7 +13,8 @@ class GenerationRecipe(Recipe):
     """How the next token is chosen. What a checkpoint's own generation_config says of it does not count."""
 
     temperature: NonNegativeFloat = 0.0
-    """0 is greedy; above, tokens are drawn. Either way a second run writes the same texts, whatever the batches."""
+    """0 is greedy; above, tokens are drawn, by random numbers that do not depend on the batch. So a second run on the
+    same machine writes the same texts, but for rounding: other batches or kernels may tip a rare token in bfloat16."""
     top_p: PositiveFloat = 1.0
     """Draw from the most likely tokens that together have this probability; 1 is all of them."""
     seed: NonNegativeInt = 0

@@ -170,26 +170,29 @@ def _bring_up_to_date(
 ) -> tuple[int, int, int]:
     """Descriptions embedded, descriptions there are, rows taken back."""
     classes: set[str] = set()
-    current = _Digests(_digest(row) for row in _ok_rows(descriptions, videos))
-    embedded = done = 0
+    # Looked at once, so that what is embedded is what is current: other shards may add texts at any moment.
+    current = array("Q")
+    total = sum(1 for _ in _ok_rows(descriptions, videos))
+    embedded = 0
     batch: list[TokenRow] = []
     for row in _ok_rows(descriptions, videos, "description"):
+        current.append(_digest(row))
         classes.add(row["action_class"])
         sha256 = hashlib.sha256(row["description"].encode()).hexdigest()
         if any(target.lacks(row, sha256) for target in targets):
             batch.append(_token_row(row, sha256, words))
             embedded += targets[0].lacks(row, sha256)
-        done += 1
         if len(batch) == _ROWS or sum(len(row.tokens) for row in batch) >= _TOKENS:
             _write(batch, targets, words)
             batch = []
-        if on_progress is not None and (done % _ROWS == 0 or done == len(current)):
-            on_progress(done, len(current))
+        if on_progress is not None and (len(current) % _ROWS == 0 or len(current) == total):
+            on_progress(len(current), max(total, len(current)))
     for label in sorted(classes):  # names stand for their classes where training compares them with descriptions
         words.ids([*TEMPLATE, *class_words(label)])
     _write(batch, targets, words)
-    retired = [target.retire(current) for target in targets]
-    return embedded, done, retired[0]
+    kept = _Digests(current)
+    retired = [target.retire(kept) for target in targets]
+    return embedded, len(current), retired[0]
 
 
 def _ok_rows(descriptions: PartStore, videos: Container[str] | None, *columns: str) -> Iterator[dict[str, Any]]:

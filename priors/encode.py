@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import chain
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 from jaxtyping import Float32
@@ -17,18 +18,19 @@ from pydantic import PositiveFloat, PositiveInt, model_validator
 
 from cache.annotations import Dataset, VideoEntry
 from cache.features import FeatureGrid, FeatureStore
-from cache.recipe import Recipe
+from cache.recipe import RUN_ONLY, Recipe
 from cache.schema import CacheError
-from priors.flow import optical_flow
-from priors.frames import VideoError, stream_frames
+from cache.stopping import Stopped, deferred_stops
 from priors.model_files import is_folder, resolve_revision
+from priors.snippets import Chunk, Cutter, Failed, View, cut
 from priors.torchvision_cpu import make_torchvision_importable
+from priors.worker_pool import Died, Stalled, WorkerPool, reason
 
 if TYPE_CHECKING:
     import torch
 
 ENCODERS_FILE = "encoders.json"
-_CHUNK_SNIPPETS = 64
+_Chunks = queue.Queue[Chunk | Failed | None]
 
 
 class EncoderRecipe(Recipe):
@@ -64,6 +66,19 @@ class FeaturesRecipe(Recipe):
         return self
 
 
+class SnippetDecodeRecipe(Recipe):
+    """How videos are decoded ahead of the encoders. Nothing here changes the features."""
+
+    workers: Annotated[PositiveInt, RUN_ONLY] = 2
+    """Processes that decode and compute flow, one video each at a time."""
+    timeout_seconds: Annotated[PositiveFloat, RUN_ONLY] = 900.0
+    """Time that the next snippets of a video may take; longer is a failure of that video."""
+    worker_memory_gib: Annotated[PositiveFloat, RUN_ONLY] = 8.0
+    """Memory that a worker may hold; a video that needs more is a failure of that video."""
+    chunk_snippets: Annotated[PositiveInt, RUN_ONLY] = 64
+    """Most snippets that are encoded at once."""
+
+
 class Encoder:
     """One stream: snippets in, the classifier's penultimate features out. Raises ModelError if it cannot be loaded."""
 
@@ -82,8 +97,8 @@ class Encoder:
         model.classifier = torch.nn.Identity()
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._model = model.eval().to(self.device)
-        self.frames: int = model.config.num_frames
-        self.side: int = model.config.image_size
+        self.view = View(recipe.input, frames=model.config.num_frames, side=model.config.image_size)
+        """What it sees of a snippet."""
         self._mean, self._std = self._normalisation(commit)
 
     def _normalisation(self, commit: dict[str, str]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -104,10 +119,7 @@ class Encoder:
 
         Each snippet is `length` frames from its start, of which the encoder sees `frames` at equal distances.
         """
-        offsets = (np.arange(self.frames) + 0.5) * length / self.frames
-        indices = np.asarray(starts)[:, None] + offsets.astype(int)[None]
-        scaled = np.stack([_square(picture, self.side) for picture in pictures])
-        return scaled[np.minimum(indices, len(scaled) - 1)]
+        return self.view.prepare(pictures, starts, length)
 
     def encode(self, snippets: np.ndarray) -> Float32[np.ndarray, "s w"]:
         """Features of prepared snippets (s, frames, side, side, c)."""
@@ -121,19 +133,6 @@ class Encoder:
             return self._model(pixel_values=pixels).logits.float().cpu().numpy()
 
 
-def _square(picture: np.ndarray, side: int) -> np.ndarray:
-    """Scale the shorter side to `side` and crop the centre."""
-    import cv2
-
-    height, width = picture.shape[:2]
-    if (height, width) != (side, side):
-        scale = side / min(height, width)
-        size = max(side, round(width * scale)), max(side, round(height * scale))
-        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
-    return picture[top : top + side, left : left + side]
-
-
 @dataclass
 class EncodeSummary:
     """What a run of `encode` did."""
@@ -144,11 +143,6 @@ class EncodeSummary:
     snippets: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
     """(video_id, reason)."""
-
-
-def snippet_starts(frames: int, *, length: int, stride: int) -> range:
-    """First frames of the snippets that cover so many frames; the last may reach beyond the end and repeats it."""
-    return range(0, stride * (1 + max(0, -(-(frames - length) // stride))), stride)
 
 
 def open_features(folder: Path, recipe: FeaturesRecipe, encoders: dict[str, Encoder]) -> FeatureStore:
@@ -186,96 +180,95 @@ def encode(
     recipe: FeaturesRecipe,
     encoders: dict[str, Encoder],
     *,
-    workers: int = 2,
+    decode: SnippetDecodeRecipe | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> EncodeSummary:
     """Encode the videos that have no features yet; a video that cannot be read is reported and the rest goes on.
 
-    `workers` threads decode and compute flow ahead, a bounded number of snippets each, while this thread encodes.
+    Processes decode and compute flow ahead, a bounded number of snippets each, while this thread encodes. One that
+    crashes or hangs costs its video; of what is encoded nothing is lost, however this ends.
     """
     summary = EncodeSummary()
     missing = [video for video in videos if not store.has(video.video_id)]
     summary.skipped = len(videos) - len(missing)
-    for done, (video, chunks) in enumerate(_decode_ahead(missing, recipe, encoders, workers), start=1):
-        try:
-            parts = [
-                np.concatenate([encoders[name].encode(part[name]) for name in encoders], axis=1) for part in chunks
-            ]
-            store.save(video.video_id, np.concatenate(parts))
-            summary.encoded += 1
-            summary.snippets += sum(map(len, parts))
-        except VideoError as error:
-            summary.failed.append((video.video_id, error.why))
-        progress(done, len(missing))
+    with closing(_decode_ahead(missing, recipe, encoders, decode or SnippetDecodeRecipe())) as decoded:
+        for done, (video, chunks) in enumerate(decoded, start=1):
+            parts: list[np.ndarray] = []
+            failed: str | None = None
+            for chunk in chunks:
+                if isinstance(chunk, Failed):
+                    failed = chunk.why
+                else:
+                    parts.append(np.concatenate([encoders[name].encode(chunk[name]) for name in encoders], axis=1))
+            if failed is None:
+                with deferred_stops() as stop:
+                    store.save(video.video_id, np.concatenate(parts))
+                if stop.signum is not None:
+                    raise Stopped(stop.signum)
+                summary.encoded += 1
+                summary.snippets += sum(map(len, parts))
+            else:
+                summary.failed.append((video.video_id, failed))
+            progress(done, len(missing))
     return summary
 
 
-Chunk = dict[str, np.ndarray]
-"""Prepared snippets by stream."""
-
-
-def _chunks(path: Path | None, video_id: str, recipe: FeaturesRecipe, encoders: dict[str, Encoder]) -> Iterator[Chunk]:
-    """Prepared snippets of one video, some at a time. Raises VideoError."""
-    if path is None:
-        raise VideoError(Path(video_id), "the annotations name no file, and the videos folder has none")
-    length, stride = recipe.snippet_frames, recipe.snippet_stride
-    with_flow = any(encoder.recipe.input == "flow" for encoder in encoders.values())
-    held: np.ndarray | None = None
-    frames = stream_frames(path, fps=recipe.fps, size=None, chunk=_CHUNK_SNIPPETS * stride)
-    for fresh in chain(frames, [None]):
-        held = held if fresh is None else fresh.rgb if held is None else np.concatenate([held, fresh.rgb])
-        if held is None:
-            return
-        # A snippet is whole once the frame after it is there, too: the flow of its last frame leads to it.
-        starts = snippet_starts(len(held), length=length, stride=stride)
-        ready = [start for start in starts if fresh is None or start + length < len(held)]
-        if not ready:
-            continue
-        used = held[: ready[-1] + length + 1]
-        seen = {"rgb": used, "flow": _flow(used) if with_flow else used}
-        yield {name: encoder.prepare(seen[encoder.recipe.input], ready, length) for name, encoder in encoders.items()}
-        held = held[ready[-1] + stride :]
-
-
-def _flow(pictures: np.ndarray) -> np.ndarray:
-    """Flow of each picture to the next; none where there is one picture only."""
-    return optical_flow(pictures) if len(pictures) > 1 else np.zeros((1, *pictures.shape[1:3], 2), np.float32)
-
-
 def _decode_ahead(
-    videos: Sequence[VideoEntry], recipe: FeaturesRecipe, encoders: dict[str, Encoder], workers: int
-) -> Iterator[tuple[VideoEntry, Iterator[Chunk]]]:
-    """Each video with its chunks, in order, decoded by threads into queues of two chunks a video."""
+    videos: Sequence[VideoEntry], recipe: FeaturesRecipe, encoders: dict[str, Encoder], decode: SnippetDecodeRecipe
+) -> Generator[tuple[VideoEntry, Iterator[Chunk | Failed]], None, None]:
+    """Each video with its chunks, in order, decoded by a pool of workers into queues of two chunks a video."""
     stop = threading.Event()
+    cutter = Cutter(
+        {name: encoder.view for name, encoder in encoders.items()},
+        fps=recipe.fps,
+        length=recipe.snippet_frames,
+        stride=recipe.snippet_stride,
+        chunk=decode.chunk_snippets,
+    )
 
-    def fill(video: VideoEntry, chunks: queue.Queue[Chunk | None]) -> None:
+    def fill(video: VideoEntry, chunks: _Chunks) -> None:
         try:
-            for chunk in _chunks(video.path, video.video_id, recipe, encoders):
+            for chunk in _isolated(pool, cutter, video, decode):
                 _put(chunks, chunk, stop)
         finally:
             _put(chunks, None, stop)
 
-    def drain(chunks: queue.Queue[Chunk | None], job: Future[None]) -> Iterator[Chunk]:
+    def drain(chunks: _Chunks, job: Future[None]) -> Iterator[Chunk | Failed]:
         while (chunk := chunks.get()) is not None:
             yield chunk
         job.result()  # raises what the thread met
 
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-    waiting: list[tuple[VideoEntry, queue.Queue[Chunk | None], Future[None]]] = []
+    pool = WorkerPool(partial(cut, cutter), seconds=decode.timeout_seconds, memory_gib=decode.worker_memory_gib)
+    threads = ThreadPoolExecutor(decode.workers, thread_name_prefix="decode")
+    waiting: list[tuple[VideoEntry, _Chunks, Future[None]]] = []
     try:
-        for video in [*videos, *[None] * workers]:
+        for video in [*videos, *[None] * decode.workers]:
             if video is not None:
-                chunks: queue.Queue[Chunk | None] = queue.Queue(maxsize=2)
-                waiting.append((video, chunks, pool.submit(fill, video, chunks)))
-            if waiting and (video is None or len(waiting) > workers):
+                chunks: _Chunks = queue.Queue(maxsize=2)
+                waiting.append((video, chunks, threads.submit(fill, video, chunks)))
+            if waiting and (video is None or len(waiting) > decode.workers):
                 head, chunks, job = waiting.pop(0)
                 yield head, drain(chunks, job)
     finally:
         stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.kill()
+        threads.shutdown(wait=True, cancel_futures=True)
+        pool.__exit__()
 
 
-def _put(chunks: queue.Queue[Chunk | None], chunk: Chunk | None, stop: threading.Event) -> None:
+def _isolated(
+    pool: WorkerPool, cutter: Cutter, video: VideoEntry, decode: SnippetDecodeRecipe
+) -> Iterator[Chunk | Failed]:
+    if video.path is None:
+        yield Failed("the annotations name no file, and the videos folder has none")
+        return
+    try:
+        yield from pool.answers(video.path)
+    except (Died, Stalled) as problem:
+        yield Failed(reason(problem, "timeout_seconds"))
+
+
+def _put(chunks: _Chunks, chunk: Chunk | Failed | None, stop: threading.Event) -> None:
     while not stop.is_set():
         try:
             chunks.put(chunk, timeout=0.1)

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from cache.annotations import Dataset
 from cache.schema import CacheError, Description
+from cache.stopping import Stopped, deferred_stops
 from cache.store import PartStore
 from priors.describer import Describer, DescriberRecipe
 from priors.plan import Plan, VideoWork, plan
@@ -146,11 +147,14 @@ class _Writer:
             self.flush()
 
     def flush(self) -> None:
-        """Append all rows as one part."""
-        if self._rows:
-            append(self._store, self._rows)
-            self._rows = []
-        self._written = time.monotonic()
+        """Append all rows as one part; a signal that comes meanwhile counts when they are written."""
+        with deferred_stops() as stop:
+            if self._rows:
+                append(self._store, self._rows)
+                self._rows = []
+            self._written = time.monotonic()
+        if stop.signum is not None:
+            raise Stopped(stop.signum)
 
 
 def append(store: PartStore, rows: list[Description], *, name: str | None = None) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import signal
 import socket
+import sys
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +30,8 @@ from priors.session import Outcome
 
 _HOPELESS = 5  # units in a row that fail for a reason of their own
 _CONNECT_SECONDS = 10.0
+_LEAVE_SECONDS = 20.0
+"""In which workers may end their batch when a run is stopped; schedulers kill what is there after 30 s or so."""
 _OBJECTS = 128 << 20  # bytes; only counts travel
 _PASSED_ON = ("OMP_NUM_THREADS", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_HUB_DISABLE_PROGRESS_BARS")
 _QUIET = {
@@ -63,13 +68,21 @@ class RayEngine:
         ModelError if a worker cannot go on with the model.
         """
         with _cluster(self._run.ray):
-            self.replicas, gpus = share(self._run.ray, _nodes())
+            self.replicas, cpus, gpus = share(self._run.ray, _nodes(), processes=1 + self._run.decode.workers)
             try:
                 job = self._job(work, store, engage(store.folder))
                 todo = units(work, store, self._run.ray.videos_per_unit)
-                yield from follow(_reports(todo, job, self.replicas, self._run.ray.cpus_per_replica, gpus), len(todo))
-            finally:
+                yield from follow(_reports(todo, job, self.replicas, cpus, gpus), len(todo))
+            except BaseException:
+                # Workers write what they have, and begin no further batch. What ended the run is what is to be told.
+                try:
+                    dismiss(store.folder, seconds=_LEAVE_SECONDS)
+                except CacheError as error:
+                    _log.warning("%s", error)
+                raise
+            else:
                 dismiss(store.folder)
+            finally:
                 remove_unfinished(store.folder)
 
     def _job(self, work: Sequence[VideoWork], store: PartStore, signature: str) -> Job:
@@ -79,29 +92,39 @@ class RayEngine:
         return Job(self._load, self._describer, self._texts, self._run, home, signature, sample)
 
 
-def share(recipe: RayRecipe, nodes: Sequence[Mapping[str, float]]) -> tuple[int, float]:
-    """Number of copies of the model, and the GPUs of each, on machines with these resources.
+def share(recipe: RayRecipe, nodes: Sequence[Mapping[str, float]], *, processes: int) -> tuple[int, int, float]:
+    """Number of copies of the model, and the cores and GPUs of each, on machines with these resources.
 
+    A copy is counted with a core for each of its `processes`, or with all cores of the largest machine if it has fewer.
     Raises CacheError if they are more than fit: Ray would wait for them without end.
     """
     gpus = recipe.gpus_per_replica
     if gpus is None:
         gpus = 1.0 if any(node.get("GPU", 0) for node in nodes) else 0.0
-    cpus = recipe.cpus_per_replica
+    largest = max((int(node.get("CPU", 0)) for node in nodes), default=0)
+    cpus = recipe.cpus_per_replica or max(1, min(processes, largest))
     room = sum(_room(node, cpus, gpus) for node in nodes)
     wanted = recipe.replicas or (room if gpus else 1)
     if wanted > room or not room:
         there = "; ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs" for node in nodes) or "none"
         raise CacheError(
             f"ray: {max(wanted, 1)} x {cpus} CPUs and {gpus:g} GPUs asked for, which have to be on one machine each; "
-            f"room for {room} (machines: {there}). Lower ray.replicas, ray.gpus_per_replica or ray.cpus_per_replica"
+            f"room for {room} (machines: {there}). Lower ray.replicas, ray.gpus_per_replica, decode.workers or "
+            "ray.cpus_per_replica"
         )
-    return wanted, gpus
+    if recipe.replicas is None and (idle := sum(_room(node, 0, gpus) for node in nodes if gpus) - room) > 0:
+        _log.warning(
+            "ray: there are GPUs for %d more copies of the model, but no cores: each is counted with %d. Lower "
+            "decode.workers (or ray.cpus_per_replica) to use them",
+            idle,
+            cpus,
+        )
+    return wanted, cpus, gpus
 
 
 def _room(node: Mapping[str, float], cpus: float, gpus: float) -> int:
     """Copies that fit on one machine."""
-    by_cpu = int(node.get("CPU", 0) // cpus)
+    by_cpu = int(node.get("CPU", 0) // cpus) if cpus else sys.maxsize
     if not gpus:
         return by_cpu
     count = node.get("GPU", 0)
@@ -176,6 +199,7 @@ def _cluster(recipe: RayRecipe) -> Iterator[None]:
         options: dict[str, Any] = {"include_dashboard": False, "object_store_memory": _OBJECTS}
     else:
         options = {"runtime_env": {"env_vars": _environment()}}
+    at_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         _reach(recipe.address)
         with _no_stderr():
@@ -185,6 +209,8 @@ def _cluster(recipe: RayRecipe) -> Iterator[None]:
                 logging_level=logging.ERROR,
                 **options,
             )
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, at_sigterm)  # in place of Ray's handler, which ends the process on the spot
     except (OSError, RayError, RuntimeError, ValueError) as error:
         raise CacheError(
             f"ray.address: Ray does not start or answer at {recipe.address or 'this machine'}: {_last_line(error)}. A "

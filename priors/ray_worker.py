@@ -14,7 +14,7 @@ from typing import Any
 
 from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, CacheError, Description
 from cache.store import PartStore
-from cache.workers import at_work, attempt
+from cache.workers import at_work, attempt, check_engaged
 from priors.describer import Describer, DescriberRecipe
 from priors.generate import append, check_identity
 from priors.model_files import ModelError, is_folder
@@ -87,6 +87,7 @@ class RayWorker:
             try:
                 report = self._answer(unit)
             except (ModelError, CacheError) as error:
+                self.close()
                 # A plain copy: a chain of causes may hold what cannot be sent.
                 report = Report(unit.number, NOTHING, type(error)(str(error)))
             except Exception as error:
@@ -118,6 +119,7 @@ class RayWorker:
             for outcome in self._open_session(store).outcomes(unit.work):
                 rows += outcome.rows
                 total = _sum(total, outcome)
+                check_engaged(self._job.home, self._job.signature)  # its run may have been stopped
         finally:
             if rows:
                 append(store, rows, name=unit.part)

@@ -66,8 +66,9 @@ class RayRecipe(Recipe):
     """Copies of the model; None is as many as there are GPUs for, or one where there is none."""
     gpus_per_replica: Annotated[NonNegativeFloat | None, RUN_ONLY] = None
     """GPUs of one copy; more than 1 spreads the model over them. None is 1 where the cluster has GPUs, else 0."""
-    cpus_per_replica: Annotated[PositiveInt, RUN_ONLY] = 1
-    """Processor cores that one copy is counted with."""
+    cpus_per_replica: Annotated[PositiveInt | None, RUN_ONLY] = None
+    """Processor cores that one copy is counted with. None is one for each process of a copy: itself, with the thread
+    that prepares its batches, and its `decode.workers`; or all cores of the largest machine, where it has fewer."""
     videos_per_unit: Annotated[PositiveInt, RUN_ONLY] = 16
     """Videos that a copy takes at once, and writes as one part; a kill loses no more than that."""
 

@@ -22,6 +22,8 @@ from priors.recipe import DescriptionRecipe, RunRecipe, again_settings
 from priors.rows import RowMaker
 
 _AHEAD = 2  # batches made ready while the model works on another
+_MEMORY_SIGNS = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+_LOST_SIGNS = ("CUDA error", "device-side assert", "illegal memory access")
 _log = logging.getLogger(__name__)
 
 
@@ -76,7 +78,8 @@ class Session:
         self._describer = describer
         self._recipe = recipe
         self._stop_after = run.stop_after
-        self._batcher = Batcher(settings.batch_size)
+        # Half of the room, so that the other half is left for what is decoded meanwhile.
+        self._batcher = Batcher(settings.batch_size, most_bytes=run.decode.ahead_bytes / 2)
         self._rows = RowMaker(recipe, describer, again_settings(settings))
         self._pool = DecodePool(recipe.frames, run.decode)
         self._stop = threading.Event()
@@ -173,9 +176,16 @@ class Session:
         except ModelError:
             raise
         except Exception as error:  # whatever a model may raise, the others of the batch are not to suffer from it
+            out_of_memory = _out_of_memory(error)
+            if not out_of_memory and _device_is_lost(error):
+                raise ModelError(
+                    f"{self._describer.model_id}: the GPU cannot go on, and would fail every further request of this "
+                    f"process: {_first_line(error)}. What was finished is kept, and the requests at work do not count "
+                    "as failed; run the same command again"
+                ) from error
             if len(asked) == 1:
                 return [Failure(f"{type(error).__name__}: {error}"[:300])]
-            if not _out_of_memory(error):
+            if not out_of_memory:
                 return self._describe_in_parts(asked, 1)
             self._batcher.size = len(asked) // 2
         _log.warning("out of memory: batches of %d from now on (describer.batch_size)", self._batcher.size)
@@ -198,7 +208,9 @@ class Session:
     def _feed(self, work: Iterable[VideoWork], ready: _Queue) -> None:
         """Decode, batch and prepare in a thread of its own, so that the model finds its next batch ready."""
         try:
-            for item, decoded in self._pool.stream((item, item.entry.path) for item in work):
+            for item, decoded in self._pool.stream(
+                ((item, item.entry.path) for item in work), taken=lambda: self._batcher.bytes
+            ):
                 if decoded.frames is None:
                     self._put(ready, _Unreadable(item, decoded))
                     continue
@@ -233,9 +245,25 @@ class Session:
 
 
 def _out_of_memory(error: Exception) -> bool:
+    """Of PyTorch's own allocator, or of CUDA and its libraries, which take memory beside it."""
     import torch
 
-    return isinstance(error, torch.OutOfMemoryError)
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _MEMORY_SIGNS)
+
+
+def _device_is_lost(error: Exception) -> bool:
+    """Whether the context of the GPU is broken: whatever is asked of it afterwards fails with the same error."""
+    import torch
+
+    if isinstance(error, torch.AcceleratorError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _LOST_SIGNS)
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:300]
 
 
 def _free_memory() -> None:

@@ -6,12 +6,14 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from priors.decoding import Decoded
 from priors.frames import Frames, FramesRecipe
+from priors.snippets import Chunk, Cutter, Failed, cut
 
 
 def odd_decode(path: Path | None, recipe: FramesRecipe) -> Decoded:
@@ -47,3 +49,20 @@ def odd_decode(path: Path | None, recipe: FramesRecipe) -> Decoded:
     except MemoryError:
         return Decoded(None, "not enough memory", None, None)
     return Decoded(Frames(pictures, np.zeros(1), 1.0, 1, 1, False), None, os.getpid(), None)
+
+
+def odd_cut(cutter: Cutter, path: Path) -> Iterator[Chunk | Failed]:
+    """The snippets of the video, and between the first two chunks what its name asks for.
+
+    sleep: for ever. die: SIGSEGV. die-once: SIGKILL, but not if a file beside it says that it did.
+    """
+    name = path.name
+    for number, chunk in enumerate(cut(cutter, path)):
+        if number == 1 and "sleep" in name:
+            time.sleep(3600)
+        if number == 1 and "die-once" in name and not path.with_suffix(".died").exists():
+            path.with_suffix(".died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if number == 1 and "die" in name and "once" not in name:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        yield chunk

@@ -112,6 +112,29 @@ def test_bytes_that_wait_are_bounded():
         assert [found.error for _, found in pool.stream(_named("3-mib", "3-mib"))] == [None, None]
 
 
+def test_bytes_that_the_taker_holds_count():
+    """Frames that wait for their batch are frames that wait."""
+    pulled = []
+
+    def items() -> Iterator[tuple[str, Path]]:
+        for number in range(6):
+            pulled.append(number)
+            yield str(number), Path("/4-mib")
+
+    with _odd(workers=2, ahead_mib=13) as pool:
+        held = 0
+        stream = pool.stream(items(), taken=lambda: held)
+        next(stream)
+        next(stream)
+        assert len(pulled) == 4, "three of 4 MiB are decoded ahead, once their size is known"
+        held = 9 << 20
+        next(stream)
+        next(stream)
+        assert len(pulled) == 4
+        next(stream)
+        assert len(pulled) == 5, "one is always let in, and no more"
+
+
 def test_whoever_stalls_or_dies_fails_alone(tmp_path):
     """A hang, a crash twice: each is the reason of its own video; one crash is forgiven."""
     names = ["0", "sleep", "1", "die", "2", "die-once", "3", "print", "4"]

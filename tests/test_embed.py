@@ -259,6 +259,28 @@ def test_vectors_in_place_are_the_vocabulary_s(tmp_path, store, dtype, unknown):
     assert _files(summary.folder) == before
 
 
+@pytest.mark.parametrize("looks", [1, 2])
+def test_a_text_that_another_shard_adds_meanwhile_is_not_taken_back(tmp_path, store, vectors, monkeypatch, looks):
+    """Whenever it comes, it is embedded, or left to the next run: an empty row would hide it from the trainer."""
+    store.append([described("a", text="the athlete"), failed("b")])
+    read, left = store.rows, [looks]
+
+    def rows(columns=None):
+        yield from read(columns)
+        left[0] -= 1
+        if left[0] == 0:
+            store.append([described("b", text="into the pool")])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "rows", rows)
+        first = embed(store, vectors, tmp_path / "embeddings")
+    assert first.retired == 0
+    second = embed(store, vectors, tmp_path / "embeddings")
+    assert first.embedded + second.embedded == 2
+    rows_of = load_prior_texts(second.folder).rows
+    assert rows_of["b", "Dive", "key"].tokens == ("into", "the", "pool")
+
+
 def test_progress_reaches_the_number_of_texts(tmp_path, store, vectors, monkeypatch):
     """Failed rows are not counted; parts are cut at a number of descriptions."""
     monkeypatch.setattr("priors.embed._ROWS", 2)

@@ -1,19 +1,21 @@
 """Snippet features from raw video: cutting, flow, batching, resume and failures."""
 
+import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from odd_decoding import odd_cut
 
 from cache.annotations import VideoEntry
 from cache.schema import CacheError
 from pipelines.demo.render import write_video
 from pipelines.demo.world import FPS, clip_script
-from priors import encode as module
-from priors.encode import Encoder, EncoderRecipe, FeaturesRecipe, encode, open_features, snippet_starts
+from priors.encode import Encoder, EncoderRecipe, FeaturesRecipe, SnippetDecodeRecipe, encode, open_features
 from priors.flow import optical_flow
 from priors.model_files import ModelError
+from priors.snippets import Chunk, Cutter, Failed, View, cut, snippet_starts
 from priors.torchvision_cpu import make_torchvision_importable
 
 MEAN, SPREAD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -77,15 +79,15 @@ def test_snippets_cover_every_frame(length, stride):
         assert len(starts) == 1 or starts[-2] + length < frames
 
 
-def test_features_do_not_depend_on_chunks(models, clip, tmp_path, monkeypatch):
+def test_features_do_not_depend_on_chunks(models, clip, tmp_path):
     """Features are those of the whole video at once, however it is cut for bounded memory, and differ over time."""
     recipe = recipe_of(models)
     encoders = encoders_of(recipe)
     found = []
     for size in (1, 3, 1000):
-        monkeypatch.setattr(module, "_CHUNK_SNIPPETS", size)
         store = open_features(tmp_path / str(size), recipe, encoders)
-        summary = encode([entry(clip)], store, recipe, encoders)
+        decode = SnippetDecodeRecipe(chunk_snippets=size)
+        summary = encode([entry(clip)], store, recipe, encoders, decode=decode)
         assert (summary.encoded, summary.failed) == (1, [])
         found.append(np.array(store.load("clip")))
     np.testing.assert_allclose(found[0], found[2], atol=1e-5)
@@ -149,6 +151,55 @@ def test_bad_videos_are_reported_and_the_rest_goes_on(models, clip, tmp_path):
     assert store.has("clip")
     again = encode(videos, store, recipe, encoders)
     assert (again.skipped, again.encoded, len(again.failed)) == (1, 0, 3)
+
+
+def test_a_video_that_crashes_or_stalls_its_decoder_fails_alone(models, clip, tmp_path, monkeypatch):
+    """In the middle of it, too; one crash is forgiven, and the features are those of an undisturbed run."""
+    monkeypatch.setattr("priors.encode.cut", odd_cut)
+    recipe = recipe_of(models)
+    encoders = encoders_of(recipe)
+    store = open_features(tmp_path / "features", recipe, encoders)
+    names = ["first", "sleep", "die", "die-once", "last"]
+    videos = [entry(Path(shutil.copy(clip, tmp_path / f"{name}.mp4"))) for name in names]
+    summary = encode(videos, store, recipe, encoders, decode=SnippetDecodeRecipe(timeout_seconds=8, chunk_snippets=3))
+    failed = dict(summary.failed)
+    assert set(failed) == {"sleep", "die"}
+    assert failed["sleep"].startswith("decoding stalled: more than 8 s; ")
+    assert failed["die"] == "the decoder died twice: SIGSEGV"
+    for name in ("die-once", "last"):
+        assert np.array_equal(store.load(name), store.load("first"))
+    assert not store.has("die")
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [(MemoryError(), "not enough memory"), (cv2.error("resize"), "error: resize"), (KeyError(1), "KeyError: 1")],
+)
+def test_whatever_decoding_raises_is_the_reason_of_its_video(clip, monkeypatch, error, why):
+    """Errors of libraries, too: none gets out of the worker."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("priors.snippets.stream_frames", fails)
+    (found,) = cut(Cutter({"rgb": View("rgb", 4, 28)}, fps=8, length=8, stride=8), clip)
+    assert isinstance(found, Failed)
+    assert found.why.startswith(why)
+
+
+def test_large_pictures_are_cut_in_smaller_chunks(clip, monkeypatch):
+    """By their bytes, at least a snippet at a time; the snippets are the same."""
+    cutter = Cutter({"rgb": View("rgb", 4, 28), "flow": View("flow", 4, 28)}, fps=8, length=8, stride=4)
+
+    def chunks() -> list[Chunk]:
+        return [chunk for chunk in cut(cutter, clip) if not isinstance(chunk, Failed)]
+
+    (whole,) = chunks()
+    monkeypatch.setattr("priors.snippets._CHUNK_BYTES", 1)
+    small = chunks()
+    assert {len(chunk["rgb"]) for chunk in small} == {1}
+    for name in ("rgb", "flow"):
+        np.testing.assert_array_equal(np.concatenate([chunk[name] for chunk in small]), whole[name])
 
 
 def test_features_of_other_encoders_are_refused(models, tmp_path):

@@ -17,10 +17,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import slow_generate
+import torch
 from bad_files import write_corpus
 from rows import described
 from slow_generate import RECIPE, answer, describe, open_store
@@ -33,12 +35,14 @@ from cache.audit import audit
 from cache.lock import Shard
 from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, CacheError, Description, Flag, Kind
 from cache.store import PartStore
+from priors.batching import Asked, Batcher
 from priors.decode_pool import DecodeRecipe
-from priors.decoding import video_stamp
+from priors.decoding import Decoded, video_stamp
 from priors.describer import CannedDescriber, Failure, Prepared, Reply, Request
+from priors.frames import Frames
 from priors.generate import Summary
 from priors.model_files import ModelError
-from priors.plan import plan
+from priors.plan import Question, VideoWork, plan
 from priors.run_log import Progress, last_rate
 
 
@@ -192,6 +196,22 @@ def test_batches_span_videos_and_keep_kinds_apart(tmp_path):
     assert all(len({prompt.endswith("detail?") for prompt in batch}) == 1 for batch in describer.batches)
 
 
+@pytest.mark.parametrize(("mib", "most"), [(1, 1), (1000, 10)])
+def test_frames_that_wait_for_a_batch_are_bounded(mib, most):
+    """By their bytes, however unlike their sizes are; what is given out are full batches all the same."""
+    batcher = Batcher(2, most_bytes=mib << 20)
+    waiting = []
+    for number in range(20):
+        frames = Frames(np.zeros((1, 512, 1024 + number, 3), np.uint8), np.zeros(1), 1.0, 1, 1, False)
+        decoded = Decoded(frames, None, None, None)
+        question = Question((f"v{number}", "Dive", "key"))
+        work = VideoWork(VideoEntry(f"v{number}", "training", None, ("Dive",), (), None), (question,))
+        batches = batcher.add(Asked(work, question, decoded, Request(frames, "Dive?", 8)))
+        assert all(len(batch) == 2 for batch in batches)
+        waiting.append(batcher.bytes >> 20)
+    assert max(waiting) == most
+
+
 def _with_bad_videos(folder: Path) -> tuple[Dataset, dict[str, str]]:
     good = _pool(folder, 2)
     clips = folder / "videos"
@@ -287,8 +307,6 @@ def test_one_bad_request_does_not_fail_its_neighbours(tmp_path):
 
 def test_out_of_memory_halves_the_batch(tmp_path):
     """From then on; a single request that does not fit is a failed row."""
-    import torch
-
     sizes = []
 
     def before(requests: Sequence[Request]) -> None:
@@ -302,6 +320,42 @@ def test_out_of_memory_halves_the_batch(tmp_path):
     assert {key for key in _keys(dataset) if key[2] == "key"} == store.done()
     assert max(len(batch) for batch in describer.batches) <= 2
     assert [size for size in sizes if size > 2] == [5], "it is not tried again and again"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be ..."),
+        RuntimeError("CUDA error: device-side assert triggered"),
+        RuntimeError("Triton Error [CUDA]: an illegal memory access was encountered"),
+    ],
+)
+def test_a_gpu_that_cannot_go_on_stops_the_run_at_once(tmp_path, error):
+    """The context is broken, not the requests: none is tried again, or booked as failed; what was finished is kept."""
+    asked = []
+
+    def before(requests: Sequence[Request]) -> None:
+        asked.append(len(requests))
+        if len(asked) == 3:
+            raise error
+
+    store = open_store(tmp_path)
+    with pytest.raises(ModelError, match=r"the GPU cannot go on, .+(illegal memory|device-side)[^\n]+\Z"):
+        _run(_pool(tmp_path, 6), store, Watched(before), batch_size=2, write_seconds=1000)
+    assert asked == [2, 2, 2]
+    assert (len(store.done()), _failures(store)) == (4, {})
+
+
+def test_memory_that_cuda_itself_lacks_halves_the_batch(tmp_path):
+    """As that of PyTorch's allocator: the GPU is as good as before."""
+
+    def before(requests: Sequence[Request]) -> None:
+        if len(requests) > 2:
+            raise torch.AcceleratorError("CUDA error: out of memory")
+
+    dataset, store, describer = _pool(tmp_path, 4), open_store(tmp_path), Watched(before)
+    _run(dataset, store, describer, batch_size=4)
+    assert store.done() == _keys(dataset)
 
 
 def test_a_model_that_cannot_be_used_stops_the_run(tmp_path):
@@ -494,10 +548,10 @@ def test_a_model_that_only_fails_is_stopped(tmp_path):
     """Before hours are lost; its failures are rows, and bad videos in between do not count as its own."""
 
     def fails(requests: Sequence[Request]) -> None:
-        raise ValueError("CUDA error: an illegal memory access")
+        raise ValueError("no attention mask")
 
     dataset, store = _pool(tmp_path, 6), open_store(tmp_path)
-    with pytest.raises(ModelError, match=r"6 requests in a row failed.+illegal memory access"):
+    with pytest.raises(ModelError, match=r"6 requests in a row failed.+no attention mask"):
         _run(dataset, store, Watched(fails), batch_size=2, stop_after=5)
     assert len(_failures(store)) == 6
     assert _counts(_run(dataset, store, Watched(fails), batch_size=2, stop_after=0)) == (18, 0, 0, 18)

@@ -1,5 +1,6 @@
 """The engine for clusters: units that are written once, room for the copies of a model, and what ends a run."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -191,6 +192,25 @@ def test_a_worker_that_outlives_its_run_begins_nothing_more(tmp_path):
         pass
 
 
+def test_a_worker_whose_run_is_stopped_writes_what_it_has_and_ends(tmp_path):
+    """After the batch in work, without a unit's further ones."""
+    store, dataset = open_store(tmp_path), _pool(tmp_path, 6)
+    (unit,) = _units(store, dataset, 6)
+    asked = []
+
+    class Dismisses(CannedDescriber):
+        def describe(self, prepared: Prepared) -> list[Reply | Failure]:
+            asked.append(len(prepared.requests))
+            with contextlib.suppress(CacheError):
+                dismiss(store.folder, seconds=0)  # by the run, which is being stopped
+            return super().describe(prepared)
+
+    worker = RayWorker(_job(store, lambda recipe: Dismisses(answer, model_id="canned", model_revision="1")))
+    assert isinstance(worker.answer(unit).error, Dismissed)
+    assert asked == [4]
+    assert len(store.done()) == 4
+
+
 def test_a_describer_is_the_same_on_every_machine(tmp_path, monkeypatch):
     """Folders become absolute; the commit and the precision are those found where the run was started."""
     monkeypatch.chdir(tmp_path)
@@ -212,20 +232,46 @@ class TestWithRay:
     @pytest.mark.parametrize(
         ("recipe", "nodes", "expected"),
         [
-            ({}, [{"CPU": 2}], (1, 0)),
-            ({"replicas": 2}, [{"CPU": 2}], (2, 0)),
-            ({}, [{"CPU": 16, "GPU": 4}, {"CPU": 8}], (4, 1)),
-            ({"gpus_per_replica": 2}, [{"CPU": 16, "GPU": 4}, {"CPU": 16, "GPU": 3}], (3, 2)),
-            ({"gpus_per_replica": 0.6}, [{"CPU": 16, "GPU": 2}], (2, 0.6)),
-            ({"gpus_per_replica": 0}, [{"CPU": 16, "GPU": 2}], (1, 0)),
-            ({"cpus_per_replica": 6}, [{"CPU": 16, "GPU": 4}], (2, 1)),
+            ({}, [{"CPU": 2}], (1, 2, 0)),
+            ({"replicas": 2}, [{"CPU": 6}], (2, 3, 0)),
+            ({}, [{"CPU": 16, "GPU": 4}, {"CPU": 8}], (4, 3, 1)),
+            ({}, [{"CPU": 8, "GPU": 8}], (2, 3, 1)),
+            ({"gpus_per_replica": 2}, [{"CPU": 16, "GPU": 4}, {"CPU": 16, "GPU": 3}], (3, 3, 2)),
+            ({"gpus_per_replica": 0.6}, [{"CPU": 16, "GPU": 2}], (2, 3, 0.6)),
+            ({"gpus_per_replica": 0}, [{"CPU": 16, "GPU": 2}], (1, 3, 0)),
+            ({"cpus_per_replica": 6}, [{"CPU": 16, "GPU": 4}], (2, 6, 1)),
         ],
     )
     def test_copies_of_the_model_fill_the_gpus(self, recipe, nodes, expected):
         """One a GPU unless told otherwise; all GPUs of a copy on one machine."""
         from priors.ray_engine import share
 
-        assert share(RayRecipe(**recipe), nodes) == expected
+        assert share(RayRecipe(**recipe), nodes, processes=3) == expected
+
+    def test_a_copy_is_counted_with_the_processes_that_it_starts(self, monkeypatch, tmp_path):
+        """The model and its decoders, so that Ray puts no more copies on a machine than it has cores for."""
+        from priors import ray_engine
+
+        asked: list[tuple[int, int]] = []
+
+        def reports(todo, job, replicas, cpus, gpus):
+            asked.append((replicas, cpus))
+            yield Report(0, NOTHING)
+
+        monkeypatch.setattr(ray_engine, "_reports", reports)
+        monkeypatch.setattr(ray_engine, "_cluster", lambda recipe: contextlib.nullcontext())
+        monkeypatch.setattr(ray_engine, "_nodes", lambda: [{"CPU": 16, "GPU": 8}])
+        for workers, expected in ((3, (4, 4)), (1, (8, 2)), (0, (8, 1))):
+            run = RunRecipe(decode=DecodeRecipe(workers=workers))
+            list(ray_engine.RayEngine(SETTINGS, RECIPE, run).run(_work(1), open_store(tmp_path)))
+            assert asked.pop() == expected
+
+    def test_gpus_without_cores_are_told(self, caplog):
+        """They would stand idle without a word."""
+        from priors.ray_engine import share
+
+        share(RayRecipe(), [{"CPU": 8, "GPU": 4}], processes=3)
+        assert "GPUs for 2 more copies of the model, but no cores: each is counted with 3" in caplog.text
 
     @pytest.mark.parametrize(
         ("recipe", "nodes"),
@@ -242,7 +288,7 @@ class TestWithRay:
         from priors.ray_engine import share
 
         with pytest.raises(CacheError, match=r"ray: .* GPUs asked for.*room for"):
-            share(RayRecipe(**recipe), nodes)
+            share(RayRecipe(**recipe), nodes, processes=3)
 
     def test_shards_are_not_for_ray(self):
         """It divides the work itself."""
