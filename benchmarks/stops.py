@@ -25,7 +25,7 @@ from torch import equal
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from tiny_world import make_world, small_training
+from tiny_world import make_world, small_training  # pyright: ignore[reportMissingImports]
 
 from pipelines.evaluate import EvalRun
 from pipelines.experiments.grid import TableRun, cells

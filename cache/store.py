@@ -8,7 +8,6 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cache.atomic import atomic_path, remove_unfinished
+from cache.columns import holds_vectors, to_table
 from cache.lock import Shard, hold
 from cache.recipe import Recipe, differences, fingerprint_of
 from cache.schema import SCHEMA_VERSION, CacheError
@@ -125,7 +125,7 @@ class PartStore:
         """
         if not rows:
             raise CacheError(f"{self.folder}: a part needs at least one row")
-        table = _to_table(rows, self.schema)
+        table = to_table(rows, self.schema)
         if table.group_by(list(self.key)).aggregate([]).num_rows != table.num_rows:
             raise CacheError(f"{self.folder}: the same {self.key} stands twice in one part")
         part = self.folder / (name or self.part_names(1)[0])
@@ -221,7 +221,7 @@ class PartStore:
             "schema_version": str(SCHEMA_VERSION),
         }
         table = table.sort_by([(name, "ascending") for name in self.key]).replace_schema_metadata(metadata)
-        vectors = any(map(_holds_vectors, table.schema.types))
+        vectors = any(map(holds_vectors, table.schema.types))
         with atomic_path(part) as unfinished:
             pq.write_table(
                 table,
@@ -300,46 +300,6 @@ def _shared_values(column: pa.ChunkedArray) -> list[Any]:
     coded = column.combine_chunks().dictionary_encode()
     values = coded.dictionary.to_pylist()
     return [values[index] for index in coded.indices.to_pylist()]
-
-
-def _to_table(rows: Sequence[Any], schema: pa.Schema) -> pa.Table:
-    names = [field.name for field in fields(rows[0])]
-    if set(names) != set(schema.names):
-        odd = sorted(set(names) ^ set(schema.names))
-        raise CacheError(f"{type(rows[0]).__name__}: fields and columns differ in {odd}")
-    columns = []
-    for field in schema:
-        values = [getattr(row, field.name) for row in rows]
-        try:
-            column = _to_array(values, field.type)
-        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-            raise CacheError(f"column {field.name}: a value does not fit {field.type}: {error}") from error
-        if column.null_count and not field.nullable:
-            raise CacheError(f"column {field.name}: holds a null, and must not")
-        if pa.types.is_list(field.type) and column.flatten().null_count:
-            raise CacheError(f"column {field.name}: a list in it holds a null, and must not")
-        columns.append(column)
-    return pa.Table.from_arrays(columns, schema=schema)
-
-
-def _to_array(values: list, kind: pa.DataType) -> pa.Array:
-    if pa.types.is_fixed_size_list(kind):
-        return _to_vectors(np.stack(values), kind)
-    if pa.types.is_list(kind) and pa.types.is_fixed_size_list(kind.value_type):
-        offsets = np.cumsum([0, *(len(block) for block in values)], dtype=np.int32)
-        return pa.ListArray.from_arrays(pa.array(offsets), _to_vectors(np.concatenate(values), kind.value_type), kind)
-    return pa.array(values, type=kind)
-
-
-def _holds_vectors(kind: pa.DataType) -> bool:
-    return pa.types.is_fixed_size_list(kind) or (pa.types.is_list(kind) and _holds_vectors(kind.value_type))
-
-
-def _to_vectors(block: np.ndarray, kind: pa.FixedSizeListType) -> pa.Array:
-    block = block.astype(kind.value_type.to_pandas_dtype(), casting="safe", copy=False)
-    if block.shape[1:] != (kind.list_size,):
-        raise ValueError(f"found shape {block.shape[1:]}")
-    return pa.FixedSizeListArray.from_arrays(pa.array(block.reshape(-1)), type=kind)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

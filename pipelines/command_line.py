@@ -8,9 +8,6 @@ from typing import TypeVar
 
 import tyro
 
-from cache.recipe import Recipe
-from cache.schema import CacheError
-
 R = TypeVar("R")
 Presets = Mapping[str, tuple[str, R]]
 """Name of a preset -> (what it is, the recipe that its options start from)."""
@@ -31,22 +28,36 @@ def read_recipe(
     rest, source = _taken(arguments, "--recipe")
     rest, target = _taken(rest, "--save-recipe")
     if isinstance(presets, type):
-        start = {} if source is None else {"default": _load(presets, source)}
-        return tyro.cli(presets, prog=prog, description=_description(presets), args=rest, **start), target
+        start = tyro.MISSING_NONPROP if source is None else _load(presets, source)
+        return tyro.cli(presets, prog=prog, description=_description(presets), args=rest, default=start), target
     if source is not None:
-        kind = type(next(iter(presets.values()))[1])
         if rest[:1] and rest[0] in presets:  # as `make` names it always
             rest = rest[1:]
-        options = {"description": _description(kind), "default": _load(kind, source)}
-        return tyro.cli(kind, prog=prog, args=rest, config=(tyro.conf.AvoidSubcommands,), **options), target
+        return _read_on_top(type(next(iter(presets.values()))[1]), source, rest, prog=prog), target
     if default is not None and rest[:1] not in ([], *([name] for name in (*_HELP, *presets))):
         rest = [default, *rest]
     chosen = tyro.extras.overridable_config_cli(dict(presets), prog=prog, description=_FILES, args=rest)
     return chosen, target
 
 
+def save_recipe(recipe: object, path: Path) -> None:
+    """Write a recipe, for `--recipe` to read."""
+    from cache.recipe import Recipe
+
+    assert isinstance(recipe, Recipe)
+    recipe.save(path)
+
+
+def _read_on_top(kind: type[R], source: Path, arguments: Sequence[str], *, prog: str) -> R:
+    """The recipe of the file with options on top; members of a union are those of the file, not subcommands."""
+    start, flat = _load(kind, source), (tyro.conf.AvoidSubcommands,)
+    return tyro.cli(kind, prog=prog, description=_description(kind), args=arguments, default=start, config=flat)
+
+
 def _taken(arguments: Sequence[str], name: str) -> tuple[list[str], Path | None]:
     """The arguments without `name` and its value, and that value."""
+    from cache.schema import CacheError  # here, as below: `--help` needs no library of the caches
+
     for place, argument in enumerate(arguments):
         if argument == name:
             if place + 1 == len(arguments):
@@ -58,6 +69,9 @@ def _taken(arguments: Sequence[str], name: str) -> tuple[list[str], Path | None]
 
 
 def _load(kind: type[R], path: Path) -> R:
+    from cache.recipe import Recipe
+    from cache.schema import CacheError
+
     if not issubclass(kind, Recipe):
         raise CacheError(f"--recipe: {path}: this command has no recipe")
     return kind.load(path)

@@ -16,9 +16,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cache.recipe import Recipe
 from cache.stopping import Stopped, raise_at_stops
-from pipelines.command_line import Presets, read_recipe
+from pipelines.command_line import Presets, read_recipe, save_recipe
 
 R = TypeVar("R")
 
@@ -53,8 +52,7 @@ def launch(
         recipe, target = read_recipe(presets, sys.argv[1:], prog=f"python -m pipelines.{command}", default=default)
         if target is None:
             return main(recipe)
-        assert isinstance(recipe, Recipe)
-        recipe.save(target)
+        save_recipe(recipe, target)
         say(f"recipe: {target}")
         return None
 

@@ -11,6 +11,7 @@ import pytest
 from command_line import parse
 
 from cache.schema import CacheError
+from cache.stopping import STOPS
 from pipelines import console
 
 ROOT = Path(__file__).parents[1]
@@ -81,7 +82,7 @@ def test_make_says_the_code_that_it_hides(tmp_path, code):
 def test_every_code_of_a_command_is_documented():
     """Those of the console stand in the document's table."""
     told = {int(code) for cell in DOCUMENTED for code in cell.split(",")}
-    assert {0, 1, console.BAD_INPUT, console.DEFECT, console.INTERRUPTED, console.TERMINATED} <= told
+    assert {0, 1, console.BAD_INPUT, console.DEFECT, console.INTERRUPTED, *(128 + signum for signum in STOPS)} <= told
 
 
 @pytest.mark.parametrize(

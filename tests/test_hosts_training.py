@@ -83,7 +83,7 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "training", root / "training", ignore=shutil.ignore_patterns("__pycache__"))
     (root / "tests").mkdir()
     shutil.copyfile(ROOT / "pyproject.toml", root / "pyproject.toml")
-    for name in ("test_hosts.py", "small_hosts.py", "conftest.py", "shape_checks.py"):
+    for name in ("test_hosts.py", "small_hosts.py", "plain_losses.py", "conftest.py", "shape_checks.py"):
         shutil.copyfile(ROOT / "tests" / name, root / "tests" / name)
     (root / "training/hosts/centres.py").write_text(CENTRES)
     (root / "training/hosts/squared_delu.py").write_text(SQUARED)
@@ -150,7 +150,9 @@ def test_the_documented_host_has_rows_in_table_4(used: dict[str, Any]):
     assert [title for _, title in used["rows"][len(before) :]] == [
         title + more for title in ("class centres", "DELU, squared") for more in ("", " + MLLM4WTAL")
     ]
-    assert set(make_options("table4")[1:]) <= {name for name, _ in used["rows"]}
+    option, *rows, last = make_options("table4")
+    assert (option, last) == ("--arms", "--unpublished-settings")
+    assert set(rows) <= {name for name, _ in used["rows"]}
 
 
 def test_the_documented_code_learns(used: dict[str, Any]):

@@ -258,7 +258,7 @@ def test_one_positive_point_or_none_divides_by_one(shown: int) -> None:
     torch.manual_seed(0)
     recipe = HeadRecipe(width=8, levels=1, radius=0.5)
     output = LocalizationHead(3, 2, recipe)(torch.randn(1, 6, 3), mask_of(6))
-    pseudo = [segments(*[(2.2, 2.8, 1, 1.0)][:shown])]
+    pseudo = batch(segments(*[(2.2, 2.8, 1, 1.0)][:shown]))
     targets = assign(output, pseudo, recipe=recipe)
     assert targets.positive.sum() == shown
     points = focal_loss(output.logits, targets.classes, alpha=recipe.alpha, gamma=recipe.gamma)

@@ -178,7 +178,7 @@ def table(tmp_path: Path) -> TableRun:
     world = make_world(tmp_path / "tiny")
     root = tmp_path / "runs" / "tables"
     return TableRun(
-        train=TrainRun(dataset=world, run=root, train=small_training()),
+        train=TrainRun(dataset=world, run=root, train=small_training().changed({"model.dpid.schedule": "joint"})),
         evaluate=EvalRun(run=root),
         arms=("host", "both"),
         seeds=1,
@@ -187,7 +187,7 @@ def table(tmp_path: Path) -> TableRun:
 
 def _finish_as_01(cell: Cell) -> Path:
     """The files of a finished cell, under the names that version 0.1 gave them."""
-    training = cell.run.train
+    training, steps = cell.run.train, cell.run.train.train.loop.steps
     dataset = Dataset.load(training.dataset / "annotations.json")
     store = FeatureStore.open(training.features_folder)
 
@@ -200,6 +200,9 @@ def _finish_as_01(cell: Cell) -> Path:
         shown.append(old_embeddings_content(training.embeddings_folder))
     home = training.run.with_name(old_name({"made_by": made_by, "data": shown}))
     training.model_copy(update={"run": home}).save(home / "recipe.json")
+    state = {"version": 2, "step": steps, "recipe": {"loop": {"steps": steps}}}
+    (home / "checkpoint").mkdir()
+    (home / "checkpoint" / "state.json").write_text(json.dumps(state))
     for one in cell.run.evaluations:
         protocol = one.chosen()
         without_head = training.train.model.head is None

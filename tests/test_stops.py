@@ -90,9 +90,9 @@ def test_a_second_trainer_of_a_run_is_refused(whole: Path, tmp_path: Path):
     assert find_checkpoint(tmp_path) == before
 
 
-@pytest.mark.parametrize("signum", SIGNALS)
-def test_make_train_ends_with_the_code_of_the_signal(whole: Path, tmp_path: Path, signum: signal.Signals):
-    """The command itself, in a process of its own, killed while it trains; the same command ends as the whole run."""
+def test_make_train_ends_with_the_code_of_the_signal(tmp_path: Path):
+    """The command itself, in a process of its own, stopped while it trains."""
+    signum = signal.SIGUSR1
     save_toy(tmp_path / "toy")
     recipe = tiny_recipe().changed({"loop.steps": 400})
     run = TrainRun(dataset=tmp_path / "toy", run=tmp_path / "run", train=recipe)

@@ -1,6 +1,5 @@
 """Validation while training: its score, the best checkpoint, and that it changes nothing of the training."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,7 +67,7 @@ class Scripted(Validator):
 
 
 @pytest.fixture(scope="module")
-def features(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Features of the toy dataset."""
     return tmp_path_factory.mktemp("features")
 
