@@ -13,6 +13,7 @@ from toy_data import tiny_recipe, toy_training_data
 
 from training.csr import CsrRecipe
 from training.data import Batch, WtalData
+from training.devices import use_tf32
 from training.errors import TrainingError
 from training.hosts.plain import PlainRecipe
 from training.ksm import KsmRecipe
@@ -210,3 +211,13 @@ def test_a_logger_that_is_not_installed_stops_before_the_first_step(data: WtalDa
     with pytest.raises(TrainingError, match=r"loop.wandb: the package wandb is not installed; `pip install wandb`"):
         fit(data, changed(tiny_recipe(), loop={"wandb": True}), run=tmp_path)
     assert not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_tf32_is_for_cuda_and_said_by_the_recipe(data: WtalData, tmp_path: Path):
+    """Elsewhere it is refused; without it float32 is float32, in torch's convolutions, too."""
+    recipe = changed(tiny_recipe(), loop={"precision": "tf32", "device": "cpu"})
+    with pytest.raises(TrainingError, match=r"loop\.precision: found tf32, which only CUDA has, not cpu"):
+        Trainer(data, recipe, run=tmp_path)
+    use_tf32(True)
+    Trainer(data, tiny_recipe(), run=tmp_path)
+    assert torch.backends.cudnn.conv.fp32_precision == torch.backends.cuda.matmul.fp32_precision == "ieee"

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from training.devices import pick_device
+from training.devices import pick_device, use_tf32
 from training.errors import TrainingError
 from training.optimizers import LoopRecipe
 
@@ -23,13 +23,18 @@ def accelerator_of(recipe: LoopRecipe) -> Accelerator:
         if os.environ.get(name, "1") not in ("", "1"):
             raise TrainingError(f"{name}: found {os.environ[name]}, expected 1; start without a launcher")
     device = pick_device(recipe.device)
+    if recipe.precision == "tf32" and device.type != "cuda":
+        raise TrainingError(
+            f"loop.precision: found tf32, which only CUDA has, not {device.type}; use --loop.precision no"
+        )
+    use_tf32(recipe.precision == "tf32")
     # accelerate keeps its first choices for the life of the process; every run makes its own
     AcceleratorState._reset_state(reset_partial_state=True)
     with _without_settings():
         try:
             made = Accelerator(
                 cpu=device.type == "cpu",
-                mixed_precision=recipe.precision,
+                mixed_precision="bf16" if recipe.precision == "bf16" else "no",
                 gradient_accumulation_steps=recipe.accumulate,
             )
         except ValueError as error:

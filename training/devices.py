@@ -22,3 +22,11 @@ def pick_device(name: DeviceName) -> torch.device:
             f"{found}"
         )
     return torch.device(name)
+
+
+def use_tf32(allowed: bool) -> None:
+    """Whether CUDA may cut the float32 inputs of products and convolutions to 10 bits behind the point (TF32).
+
+    torch's own choice is yes for convolutions and no for products; here both follow the recipe.
+    """
+    torch.backends.cuda.matmul.fp32_precision = torch.backends.cudnn.conv.fp32_precision = "tf32" if allowed else "ieee"

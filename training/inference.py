@@ -17,7 +17,7 @@ from training.checkpoint import Trained, load_trained
 from training.checkpoint_folder import FOLDER, best_checkpoint, find_checkpoint
 from training.curves import Curves
 from training.data import DataRecipe
-from training.devices import DeviceName, pick_device
+from training.devices import DeviceName, pick_device, use_tf32
 from training.errors import TrainingError
 from training.localization_head import decode
 from training.localize import DEFAULT_RECIPE, LocalizeRecipe, localize
@@ -43,6 +43,7 @@ def load_run(
     folder = _best(run) if best else find_checkpoint(run)
     if folder is None:
         raise TrainingError(f"{run / FOLDER}: no such checkpoint; run `make train`")
+    use_tf32(False)
     trained = load_trained(folder, device=pick_device(device), csr_attention=csr_attention)
     if trained.state.classes != dataset.classes:
         raise TrainingError(

@@ -52,8 +52,9 @@ class LoopRecipe(Recipe):
     """Of schedule=steps: shares of `steps`, rising, and what the rates are multiplied by from each of them on."""
     ema_eval: bool = False
     """Evaluate the moving average of the weights (model.head.pseudo_labels.teacher_decay) rather than the last ones."""
-    precision: Literal["no", "bf16"] = "no"
-    """Mixed precision of the forward pass."""
+    precision: Literal["no", "tf32", "bf16"] = "no"
+    """Precision of the forward pass: float32; float32 with TF32 products, which only CUDA has; or mixed with bf16.
+    Losses, gates and positions are float32 in each."""
     device: Annotated[DeviceName, RUN_ONLY] = "auto"
     """auto: an accelerator where there is one."""
     log_every: Annotated[PositiveInt, RUN_ONLY] = 50

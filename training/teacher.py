@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from training.data import WtalData
-from training.hosts.host import HostOutput
+from training.hosts.host import HostOutput, first_step
 from training.model import Mllm4Wtal, ModelRecipe
 from training.pseudo_labels import PseudoBatch, PseudoLabelRecipe, PseudoSegments, pseudo_segments
 
@@ -29,8 +29,8 @@ def update_average(average: Mllm4Wtal, model: Mllm4Wtal, *, step: int, decay: fl
 
 def is_due(step: int, recipe: PseudoLabelRecipe, *, total_steps: int) -> bool:
     """Whether new pseudo segments are made before `step`."""
-    since = step - int(recipe.warmup * total_steps)
-    return since >= 0 and since % max(1, int(recipe.refresh * total_steps)) == 0
+    since = step - first_step(recipe.warmup, total_steps)
+    return since >= 0 and since % max(1, first_step(recipe.refresh, total_steps)) == 0
 
 
 @torch.no_grad()

@@ -34,7 +34,6 @@ from training.teacher import copy_for_teaching, is_due, make_pseudo_segments, ps
 
 NORM = "gradient_norm."
 """Of names of figures that are no loss terms: gradient_norm.match is that of L_match before it is clipped."""
-_LOSSES = {"match": "L_match", "reconstruct": "L_rec"}
 
 
 class Trainer:
