@@ -80,23 +80,29 @@ def cut(cutter: Cutter, path: Path) -> Iterator[Chunk | Failed]:
 
 def _chunks(cutter: Cutter, path: Path) -> Iterator[Chunk]:
     length, stride = cutter.length, cutter.stride
-    with_flow = any(view.input == "flow" for view in cutter.views.values())
     held: list[np.ndarray] = []
     frames = stream_frames(path, fps=cutter.fps, size=None, chunk=stride)
     for fresh in chain(frames, [None]):
         held += [] if fresh is None else [fresh.rgb]
         count = sum(map(len, held))
+        starts = snippet_starts(count, length=length, stride=stride) if held else range(0)
         # A snippet is whole once the frame after it is there, too: the flow of its last frame leads to it.
-        starts = snippet_starts(count, length=length, stride=stride) if held else ()
-        ready = [start for start in starts if fresh is None or start + length < count]
-        full = len(ready) >= cutter.chunk or sum(part.nbytes for part in held) >= _CHUNK_BYTES
-        if not ready or (fresh is not None and not full):
-            continue
-        pictures = np.concatenate(held)
-        used = pictures[: ready[-1] + length + 1]
-        seen = {"rgb": used, "flow": _flow(used) if with_flow else used}
-        yield {name: view.prepare(seen[view.input], ready, length) for name, view in cutter.views.items()}
-        held = [pictures[ready[-1] + stride :].copy()]  # a view would keep all of them
+        whole = [start for start in starts if start + length < count]
+        full = len(whole) >= cutter.chunk or sum(part.nbytes for part in held) >= _CHUNK_BYTES
+        if whole and (full or fresh is None):
+            pictures = np.concatenate(held)
+            yield _seen(cutter, pictures[: whole[-1] + length + 1], whole)
+            held = [pictures[whole[-1] + stride :].copy()]  # a view would keep all of them
+        if fresh is None and (rest := starts[len(whole) :]):
+            # by themselves, so that what they repeat at the end does not depend on what was cut together
+            yield _seen(cutter, np.concatenate(held), [start - rest[0] for start in rest])
+
+
+def _seen(cutter: Cutter, pictures: np.ndarray, starts: Sequence[int]) -> Chunk:
+    """The snippets that start there, as each stream sees them."""
+    with_flow = any(view.input == "flow" for view in cutter.views.values())
+    seen = {"rgb": pictures, "flow": _flow(pictures) if with_flow else pictures}
+    return {name: view.prepare(seen[view.input], starts, cutter.length) for name, view in cutter.views.items()}
 
 
 def snippet_starts(frames: int, *, length: int, stride: int) -> range:

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import videos
 from odd_decoding import odd_cut
 
 from cache.annotations import VideoEntry
@@ -194,12 +195,30 @@ def test_large_pictures_are_cut_in_smaller_chunks(clip, monkeypatch):
     def chunks() -> list[Chunk]:
         return [chunk for chunk in cut(cutter, clip) if not isinstance(chunk, Failed)]
 
-    (whole,) = chunks()
+    whole = chunks()
     monkeypatch.setattr("priors.snippets._CHUNK_BYTES", 1)
     small = chunks()
-    assert {len(chunk["rgb"]) for chunk in small} == {1}
+    assert len(small) > len(whole)
     for name in ("rgb", "flow"):
-        np.testing.assert_array_equal(np.concatenate([chunk[name] for chunk in small]), whole[name])
+        first, second = (np.concatenate([chunk[name] for chunk in found]) for found in (whole, small))
+        np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("frames", range(16, 26))
+@pytest.mark.parametrize("stride", [4, 8])
+def test_snippets_at_the_end_do_not_depend_on_chunks(tmp_path, frames, stride):
+    """Whatever is left of the last snippet, down to one frame, which does not move."""
+    path = videos.write_video(tmp_path / "clip.mp4", frames, fps=8)
+    view = {"rgb": View("rgb", 4, 28), "flow": View("flow", 4, 28)}
+    found = []
+    for size in (1, 2, 1000):
+        chunks = list(cut(Cutter(view, fps=8, length=8, stride=stride, chunk=size), path))
+        found.append({name: np.concatenate([chunk[name] for chunk in chunks]) for name in view})  # pyright: ignore
+    for name in view:
+        np.testing.assert_array_equal(found[0][name], found[2][name])
+        np.testing.assert_array_equal(found[1][name], found[2][name])
+    if stride == 8 and frames % 8 == 1:
+        assert not found[2]["flow"][-1].any()
 
 
 def test_features_of_other_encoders_are_refused(models, tmp_path):
