@@ -172,10 +172,10 @@ def _bring_up_to_date(
     classes: set[str] = set()
     # Looked at once, so that what is embedded is what is current: other shards may add texts at any moment.
     current = array("Q")
-    total = sum(1 for _ in _ok_rows(descriptions, videos))
+    total = sum(_counts(row, videos) for row in descriptions.rows(["video_id", "status"]))
     embedded = 0
     batch: list[TokenRow] = []
-    for row in _ok_rows(descriptions, videos, "description"):
+    for row in _ok_rows(descriptions, videos):
         current.append(_digest(row))
         classes.add(row["action_class"])
         sha256 = hashlib.sha256(row["description"].encode()).hexdigest()
@@ -195,11 +195,15 @@ def _bring_up_to_date(
     return embedded, len(current), retired[0]
 
 
-def _ok_rows(descriptions: PartStore, videos: Container[str] | None, *columns: str) -> Iterator[dict[str, Any]]:
-    """Keys, and these columns, of the descriptions that are ok and of one of the videos."""
-    for row in descriptions.rows([*DESCRIPTION_KEY, "status", *columns]):
-        if row["status"] == "ok" and (videos is None or row["video_id"] in videos):
+def _ok_rows(descriptions: PartStore, videos: Container[str] | None) -> Iterator[dict[str, Any]]:
+    """Key and text of the descriptions that are ok and of one of the videos."""
+    for row in descriptions.rows([*DESCRIPTION_KEY, "description", "status"]):
+        if _counts(row, videos):
             yield row
+
+
+def _counts(row: dict[str, Any], videos: Container[str] | None) -> bool:
+    return row["status"] == "ok" and (videos is None or row["video_id"] in videos)
 
 
 def _write(batch: list[TokenRow], targets: list[_Target], words: WordsInUse) -> None:
