@@ -40,16 +40,28 @@ def command_of(module: str, recipe: TrainRun | TableRun, file: Path) -> list[str
     return [sys.executable, "-m", f"pipelines.{module}", "--recipe", str(file)]
 
 
-def stop_and_go_on(command: Sequence[str], runs: Sequence[Path], *, times: int, signum: signal.Signals) -> list[str]:
+def undisturbed(command: Sequence[str], runs: Sequence[Path]) -> float:
+    """Let the command end by itself; returns the seconds until its first step was told."""
+    began, start = time.monotonic(), None
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            if start is None and any(_steps(run)[0] for run in runs):
+                start = time.monotonic() - began
+            time.sleep(0.05)
+    assert process.returncode == 0
+    assert start is not None
+    return start
+
+
+def stop_and_go_on(
+    command: Sequence[str], runs: Sequence[Path], *, start: float, times: int, signum: signal.Signals
+) -> list[str]:
     """Send the signal `times` times at random moments, then let the command end; returns what was wrong."""
-    wrong = []
-    began = time.monotonic()
-    subprocess.run([*command, "--help"], stdout=subprocess.DEVNULL, check=True)
-    start = time.monotonic() - began
+    wrong: list[str] = []
     sent = 0
     while sent < times:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        moment = random.uniform(0.3, 2.5) * start
+        moment = random.uniform(0.4, 2.0) * start
         try:
             process.wait(moment)
         except subprocess.TimeoutExpired:
@@ -64,7 +76,10 @@ def stop_and_go_on(command: Sequence[str], runs: Sequence[Path], *, times: int, 
         steps = [_steps(run) for run in runs]
         wrong += [f"signal {sent}: told of step {told}, saved {saved}" for told, saved in steps if told > saved]
         shown = ", ".join(str(saved) for _, saved in steps)
-        print(f"  {signum.name} {sent} after {moment:5.1f} s: exit code {process.returncode}, steps saved: {shown}")
+        print(
+            f"  {signum.name} {sent} after {moment:5.1f} s: exit code {process.returncode}, steps saved: {shown}",
+            flush=True,
+        )
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     return wrong
 
@@ -96,7 +111,7 @@ def _told(run: Path) -> list[dict[str, float]]:
 
 
 def main() -> int:
-    """Training, then table 3 of one seed."""
+    """A training, then a table of two."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--signal", choices=("INT", "TERM", "USR1"), default="TERM")
@@ -115,19 +130,20 @@ def main() -> int:
         )
         training = [TrainRun(dataset=world, run=root / name, train=recipe) for name in ("whole", "parts")]
         commands = [command_of("train", one, root / f"{one.run.name}.json") for one in training]
-        subprocess.run(commands[0], stdout=subprocess.DEVNULL, check=True)
-        print(f"training of {asked.steps} steps")
-        wrong += stop_and_go_on(commands[1], [training[1].run], times=asked.times, signum=signum)
+        start = undisturbed(commands[0], [training[0].run])
+        print(f"training of {asked.steps} steps, the first after {start:.1f} s", flush=True)
+        wrong += stop_and_go_on(commands[1], [training[1].run], start=start, times=asked.times, signum=signum)
         wrong += differing(training[0].run, training[1].run)
         tables = []
         for name in ("table", "table-parts"):
             run = TrainRun(dataset=world, run=root / name, train=recipe)
-            tables.append(TableRun(train=run, evaluate=EvalRun(run=root / name), seeds=1, validation=None))
+            evaluate = EvalRun(run=root / name)
+            tables.append(TableRun(train=run, evaluate=evaluate, arms=("host", "both"), seeds=1, validation=None))
         commands = [command_of("experiments.run", one, root / f"{one.train.run.name}.json") for one in tables]
-        subprocess.run(commands[0], stdout=subprocess.DEVNULL, check=True)
         whole, parts = ([cell.run.train.run for cell in cells(one)] for one in tables)
-        print(f"table 3 of {len(parts)} trainings")
-        wrong += stop_and_go_on(commands[1], parts, times=asked.times, signum=signum)
+        start = undisturbed(commands[0], whole)
+        print(f"table of {len(parts)} trainings, the first step after {start:.1f} s", flush=True)
+        wrong += stop_and_go_on(commands[1], parts, start=start, times=asked.times, signum=signum)
         for one, other in zip(whole, parts, strict=True):
             wrong += differing(one, other)
     print("\n".join(wrong) or f"{2 * asked.times} signals: no step lost, all bits equal")

@@ -162,10 +162,10 @@ def test_a_video_that_crashes_or_stalls_its_decoder_fails_alone(models, clip, tm
     store = open_features(tmp_path / "features", recipe, encoders)
     names = ["first", "sleep", "die", "die-once", "last"]
     videos = [entry(Path(shutil.copy(clip, tmp_path / f"{name}.mp4"))) for name in names]
-    summary = encode(videos, store, recipe, encoders, decode=SnippetDecodeRecipe(timeout_seconds=8, chunk_snippets=3))
+    summary = encode(videos, store, recipe, encoders, decode=SnippetDecodeRecipe(timeout_seconds=4, chunk_snippets=3))
     failed = dict(summary.failed)
     assert set(failed) == {"sleep", "die"}
-    assert failed["sleep"].startswith("decoding stalled: more than 8 s; ")
+    assert failed["sleep"].startswith("decoding stalled: more than 4 s; ")
     assert failed["die"] == "the decoder died twice: SIGSEGV"
     for name in ("die-once", "last"):
         assert np.array_equal(store.load(name), store.load("first"))

@@ -80,7 +80,7 @@ def _with_one_more(recipe: Any, kind: Any, default: Any) -> Any:
     return create_model(recipe.__name__, __base__=recipe, added=(kind, default))
 
 
-@settings(deadline=None)  # the first example builds validators
+@settings(max_examples=25)  # each builds validators
 @given(_WHOLES, st.sampled_from([(int, 3), (Side, Right(width=7)), (tuple[str, ...], ("x",)), (Left, Left(width=8))]))
 def test_a_field_that_is_added_with_a_default_changes_no_fingerprint(recipe, added):
     """A new option orphans nothing, whatever its default, and whatever else was chosen."""
@@ -99,7 +99,7 @@ def test_a_field_that_is_added_deep_inside_changes_no_fingerprint():
         assert outer.model_validate(choices).fingerprint() == after.model_validate(choices).fingerprint()
 
 
-@settings(deadline=None)  # the first example builds validators
+@settings(max_examples=25)  # each builds validators
 @given(_WHOLES, _WHOLES)
 def test_fingerprints_are_equal_where_nothing_but_how_it_runs_differs(one, other):
     """Unequal values give unequal fingerprints; `workers` gives none."""
@@ -113,7 +113,7 @@ def test_fingerprints_are_equal_where_nothing_but_how_it_runs_differs(one, other
     assert one.changed({"workers": 7}).fingerprint() == one.fingerprint()
 
 
-@settings(deadline=None)  # the first example builds validators
+@settings(max_examples=25)  # each builds validators
 @given(_WHOLES)
 def test_a_fingerprint_outlives_json(recipe):
     """Tuples become lists, paths text, and 1 may come back as 1.0."""
