@@ -76,10 +76,8 @@ def stop_and_go_on(
         steps = [_steps(run) for run in runs]
         wrong += [f"signal {sent}: told of step {told}, saved {saved}" for told, saved in steps if told > saved]
         shown = ", ".join(str(saved) for _, saved in steps)
-        print(
-            f"  {signum.name} {sent} after {moment:5.1f} s: exit code {process.returncode}, steps saved: {shown}",
-            flush=True,
-        )
+        told = f"{signum.name} {sent} after {moment:5.1f} s: exit code {process.returncode}"
+        print(f"  {told}, steps saved: {shown}", flush=True)
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     return wrong
 
