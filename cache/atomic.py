@@ -29,9 +29,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         with naming(path):
             yield unfinished
-            _sync(unfinished)
+            sync(unfinished)
             os.replace(unfinished, path)
-            _sync(path.parent)
+            sync(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)
         os.close(lock)
@@ -92,7 +92,8 @@ def _claim(path: Path) -> tuple[Path, int]:
         os.close(descriptor)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have the system write a file, or the names in a folder, to the disk now."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

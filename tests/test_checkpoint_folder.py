@@ -52,6 +52,16 @@ def test_the_last_two_stay_and_the_pointer_names_the_last(tmp_path: Path):
     assert is_finished(tmp_path)
 
 
+@pytest.mark.parametrize("content", ["[]", "{}", '{"step": 3, "recipe": {}}'])
+def test_a_state_of_something_else_is_named(tmp_path: Path, content: str):
+    """Whoever asks how far a run is gets the file's name, not a traceback."""
+    folder = save(tmp_path, 3)
+    (folder / STATE_FILE).write_text(content)
+    for ask in (steps_taken, is_finished):
+        with pytest.raises(TrainingError, match=r"state.json: is no state of a training run"):
+            ask(tmp_path)
+
+
 def test_without_a_checkpoint_there_is_none(tmp_path: Path):
     """Nor is a run finished that has none."""
     assert find_checkpoint(tmp_path) is None

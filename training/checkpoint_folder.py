@@ -11,14 +11,13 @@ from. Only writers change anything here; a reader passes over what is torn and s
 
 import json
 import logging
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cache.atomic import atomic_path
+from cache.atomic import atomic_path, sync
 from training.errors import TrainingError
 
 FOLDER, STATE_FILE = "checkpoint", "state.json"
@@ -82,17 +81,14 @@ def mark_best(run: Path, best: Best) -> None:
 
 def steps_taken(run: Path) -> tuple[int, int] | None:
     """Steps that the last whole checkpoint has seen, and those of its recipe; None without one. Reads no weights."""
-    folder = find_checkpoint(run)
-    if folder is None:
-        return None
-    state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
-    return state["step"], state["recipe"]["loop"]["steps"]
+    state = _last_state(run)
+    return None if state is None else (state["step"], state["recipe"]["loop"]["steps"])
 
 
 def is_finished(run: Path) -> bool:
     """Whether the training of a run has come to its end. A checkpoint that was imported has no steps to take."""
-    folder = find_checkpoint(run)
-    return folder is not None and finished(json.loads((folder / STATE_FILE).read_text(encoding="utf-8")))
+    state = _last_state(run)
+    return state is not None and finished(state)
 
 
 def finished(state: Mapping[str, Any]) -> bool:
@@ -112,12 +108,12 @@ def write_checkpoint(run: Path, step: int, write: Callable[[Path], None]) -> Pat
     fresh.mkdir(parents=True)
     write(fresh)
     for path in (*fresh.iterdir(), fresh):
-        _sync(path)
+        sync(path)
     if final.exists():  # it is damaged, or the run would have gone on from it: the pointer moves away first
         _point(home, None)
         shutil.rmtree(final)
     fresh.rename(final)
-    _sync(home)
+    sync(home)
     _point(home, final.name)
     # those of later steps are damaged, too
     kept = [folder for folder in _steps(home) if folder.name <= final.name][:KEPT]
@@ -152,6 +148,19 @@ def drop_training_state(run: Path, name: str) -> None:
     (folder / name).unlink(missing_ok=True)
     best = best_checkpoint(run)
     _forget(run, keep=[folder, best.folder] if best else [folder])
+
+
+def _last_state(run: Path) -> dict[str, Any] | None:
+    """state.json of the last whole checkpoint. Raises `TrainingError` if it is that of no training."""
+    folder = find_checkpoint(run)
+    if folder is None:
+        return None
+    state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+    try:
+        finished(state), state["recipe"]["loop"]["steps"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise TrainingError(f"{folder / STATE_FILE}: is no state of a training run; train again") from error
+    return state
 
 
 def _candidates(run: Path) -> list[Path]:
@@ -205,11 +214,3 @@ def _forget(run: Path, *, keep: list[Path]) -> None:
     if home not in keep:
         for name in (STATE_FILE, "model.safetensors", "ema.safetensors", "optimizer.pt"):
             (home / name).unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
