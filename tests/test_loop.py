@@ -1,7 +1,9 @@
 """fit(): determinism, resume, bad input, and what it leaves on disk."""
 
 import json
+import os
 import signal
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -185,6 +187,17 @@ def test_host_alone_learns(features: Path, tmp_path: Path):
     first, *_, last = lines(tmp_path)
     assert last["host.mil"] < 0.9 * first["host.mil"]
     assert sorted(path.name for path in checkpoint.iterdir()) == ["model.safetensors", "optimizer.pt", "state.json"]
+
+
+def test_weights_are_for_whom_the_umask_says(features: Path, tmp_path: Path):
+    """safetensors makes its files for their owner alone; whoever may read state.json may read the weights."""
+    recipe = changed(tiny_recipe(), loop={"steps": 1})
+    before = os.umask(0o022)
+    try:
+        folder = fit(load(features, recipe), recipe, run=tmp_path)
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o644}
 
 
 def test_the_head_starts_after_its_warm_up(features: Path, tmp_path: Path):
