@@ -61,7 +61,7 @@ def stop_and_go_on(
     sent = 0
     while sent < times:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        moment = random.uniform(0.4, 2.0) * start
+        moment = random.uniform(0.4, 1.6) * start
         try:
             process.wait(moment)
         except subprocess.TimeoutExpired:
