@@ -34,7 +34,7 @@ from training.recipe import TrainRecipe
 ROOT = Path(__file__).parents[1]
 TESTS = (
     "devices", "precision", "hosts", "hosts_training", "model", "localization_head", "loop", "parity", "csr", "ksm",
-    "losses", "distillation", "pseudo_labels", "inference",
+    "losses", "distillation", "pseudo_labels", "inference", "prefetch", "device_paths", "trainer", "checkpoint_folder",
 )  # fmt: skip
 """Files of tests/ by the middle of their names; one that is not there is said to be missing."""
 GPU = torch.cuda.is_available()

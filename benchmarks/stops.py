@@ -96,7 +96,10 @@ def differing(first: Path, second: Path) -> list[str]:
     folders = [find_checkpoint(run) for run in (first, second)]
     if None in folders:
         return [f"{second}: no checkpoint"]
-    for name in ("model.safetensors", "ema.safetensors"):
+    names = [sorted(path.name for path in folder.glob("*.safetensors")) for folder in folders if folder is not None]
+    if names[0] != names[1]:
+        return [f"{second.name}: files {names[1]}, not {names[0]}"]
+    for name in names[0]:
         one, other = (load_file(folder / name) for folder in folders if folder is not None)
         if one.keys() != other.keys() or not all(equal(one[key], other[key]) for key in one):
             found.append(f"{second.name}: {name} differs")

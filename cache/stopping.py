@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -24,10 +25,16 @@ class Stopped(KeyboardInterrupt):
         return 128 + self.signum
 
 
+_AGAIN = 2.0
+"""Seconds in which a second signal is the first one told twice: `make` passes on what its whole group got."""
+_raised = 0.0
+
+
 class StopRequest:
     """Whether a signal has asked for an end."""
 
     signum: int | None = None
+    since: float = 0.0
 
     def __bool__(self) -> bool:
         return self.signum is not None
@@ -36,6 +43,8 @@ class StopRequest:
 def raise_at_stops() -> None:
     """From now on SIGTERM and SIGUSR1 raise `Stopped` wherever the main thread is, as Ctrl-C raises
     KeyboardInterrupt."""
+    global _raised
+    _raised = 0.0
     for signum in STOPS:
         if signum != signal.SIGINT:
             signal.signal(signum, _raise)
@@ -43,7 +52,8 @@ def raise_at_stops() -> None:
 
 @contextmanager
 def deferred_stops() -> Iterator[StopRequest]:
-    """Inside, a signal is noted instead of raised, so that a unit of work is never cut in two; a second one raises.
+    """Inside, a signal is noted instead of raised, so that a unit of work is never cut in two; one that comes more than
+    two seconds later raises.
 
     In another thread than the main one, where no signal arrives, nothing changes; nor for a signal that the process was
     told to ignore, as shells do with Ctrl-C for a job in the background.
@@ -52,9 +62,10 @@ def deferred_stops() -> Iterator[StopRequest]:
     before: dict[int, object] = {}
 
     def note(signum: int, frame: FrameType | None) -> None:
-        if request:
+        if not request:
+            request.signum, request.since = signum, time.monotonic()
+        elif time.monotonic() - request.since > _AGAIN:
             raise Stopped(signum)
-        request.signum = signum
 
     if threading.current_thread() is threading.main_thread():
         before = {one: signal.getsignal(one) for one in STOPS if signal.getsignal(one) is not signal.SIG_IGN}
@@ -68,4 +79,7 @@ def deferred_stops() -> Iterator[StopRequest]:
 
 
 def _raise(signum: int, frame: FrameType | None) -> None:
-    raise Stopped(signum)
+    global _raised
+    before, _raised = _raised, time.monotonic()
+    if before == 0.0 or _raised - before > _AGAIN:
+        raise Stopped(signum)

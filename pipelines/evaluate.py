@@ -17,10 +17,18 @@ from cache.recipe import Recipe
 from cache.schema import CacheError
 from cache.wording import amount
 from pipelines.console import launch, progress, say, table
-from pipelines.run_folder import CURVES_FILE, DETECTIONS_FILE, METRICS_FILE, RECIPE_FILE, refuse_unfinished
+from pipelines.run_folder import (
+    CURVES_FILE,
+    DETECTIONS_FILE,
+    DIAGNOSIS_FILE,
+    METRICS_FILE,
+    RECIPE_FILE,
+    REPORT_FILE,
+    refuse_unfinished,
+)
 from pipelines.train import TrainRun
 from training.checkpoint import Trained
-from training.checkpoint_folder import best_checkpoint
+from training.checkpoint_folder import Best, best_checkpoint
 from training.curves import Curves, save_curves
 from training.devices import DeviceName
 from training.evaluation import Evaluation, evaluate_detections, protocol_videos
@@ -106,14 +114,15 @@ def evaluate(recipe: EvalRun) -> Metrics | None:
         raise CacheError(f"{recipe.run / RECIPE_FILE}: no such file, so nothing was trained here; run `make train`")
     refuse_unfinished([recipe.run], asked=recipe.unfinished)
     trained_on = TrainRun.load(recipe.run / RECIPE_FILE)
-    folder = recipe.dataset or trained_on.dataset
-    dataset = Dataset.load(folder / "annotations.json")
-    own = folder / "features" if recipe.dataset else trained_on.features_folder
+    home = recipe.dataset or trained_on.dataset
+    dataset = Dataset.load(home / "annotations.json")
+    own = home / "features" if recipe.dataset else trained_on.features_folder
     store = FeatureStore.open(recipe.features or own)
     device = recipe.device or trained_on.train.loop.device
     csr_attention = recipe.curves and recipe.csr_curves
-    best = recipe.checkpoint == "best"
-    trained = load_run(recipe.run, dataset, store, csr_attention=csr_attention, device=device, best=best)
+    best = _best(recipe.run) if recipe.checkpoint == "best" else None
+    folder = None if best is None else best.folder
+    trained = load_run(recipe.run, dataset, store, csr_attention=csr_attention, device=device, checkpoint=folder)
     protocol = recipe.chosen()
     videos = protocol_videos(dataset, protocol)
     localize = recipe.localize if recipe.official is None else official_recipe(recipe.official)
@@ -137,6 +146,8 @@ def evaluate(recipe: EvalRun) -> Metrics | None:
     else:
         deque(localized(), maxlen=0)
         (output / CURVES_FILE).unlink(missing_ok=True)  # those of another evaluation
+    for name in (METRICS_FILE, DIAGNOSIS_FILE, REPORT_FILE):  # they are of other detections from now on
+        (output / name).unlink(missing_ok=True)
     external = {"run": recipe.run.name, "subset": protocol.subset}
     write_detections(output / DETECTIONS_FILE, found, external_data=external)
     say(f"{amount(len(found), 'detection')} in {amount(len(videos), 'video')}: {output / DETECTIONS_FILE}")
@@ -146,16 +157,24 @@ def evaluate(recipe: EvalRun) -> Metrics | None:
     evaluation = evaluate_detections(dataset, DetectionTable.of(found), protocol)
     cost = footprint(trained, snippets=median_low(snippets))
     metrics = _metrics(evaluation, recipe.run.name, localize, cost)
-    if best:
-        metrics = metrics.model_copy(update={"checkpoint": _say_best(recipe.run, trained, protocol.subset)})
+    if best is not None:
+        metrics = metrics.model_copy(update={"checkpoint": _say_best(best, trained, protocol.subset)})
     metrics.save(output / METRICS_FILE)
     return metrics
 
 
-def _say_best(run: Path, trained: Trained, subset: str) -> str:
-    """Tell which weights these are, and where the subset itself has chosen them."""
+def _best(run: Path) -> Best:
     found = best_checkpoint(run)
-    assert found is not None
+    if found is None:
+        raise CacheError(
+            f"{run}: found no best checkpoint; train with validation (--validation.every STEPS), or evaluate the last "
+            "one (--checkpoint last)"
+        )
+    return found
+
+
+def _say_best(found: Best, trained: Trained, subset: str) -> str:
+    """Tell which weights these are, and where the subset itself has chosen them."""
     told = f"best by {found.criterion} ({100 * found.score:.1f}), step {trained.state.step}"
     chosen_here = found.criterion.rpartition(".")[0] == subset
     say(f"checkpoint: {told}{'; this very subset chose it, so its figures flatter' if chosen_here else ''}")

@@ -5,7 +5,7 @@ The rooms are imported where a recipe is asked for, so that a command loads its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -124,9 +124,8 @@ class Preset:
 
         return ReportRun(run=self.run)
 
-    def tables(self, settings: MethodSettings = "measured", asked: Set[str] = frozenset()) -> TableRun:
-        """Of `make table3`, `table4`, `table5` and `ablations`. Fields that options of the command line name (`asked`)
-        are theirs on every host."""
+    def tables(self, settings: MethodSettings = "measured") -> TableRun:
+        """Of `make table3`, `table4`, `table5` and `ablations`."""
         from pipelines.experiments.grid import TableRun
 
         tables, method = Path("runs") / f"{self.name}-tables", self.method[settings]
@@ -134,10 +133,7 @@ class Preset:
         return TableRun(
             train=self.train_on(None, settings).model_copy(update={"run": tables}),
             evaluate=self.evaluate().model_copy(update={"run": tables}),
-            hosts={
-                host: {field: value for field, value in changes.items() if field not in asked}
-                for host, changes in hosts.items()
-            },
+            hosts=hosts,
         )
 
     def compare(self) -> CompareRun:
@@ -185,10 +181,10 @@ class Thumos14(Preset):
         """Under `thumos14-212`: the test videos of the annotations that the field passes around, in seconds."""
         return super().evaluate().model_copy(update={"protocol": "thumos14-212"})
 
-    def tables(self, settings: MethodSettings = "measured", asked: Set[str] = frozenset()) -> TableRun:
+    def tables(self, settings: MethodSettings = "measured") -> TableRun:
         """Beside figures that were published. THUMOS14 has no videos to choose settings by: it trains on them."""
         published = Path("pipelines/experiments/published.csv")
-        return super().tables(settings, asked).model_copy(update={"published": published, "validation": None})
+        return super().tables(settings).model_copy(update={"published": published, "validation": None})
 
     def diagnose(self) -> DiagnoseRun:
         """With the borders of length, coverage and instances that DETAD has for THUMOS14."""
@@ -236,9 +232,9 @@ class ActivityNet12(Preset):
         """Weights of the public code's ActivityNet variant."""
         return super().import_checkpoint().model_copy(update={"variant": "activitynet"})
 
-    def tables(self, settings: MethodSettings = "measured", asked: Set[str] = frozenset()) -> TableRun:
+    def tables(self, settings: MethodSettings = "measured") -> TableRun:
         """The reported subset is the validation subset; there is no other with truth."""
-        return super().tables(settings, asked).model_copy(update={"validation": None})
+        return super().tables(settings).model_copy(update={"validation": None})
 
     def diagnose(self) -> DiagnoseRun:
         """With the borders of length, coverage and instances that DETAD has for ActivityNet."""

@@ -1,5 +1,6 @@
 """Results of a run belong to its weights: training removes older ones, and unfinished runs are not taken for whole."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -79,3 +80,38 @@ def test_what_is_refused_removes_nothing(run: TrainRun):
     with pytest.raises(Exception, match="another recipe"):
         train.main(other)
     assert sorted(path.name for path in run.run.iterdir()) == before
+
+
+def test_a_longer_run_is_unfinished_before_its_first_checkpoint(run: TrainRun):
+    """It was finished, goes on to more steps and dies at once: its weights are not those of the longer recipe."""
+    longer = run.model_copy(update={"train": run.train.changed({"loop.steps": 50, "loop.checkpoint_every": 100})})
+
+    def kill(done: int, total: int, figures: Mapping[str, float]) -> None:
+        raise Killed
+
+    def killed_fit(*args, **options) -> Path:
+        return fit(*args, **(options | {"progress": kill}))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "fit", killed_fit)
+        with pytest.raises(Killed):
+            train.main(longer)
+    with pytest.raises(CacheError, match=r"not finished \(8 of 50 steps\)"):
+        evaluate(EvalRun(run=run.run, subset="testing"))
+    train.main(longer)
+    assert evaluate(EvalRun(run=run.run, subset="testing")) is not None
+
+
+def test_figures_of_other_detections_do_not_stay(run: TrainRun, tmp_path: Path):
+    """An evaluation without ground truth leaves no metrics.json, and no report of the one before."""
+    (run.run / "report.html").write_text("old")
+    annotations = tmp_path / "bare" / "annotations.json"
+    document = json.loads((run.dataset / "annotations.json").read_text())
+    for video in document["database"].values():
+        for one in video["annotations"]:
+            one.pop("segment", None)
+    annotations.parent.mkdir()
+    annotations.write_text(json.dumps(document))
+    bare = EvalRun(run=run.run, subset="testing", dataset=annotations.parent, features=run.features_folder)
+    assert evaluate(bare) is None
+    assert sorted(name for name in RESULTS if (run.run / name).exists()) == ["curves.npz", "detections.json"]

@@ -219,7 +219,7 @@ def test_options_stand_above_the_settings_of_every_host(tmp_path: Path):
     arguments = ["run", "thumos14", "--table=table4", "--loop.steps", "5000", "--data.no-stretch", "--loop.host_lr=1"]
     asked = settings.asked_fields(arguments)
     assert {"loop.steps", "data.stretch", "loop.host_lr"} <= asked
-    table = on_tiny_data(REAL["thumos14"].tables(asked=asked), make_world(tmp_path / "tiny"))
+    table = on_tiny_data(REAL["thumos14"].tables().with_options(asked), make_world(tmp_path / "tiny"))
     options = {"loop.steps": 5000, "data.stretch": False, "loop.host_lr": 1.0}
     training = table.train.model_copy(update={"train": table.train.train.changed(options)})
     table = table.model_copy(update={"table": "table4", "arms": ("um-alone",), "train": training})

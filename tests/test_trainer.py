@@ -220,4 +220,5 @@ def test_tf32_is_for_cuda_and_said_by_the_recipe(data: WtalData, tmp_path: Path)
         Trainer(data, recipe, run=tmp_path)
     use_tf32(True)
     Trainer(data, tiny_recipe(), run=tmp_path)
-    assert torch.backends.cudnn.conv.fp32_precision == torch.backends.cuda.matmul.fp32_precision == "ieee"
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32

@@ -88,8 +88,8 @@ def test_the_best_is_kept_beside_the_last(features: Path, tmp_path: Path):
     kept = sorted(path.name for path in (tmp_path / FOLDER).glob("step-*"))
     assert kept == ["step-00000004", "step-00000006", "step-00000008"]
     dataset = toy_dataset()
-    for chosen, step in ((True, 4), (False, 8)):
-        assert load_run(tmp_path, dataset, toy_store(features, dataset), best=chosen).state.step == step
+    for chosen, step in ((best.folder, 4), (None, 8)):
+        assert load_run(tmp_path, dataset, toy_store(features, dataset), checkpoint=chosen).state.step == step
 
 
 def test_validation_changes_no_weight(features: Path, tmp_path: Path):
@@ -115,8 +115,21 @@ def test_a_run_that_goes_on_knows_its_best(features: Path, tmp_path: Path):
     assert load_state(best.folder).step == 4
     fit(load(features, recipe), recipe, run=tmp_path, resume=False)
     assert best_checkpoint(tmp_path) is None
-    with pytest.raises(TrainingError, match="found no best checkpoint; train with validation"):
-        load_run(tmp_path, toy_dataset(), toy_store(features, toy_dataset()), best=True)
+    (tmp_path / FOLDER / "best").write_text("")
+    assert best_checkpoint(tmp_path) is None
+
+
+def test_scores_of_another_criterion_are_not_compared(features: Path, tmp_path: Path):
+    """A run that goes on under another one starts its search for the best anew."""
+    recipe = recipe_of()
+    short = changed(recipe, loop={"steps": 4})
+    fit(load(features, short), short, run=tmp_path, validator=Scripted([0.8, 0.9]))
+    other = Scripted([0.3, 0.2])
+    other.recipe = ValidationRecipe(every=2, criterion="segments")
+    fit(load(features, recipe), recipe, run=tmp_path, validator=other)
+    best = best_checkpoint(tmp_path)
+    assert best is not None
+    assert (best.score, best.criterion) == (0.3, "validation.segments")
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,7 @@ def accelerator_of(recipe: LoopRecipe) -> Accelerator:
             raise TrainingError(f"{name}: found {os.environ[name]}, expected 1; start without a launcher")
     device = pick_device(recipe.device)
     if recipe.precision == "tf32" and device.type != "cuda":
-        raise TrainingError(
-            f"loop.precision: found tf32, which only CUDA has, not {device.type}; use --loop.precision no"
-        )
+        raise TrainingError(f"loop.precision: found tf32, which only CUDA has, not {device.type}")
     use_tf32(recipe.precision == "tf32")
     # accelerate keeps its first choices for the life of the process; every run makes its own
     AcceleratorState._reset_state(reset_partial_state=True)

@@ -255,7 +255,7 @@ def refuse_other_recipe(folder: Path, stored: State, recipe: TrainRecipe, data: 
     does from then on is what the longer one does, its past is that of the shorter.
     """
     differing = differences(stored.recipe, recipe)
-    if recipe.loop.schedule == "constant" and stored.step <= recipe.loop.steps:
+    if _may_grow(stored, recipe):
         differing.pop("loop.steps", None)
     lines = [f"  {name}: found {found!r}, expected {expected!r}" for name, (found, expected) in differing.items()]
     if stored.data != data:
@@ -272,6 +272,14 @@ def refuse_other_recipe(folder: Path, stored: State, recipe: TrainRecipe, data: 
                 ]
             )
         )
+
+
+def _may_grow(stored: State, recipe: TrainRecipe) -> bool:
+    """Whether the run may take more steps than it was made for. One whose last turn of CSR was shorter than the others
+    may not: what was owed to CSR at its end would be paid twice."""
+    before, dpid = stored.recipe.loop.steps, recipe.model.dpid
+    cut = recipe.model.use_csr and dpid.schedule == "alternate" and stored.finished and before % dpid.period
+    return recipe.loop.schedule == "constant" and recipe.loop.steps >= before and not cut
 
 
 def _save_weights(model: nn.Module, path: Path) -> None:

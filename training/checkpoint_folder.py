@@ -61,11 +61,15 @@ class Best:
 
 def best_checkpoint(run: Path) -> Best | None:
     """None where no validation took place, and, with a warning, where it is damaged: no other one is the best."""
+    path = run / FOLDER / _BEST
     try:
-        found = json.loads((run / FOLDER / _BEST).read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        best = Best(run / FOLDER / found["checkpoint"], found["score"], found["criterion"])
     except FileNotFoundError:
         return None
-    best = Best(run / FOLDER / found["checkpoint"], found["score"], found["criterion"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        _log.warning("%s: cannot be read (%s); so there is no best checkpoint", path, error)
+        return None
     problem = _damage(best.folder)
     if problem is not None:
         _log.warning("%s; so there is no best checkpoint", best.folder / problem)
@@ -127,6 +131,15 @@ def sizes(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.name != STATE_FILE}
 
 
+def reopen(run: Path, steps: int) -> None:
+    """A finished run goes on to so many steps: from now on its last checkpoint is that of an unfinished one."""
+    folder = find_checkpoint(run)
+    assert folder is not None
+    state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+    state["finished"], state["recipe"]["loop"]["steps"] = False, steps
+    _write_state(folder, state)
+
+
 def remove_checkpoints(run: Path) -> None:
     """Forget the checkpoints of a run that starts anew."""
     (run / FOLDER / _BEST).unlink(missing_ok=True)
@@ -143,8 +156,7 @@ def drop_training_state(run: Path, name: str) -> None:
     state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
     if isinstance(state.get("files"), dict):
         state["files"].pop(name, None)
-        with atomic_path(folder / STATE_FILE) as unfinished:
-            unfinished.write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
+        _write_state(folder, state)
     (folder / name).unlink(missing_ok=True)
     best = best_checkpoint(run)
     _forget(run, keep=[folder, best.folder] if best else [folder])
@@ -161,6 +173,11 @@ def _last_state(run: Path) -> dict[str, Any] | None:
     except (KeyError, TypeError, AttributeError) as error:
         raise TrainingError(f"{folder / STATE_FILE}: is no state of a training run; train again") from error
     return state
+
+
+def _write_state(folder: Path, state: Mapping[str, Any]) -> None:
+    with atomic_path(folder / STATE_FILE) as unfinished:
+        unfinished.write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
 
 
 def _candidates(run: Path) -> list[Path]:
@@ -182,7 +199,13 @@ def _steps(home: Path) -> list[Path]:
 
 
 def _damage(folder: Path) -> str | None:
-    """What is wrong with a checkpoint, as "<file>: <problem>"; None if nothing is."""
+    """What is wrong with a checkpoint, as "<file>: <problem>"; None if nothing is. Looked at twice: state.json may be
+    replaced between a look at it and one at the files that it names."""
+    problem = _problem(folder)
+    return problem and _problem(folder)
+
+
+def _problem(folder: Path) -> str | None:
     try:
         state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -29,4 +29,4 @@ def use_tf32(allowed: bool) -> None:
 
     torch's own choice is yes for convolutions and no for products; here both follow the recipe.
     """
-    torch.backends.cuda.matmul.fp32_precision = torch.backends.cudnn.conv.fp32_precision = "tf32" if allowed else "ieee"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed

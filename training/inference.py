@@ -14,7 +14,7 @@ from cache.annotations import Dataset, VideoEntry
 from cache.detections import Detection
 from cache.features import FeatureStore
 from training.checkpoint import Trained, load_trained
-from training.checkpoint_folder import FOLDER, best_checkpoint, find_checkpoint
+from training.checkpoint_folder import FOLDER, find_checkpoint
 from training.curves import Curves
 from training.data import DataRecipe
 from training.devices import DeviceName, pick_device, use_tf32
@@ -33,14 +33,14 @@ def load_run(
     *,
     csr_attention: bool = False,
     device: DeviceName = "auto",
-    best: bool = False,
+    checkpoint: Path | None = None,
 ) -> Trained:
     """What localizes of the trained model of a run, on `device`; with `csr_attention` also what draws A_CSR, where it
-    has a CSR. Out of the last checkpoint, or the `best` by validation.
+    has a CSR. Out of the last checkpoint where no other is named.
 
     Raises TrainingError if there is no checkpoint, it does not fit the dataset or features, or there is no such device.
     """
-    folder = _best(run) if best else find_checkpoint(run)
+    folder = checkpoint or find_checkpoint(run)
     if folder is None:
         raise TrainingError(f"{run / FOLDER}: no such checkpoint; run `make train`")
     use_tf32(False)
@@ -56,16 +56,6 @@ def load_run(
             "features, or point --features to a folder of features as they were trained on"
         )
     return trained
-
-
-def _best(run: Path) -> Path:
-    found = best_checkpoint(run)
-    if found is None:
-        raise TrainingError(
-            f"{run / FOLDER}: found no best checkpoint; train with validation (--validation.every STEPS), or evaluate "
-            "the last one (--checkpoint last)"
-        )
-    return found.folder
 
 
 def detect(

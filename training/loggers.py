@@ -35,9 +35,9 @@ def loggers_of(recipe: TrainRecipe, run: Path, *, since: int) -> tuple[Logger, .
     if recipe.loop.tensorboard and find_spec("tensorboard") is not None:
         chosen.append(TensorBoard(run, since=since))
     if recipe.loop.wandb:
-        chosen.append(WeightsAndBiases(_package("wandb"), recipe, run))
+        chosen.append(WeightsAndBiases(_package("wandb"), recipe, run, goes_on=since > 0))
     if recipe.loop.mlflow:
-        chosen.append(MLflow(_package("mlflow"), recipe, run))
+        chosen.append(MLflow(_package("mlflow"), recipe, run, goes_on=since > 0))
     return tuple(chosen)
 
 
@@ -62,8 +62,8 @@ class TensorBoard:
 class WeightsAndBiases:
     """One run of the project, by the name of the run's folder; its account and mode are the environment's."""
 
-    def __init__(self, wandb: Any, recipe: TrainRecipe, run: Path) -> None:
-        known = _known(run, "wandb")
+    def __init__(self, wandb: Any, recipe: TrainRecipe, run: Path, *, goes_on: bool) -> None:
+        known = _known(run, "wandb") if goes_on else None
         self._run = wandb.init(
             project=_PROJECT,
             name=run.name,
@@ -86,10 +86,10 @@ class WeightsAndBiases:
 class MLflow:
     """One run of the experiment, by the name of the run's folder; where it is tracked is the environment's choice."""
 
-    def __init__(self, mlflow: Any, recipe: TrainRecipe, run: Path) -> None:
+    def __init__(self, mlflow: Any, recipe: TrainRecipe, run: Path, *, goes_on: bool) -> None:
         self._mlflow = mlflow
         mlflow.set_experiment(_PROJECT)
-        known = _known(run, "mlflow")
+        known = _known(run, "mlflow") if goes_on else None
         active = mlflow.start_run(run_id=known, run_name=run.name)
         _remember(run, "mlflow", active.info.run_id)
         if known is None:

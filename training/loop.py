@@ -10,8 +10,10 @@ from training.checkpoint_folder import (
     Best,
     best_checkpoint,
     find_checkpoint,
+    is_finished,
     mark_best,
     remove_checkpoints,
+    reopen,
 )
 from training.data import WtalData
 from training.loggers import loggers_of
@@ -50,9 +52,13 @@ def fit(
     trainer, loop = Trainer(data, recipe, run=run), recipe.loop
     (run / FOLDER).mkdir(parents=True, exist_ok=True)
     with hold(run / FOLDER), deferred_stops() as stop:
-        means = trainer.restore() if resume else remove_checkpoints(run)
+        means = trainer.restore() if resume else None
         if trainer.step < loop.steps:
             loggers = loggers_of(recipe, run, since=trainer.step)
+            if not resume:
+                remove_checkpoints(run)
+            elif trainer.step and is_finished(run):
+                reopen(run, loop.steps)
             if starting is not None:
                 starting()
             first, last = (step * loop.accumulate for step in (trainer.step, loop.steps))
@@ -85,7 +91,7 @@ def _train(
             progress(trainer.step, loop.steps, figures)
         if score is not None and validator is not None:
             best = best_checkpoint(trainer.run)
-            if best is None or score > best.score:
+            if best is None or best.criterion != validator.name or score > best.score:
                 mark_best(trainer.run, Best(trainer.save(logs.means), score, validator.name))
         if trainer.step % loop.checkpoint_every == 0 and trainer.saved_step < trainer.step:
             trainer.save(logs.means)

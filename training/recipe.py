@@ -16,10 +16,11 @@ class ValidationRecipe(Recipe):
     every: NonNegativeInt = 0
     """Steps from one validation to the next; 0: none. The checkpoint with the best score is kept beside the last."""
     subset: str = "validation"
-    """Subset of the annotations that is scored; never the one that results are reported on."""
+    """Subset of the annotations that is scored. Choose one that no results are reported on; ActivityNet's are reported
+    on validation."""
     criterion: Literal["labels", "segments"] = "labels"
-    """labels: mAP of the video scores against the videos' labels, which needs weak labels alone; segments: mean mAP of
-    the detections, as `make eval` has it."""
+    """labels: mAP of the video scores against the videos' labels, which needs weak labels alone; segments: mAP of
+    the detections in seconds, the mean over tIoU 0.1 to 0.7."""
 
 
 class TrainRecipe(Recipe):

@@ -6,6 +6,7 @@ what it was taken. So rows and tables that need the same have it once, and what 
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -65,6 +66,15 @@ class TableRun(Recipe):
     value, protocol, source."""
     hosts: Annotated[dict[str, dict[str, Any]], tyro.conf.Suppress] = Field(default={})
     """What the preset changes of its training for each host, but for fields that options name."""
+
+    def with_options(self, fields: Set[str]) -> TableRun:
+        """The same where these fields of the training, which options of the command line name, are theirs on every
+        host."""
+        kept = {
+            host: {field: value for field, value in changes.items() if field not in fields}
+            for host, changes in self.hosts.items()
+        }
+        return self.model_copy(update={"hosts": kept})
 
     @property
     def plan(self) -> Plan:

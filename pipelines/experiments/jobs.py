@@ -42,8 +42,6 @@ class Job:
 
     def steps_done(self) -> int:
         """Those that are told in metrics.jsonl, as long as its worker runs."""
-        if self.run.trained:
-            return self.steps - 1
         try:
             *_, last = (self.run.train.run / "metrics.jsonl").read_bytes().splitlines()
             return int(json.loads(last)["step"])
@@ -112,8 +110,14 @@ def _start(job: Job, device: int | None) -> subprocess.Popen[bytes]:
     job.log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "pipelines.experiments.cell"]
     with job.log.open("ab") as log:
+        # in a session of its own: Ctrl-C in the terminal reaches the table, which then tells its workers, once
         process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT
+            command,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     assert process.stdin is not None
     with suppress(BrokenPipeError):  # it has ended already: its exit code says why

@@ -50,5 +50,9 @@ if __name__ == "__main__":
     from pipelines import presets
     from pipelines.experiments import run as command
 
-    asked = asked_settings(sys.argv), asked_fields(sys.argv)
-    launch("experiments.run", presets.choices(lambda preset: preset.tables(*asked)), command.main)
+    settings, fields = asked_settings(sys.argv), asked_fields(sys.argv)
+    launch(
+        "experiments.run",
+        presets.choices(lambda preset: preset.tables(settings)),
+        lambda recipe: command.main(recipe.with_options(fields)),
+    )
