@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from cache.claims import claim, claims
+from cache.claims import SILENT, claim, claims
 from cache.flock import NoLocks, flock
 from cache.schema import CacheError
 
@@ -38,7 +38,7 @@ def engage(folder: Path) -> str:
     return signature
 
 
-def dismiss(folder: Path, *, seconds: float = 120.0) -> None:
+def dismiss(folder: Path, *, seconds: float = SILENT + 60) -> None:
     """Let no worker of an earlier run begin anything more, and wait until none is at work.
 
     Raises CacheError if one still is after `seconds`.

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from cache.recipe import Recipe
+from cache.schema import CacheError
 from pipelines.console import launch, say
 from pipelines.experiments.former_cells import former_cells
 from priors.former import move_former_priors
+
+_LEFT = "left as it is"
 
 
 class MigrateRun(Recipe):
@@ -19,15 +22,26 @@ class MigrateRun(Recipe):
     """Folder of the tables' folders: <runs>/<name>/cells/ are looked through."""
 
 
-def main(recipe: MigrateRun) -> None:
-    """Move all there is; what can not be moved is told, and left as it is."""
+def main(recipe: MigrateRun) -> int:
+    """Move all there is. 1 if something is left as it is; that is told."""
+    left = 0
+
+    def tell(why: str) -> None:
+        nonlocal left
+        left += why.startswith(_LEFT)
+        say(why)
+
     # Cells first: their former names are hashes of the very files of the embeddings.
     cells = 0
-    for cell in former_cells(sorted(recipe.runs.glob("*/cells/*")), tell=lambda why: say(f"left as it is: {why}")):
-        say(f"{cell.folder} -> {cell.move().name} ({len(cell.scores)} scores)")
-        cells += 1
-    priors = move_former_priors(recipe.dataset, tell=say)
+    for cell in former_cells(sorted(recipe.runs.glob("*/cells/*")), tell=lambda why: tell(f"{_LEFT}: {why}")):
+        try:
+            tell(f"{cell.folder} -> {cell.move().name} ({len(cell.scores)} scores)")
+            cells += 1
+        except (OSError, CacheError) as error:
+            tell(f"{_LEFT}: {error}")
+    priors = move_former_priors(recipe.dataset, tell=tell)
     say(f"renamed: {priors} folders of descriptions and embeddings in {recipe.dataset}, {cells} cells in {recipe.runs}")
+    return int(left > 0)
 
 
 if __name__ == "__main__":

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 from cache.embeddings import INLINE_TABLE, TOKENS_TABLE, VOCABULARY_TABLE
 from cache.folders import stored_schema
+from cache.lock import hold
 from cache.recipe import Recipe, fingerprint_of
 from cache.schema import DESCRIPTION_KEY, VOCABULARY_KEY, CacheError
 from cache.store import RECIPE_FILE, PartStore
 from priors.embed import EmbeddingRecipe
 from priors.recipe import DescriptionRecipe
 
+_LEFT_BY_RUNS = (".lock*", ".workers", ".attempts-*", ".claim-*", ".unfinished-*")
 _DESCRIPTIONS = {"": DESCRIPTION_KEY}
 _EMBEDDINGS = {TOKENS_TABLE: DESCRIPTION_KEY, VOCABULARY_TABLE: VOCABULARY_KEY, INLINE_TABLE: DESCRIPTION_KEY}
 
@@ -24,8 +26,8 @@ def move_former_priors(folder: Path, *, tell: Callable[[str], None]) -> int:
     """Move what version 0.1 left in `<folder>/descriptions` and `<folder>/embeddings` to today's names; how many
     folders that were. Each move, and why something can not be moved, is told.
 
-    Part by part, so that there is always one copy of every row: killed in between, it goes on when called again. Raises
-    CacheError for a part that can not be read, and where a run is at work.
+    Part by part, so that there is always one copy of every row: killed in between, it goes on when called again. What
+    can not be moved, for a part that can not be read or a run at work, does not keep the others back.
     """
     moved = 0
     for home in sorted(file.parent for file in (folder / "descriptions").glob(f"[!.]*/{RECIPE_FILE}")):
@@ -42,38 +44,63 @@ def move_former_priors(folder: Path, *, tell: Callable[[str], None]) -> int:
         elif recipe.fingerprint() != home.name:
             # The words first: once the descriptions have their name, nothing leads to those of the former name.
             moved += _move_embeddings(folder / "embeddings", home.name, recipe.fingerprint(), tell)
-            moved += _move(home, recipe, _DESCRIPTIONS, tell)
+            moved += _told(tell, partial(_move, home, recipe, _DESCRIPTIONS, tell))
     return moved
 
 
 def _move_embeddings(root: Path, before: str, now: str, tell: Callable[[str], None]) -> int:
-    moved = 0
-    for file in sorted(root.glob(f"[!.]*/{RECIPE_FILE}")):
+    def move(file: Path) -> int:
         document = json.loads(file.read_text(encoding="utf-8"))
-        if document.get("descriptions") == before:
-            recipe = EmbeddingRecipe.parse({**document, "descriptions": now}, source=str(file))
-            moved += _move(file.parent, recipe, _EMBEDDINGS, tell)
-    return moved
+        if document.get("descriptions") != before:
+            return 0
+        recipe = EmbeddingRecipe.parse({**document, "descriptions": now}, source=str(file))
+        return _move(file.parent, recipe, _EMBEDDINGS, tell)
+
+    return sum(_told(tell, partial(move, file)) for file in sorted(root.glob(f"[!.]*/{RECIPE_FILE}")))
+
+
+def _told(tell: Callable[[str], None], move: Callable[[], int]) -> int:
+    """What was moved; where it could not be, that is told."""
+    try:
+        return move()
+    except (OSError, ValueError, AttributeError, CacheError) as error:
+        tell(f"left as it is: {error}")
+        return 0
 
 
 def _move(home: Path, recipe: Recipe, tables: Mapping[str, tuple[str, ...]], tell: Callable[[str], None]) -> int:
     target = home.with_name(recipe.fingerprint())
-    target.mkdir(exist_ok=True)
-    recipe.save(target / RECIPE_FILE)
     parts = 0
     with ExitStack() as stack:
+        for place in dict.fromkeys([home, *(home / table for table in tables)]):
+            if place.is_dir():
+                stack.enter_context(hold(place))
+        target.mkdir(exist_ok=True)
+        recipe.save(target / RECIPE_FILE)
         for table, key in tables.items():
             if (schema := stored_schema(home / table)) is None:
                 continue
             (target / table).mkdir(exist_ok=True)
             former, store = (PartStore(place, schema, key=key, table=table) for place in (home, target))
-            stack.enter_context(former.lock())
             stack.enter_context(store.lock())
             parts += store.adopt(former)
         for file in home.glob("[!.]*"):
             if file.is_file() and file.name != RECIPE_FILE:
                 file.replace(target / file.name)
         (home / RECIPE_FILE).unlink()  # last: as long as it is there, the move is found to be unfinished
-        shutil.rmtree(home)
+    _clear(home, tables)
     tell(f"{home} -> {target.name} ({parts} parts)")
+    if home.exists():
+        tell(f"left there: {', '.join(sorted(path.name for path in home.iterdir()))} in {home}")
     return 1
+
+
+def _clear(home: Path, tables: Mapping[str, tuple[str, ...]]) -> None:
+    """Remove a folder whose rows are elsewhere, with the files that runs leave; what else lies in it stays, and so does
+    the folder then."""
+    for place in dict.fromkeys([*(home / table for table in tables), home]):
+        for pattern in _LEFT_BY_RUNS:
+            for file in place.glob(pattern):
+                file.unlink(missing_ok=True)
+        with suppress(OSError):
+            place.rmdir()

@@ -75,7 +75,8 @@ def make_priors(
     described = generate(dataset, subset, store, _engine(recipe, texts), recipe.run, on_progress=on_progress)
     if shard is not None and _others_at_work(dataset, subset, store):
         return PriorsSummary(store, described, None, audit(dataset, subset, store, None))
-    videos = {video.video_id for video in dataset.videos}
+    # Other annotations than the folder's own may name a part of its videos: they take no words of the others back.
+    videos = None if recipe.data.annotations else {video.video_id for video in dataset.videos}
     folder = recipe.data.folder / "embeddings"
     embedded = embed(store, vectors, folder, videos=videos, options=recipe.embed, on_progress=on_embedded)
     state = audit(dataset, subset, store, open_tokens(embedded.folder))

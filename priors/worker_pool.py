@@ -113,26 +113,28 @@ class WorkerPool:
             yield from worker.answers(path.absolute())
             whole = True
         finally:
-            if whole:
-                with self._lock:
+            with self._lock:
+                if whole:
                     self._idle.append(worker)
-            else:
-                worker.kill()  # it is in the middle of something
+                else:
+                    self._workers.discard(worker)
+            if not whole:
+                worker.close()  # it is in the middle of something
 
     def _take(self) -> _Worker:
         with self._lock:
             while self._idle:
                 if (worker := self._idle.pop()).alive:
                     return worker
+                # by whoever holds it, never by another thread: that would take away the pipe of one that listens
+                self._workers.discard(worker)
+                worker.close()
         return self._start()
 
     def _start(self) -> _Worker:
         with self._lock:
             if self.closed:
                 raise CacheError("the pool of decoders is closed")
-            for ended in [worker for worker in self._workers if not worker.alive]:
-                self._workers.remove(ended)
-                ended.close()
             worker = _Worker(self._order)
             self._workers.add(worker)
         return worker

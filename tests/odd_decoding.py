@@ -16,6 +16,11 @@ from priors.frames import Frames, FramesRecipe
 from priors.snippets import Chunk, Cutter, Failed, cut
 
 
+def counted(path: Path) -> Iterator[int]:
+    """Three pieces of an answer."""
+    yield from range(3)
+
+
 def odd_decode(path: Path | None, recipe: FramesRecipe) -> Decoded:
     """Frames of the size in the name (`7-mib`), after what the rest of the name asks for.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import av.error
 import numpy as np
 import pytest
-from odd_decoding import odd_decode
+from odd_decoding import counted, odd_decode
 from videos import write_video
 
 import priors.decoding
@@ -21,6 +21,7 @@ from cache.schema import CacheError
 from priors.decode_pool import DecodePool, DecodeRecipe
 from priors.decoding import decode, video_stamp
 from priors.frames import FramesRecipe
+from priors.worker_pool import WorkerPool
 
 FRAMES = FramesRecipe(count=3, max_side=None)
 
@@ -215,3 +216,15 @@ def test_a_worker_that_cannot_start_is_no_fault_of_the_videos(monkeypatch, capfd
     with _odd(workers=1) as pool, pytest.raises(CacheError, match=r"a decoding process does not start \(exit code 1\)"):
         list(pool.stream(_named("0", "1")))
     assert "priors" in capfd.readouterr().err
+
+
+def test_a_worker_that_dies_unheard_is_nobody_elses_to_close():
+    """It dies while its reader is busy with what it said before; meanwhile another reader needs a new worker."""
+    with WorkerPool(counted, seconds=20, memory_gib=4) as pool:
+        first = pool.answers(Path("first"))
+        assert next(first) == 0
+        (worker,) = pool._workers
+        worker._process.kill()
+        worker._process.wait()
+        assert list(pool.answers(Path("second"))) == [0, 1, 2]
+        assert list(first) == [1, 2]

@@ -19,6 +19,7 @@ from cache.content import annotations_content
 from cache.embeddings import load_prior_texts
 from cache.features import FeatureStore
 from cache.folders import only_fingerprint
+from cache.lock import hold
 from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, KINDS, CacheError
 from cache.store import PartStore
 from pipelines import migrate
@@ -143,6 +144,32 @@ def test_a_migration_that_was_killed_goes_on(tmp_path, monkeypatch):
         if left > 0:
             break
     assert kill_at > 5
+
+
+def test_what_people_put_beside_the_parts_stays(recipe, tmp_path, capsys):
+    """Such as a part that could not be read, moved away as its message says; the folder is told."""
+    home = recipe.data.folder / "descriptions" / old_name(DOCUMENT)
+    (home / "broken").mkdir()
+    (home / "broken" / "part.parquet").write_bytes(b"rows")
+    migrate.main(migrate.MigrateRun(dataset=recipe.data.folder, runs=tmp_path / "runs"))
+    assert [path.name for path in home.rglob("*")] == ["broken", "part.parquet"]
+    assert f"left there: broken in {home}" in capsys.readouterr().out
+    assert make_priors(recipe).described.plan.total == 0
+
+
+def test_a_run_at_work_keeps_its_folder(recipe, tmp_path, capsys):
+    """Even one that has written nothing yet; what can not be moved keeps nothing else back, and the exit code is 1."""
+    home = recipe.data.folder / "descriptions" / old_name(DOCUMENT)
+    for torn in ("torn", "torn-too"):
+        (recipe.data.folder / "embeddings" / torn).mkdir(parents=True)
+        (recipe.data.folder / "embeddings" / torn / "recipe.json").write_text("{")
+    asked = migrate.MigrateRun(dataset=recipe.data.folder, runs=tmp_path / "runs")
+    with hold(home):
+        assert migrate.main(asked) == 1
+        assert (home / "recipe.json").exists()
+    assert capsys.readouterr().out.count("left as it is") == 3
+    migrate.main(asked)
+    assert not home.exists()
 
 
 def test_settings_that_mean_something_else_by_now_are_left_alone(recipe, tmp_path, monkeypatch, capsys):

@@ -17,6 +17,7 @@ from pipelines.experiments.grid import Content, Taken, key_of
 from pipelines.run_folder import METRICS_FILE, RECIPE_FILE
 from pipelines.train import TrainRun
 from training.checkpoint_folder import is_finished
+from training.errors import TrainingError
 from training.localize import LocalizeRecipe
 from training.model import ModelRecipe
 
@@ -47,7 +48,7 @@ class FormerCell:
             with atomic_path(self.folder / RECIPE_FILE) as unfinished:
                 document = {**self.document, "run": str(target)}
                 unfinished.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-            self.folder.rename(target)
+        self.folder.rename(target)  # behind the block, whose own files lie in the folder
         return target
 
 
@@ -78,8 +79,8 @@ def former_cells(folders: Iterable[Path], *, tell: Callable[[str], None]) -> Ite
                 tell(f"{folder}: some of its settings mean something else by now")
             else:
                 yield FormerCell(folder, key, document, _scores(folder, former, content))
-        except CacheError as error:
-            tell(str(error))
+        except (CacheError, TrainingError, OSError, ValueError, KeyError, TypeError) as error:
+            tell(f"{folder}: {error}")
 
 
 def _means_something_else(model: ModelRecipe) -> bool:
@@ -119,7 +120,8 @@ def refuse_former(root: Path, keys: Iterable[str]) -> None:
     """Raise CacheError if cells that are about to be trained lie under `root` with their keys of version 0.1."""
     wanted = set(keys)
     folders = [folder for folder in sorted(root.glob("*")) if folder.name not in wanted]
-    found = sum(cell.key in wanted for cell in former_cells(folders, tell=lambda why: None))
+    former = former_cells(folders, tell=lambda why: None)
+    found = sum(cell.key in wanted and not (root / cell.key).exists() for cell in former)
     if found:
         raise CacheError(
             f"{root}: holds {found} cells of this table under the names that version 0.1 gave them; run `make migrate` "
