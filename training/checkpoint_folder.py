@@ -169,7 +169,8 @@ def _last_state(run: Path) -> dict[str, Any] | None:
         return None
     state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
     try:
-        finished(state), state["recipe"]["loop"]["steps"]
+        finished(state)
+        int(state["recipe"]["loop"]["steps"])
     except (KeyError, TypeError, AttributeError) as error:
         raise TrainingError(f"{folder / STATE_FILE}: is no state of a training run; train again") from error
     return state

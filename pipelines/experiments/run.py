@@ -50,9 +50,9 @@ if __name__ == "__main__":
     from pipelines import presets
     from pipelines.experiments import run as command
 
-    settings, fields = asked_settings(sys.argv), asked_fields(sys.argv)
+    fields = asked_fields(sys.argv)
     launch(
         "experiments.run",
-        presets.choices(lambda preset: preset.tables(settings)),
+        presets.choices(lambda preset: preset.tables(asked_settings(sys.argv))),
         lambda recipe: command.main(recipe.with_options(fields)),
     )
