@@ -52,7 +52,8 @@ def _end_with_input() -> None:
     # Not through sys.stdin: a thread that waits in its buffer when the process ends lets it crash.
     while os.read(0, 1024):
         pass
-    os.kill(os.getpid(), signal.SIGINT)  # a training writes its checkpoint
+    # a training writes its checkpoint; not SIGINT, which is ignored in a job that a shell put into the background
+    os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(_PATIENCE)
     os.kill(os.getpid(), signal.SIGKILL)
 
