@@ -223,7 +223,7 @@ def test_a_full_disk_names_the_file_that_was_to_be_written(tmp_path):
 def test_an_atomic_file_is_synced_before_it_is_renamed(tmp_path, monkeypatch):
     """Otherwise a power cut could leave a whole name on half a file."""
     order = []
-    monkeypatch.setattr(cache.atomic, "_sync", lambda path: order.append(path.name.startswith(".")))
+    monkeypatch.setattr(cache.atomic, "sync", lambda path: order.append(path.name.startswith(".")))
     replace = os.replace
     monkeypatch.setattr(cache.atomic.os, "replace", lambda *paths: (order.append("rename"), replace(*paths)))
     with atomic_path(tmp_path / "a") as unfinished:
