@@ -30,12 +30,11 @@ def run(tmp_path: Path) -> TrainRun:
     return made
 
 
-def kill_anew(run: TrainRun, *, seed: int) -> None:
-    """Start the run anew with another seed, and kill it behind a checkpoint."""
-    new = run.model_copy(update={"resume": False, "train": run.train.changed({"seed": seed})})
+def killed(run: TrainRun, *, at: int) -> None:
+    """`make train` that dies behind step `at`."""
 
     def kill(done: int, total: int, figures: Mapping[str, float]) -> None:
-        if done == 3:
+        if done == at:
             raise Killed
 
     def killed_fit(*args, **options) -> Path:
@@ -44,7 +43,12 @@ def kill_anew(run: TrainRun, *, seed: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "fit", killed_fit)
         with pytest.raises(Killed):
-            train.main(new)
+            train.main(run)
+
+
+def kill_anew(run: TrainRun, *, seed: int) -> None:
+    """Start the run anew with another seed, and kill it behind a checkpoint."""
+    killed(run.model_copy(update={"resume": False, "train": run.train.changed({"seed": seed})}), at=3)
 
 
 def test_a_new_start_leaves_nothing_of_the_old_one(run: TrainRun, capsys):
@@ -86,16 +90,7 @@ def test_a_longer_run_is_unfinished_before_its_first_checkpoint(run: TrainRun):
     """It was finished, goes on to more steps and dies at once: its weights are not those of the longer recipe."""
     longer = run.model_copy(update={"train": run.train.changed({"loop.steps": 50, "loop.checkpoint_every": 100})})
 
-    def kill(done: int, total: int, figures: Mapping[str, float]) -> None:
-        raise Killed
-
-    def killed_fit(*args, **options) -> Path:
-        return fit(*args, **(options | {"progress": kill}))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "fit", killed_fit)
-        with pytest.raises(Killed):
-            train.main(longer)
+    killed(longer, at=9)
     with pytest.raises(CacheError, match=r"not finished \(8 of 50 steps\)"):
         evaluate(EvalRun(run=run.run, subset="testing"))
     train.main(longer)
