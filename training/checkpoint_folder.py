@@ -120,9 +120,7 @@ def write_checkpoint(run: Path, step: int, write: Callable[[Path], None]) -> Pat
     sync(home)
     _point(home, final.name)
     # those of later steps are damaged, too
-    kept = [folder for folder in _steps(home) if folder.name <= final.name][:KEPT]
-    best = best_checkpoint(run)
-    _forget(run, keep=[*kept, best.folder] if best else kept)
+    _forget(run, keep=[folder for folder in _steps(home) if folder.name <= final.name][:KEPT])
     return final
 
 
@@ -135,7 +133,7 @@ def reopen(run: Path, steps: int) -> None:
     """A finished run goes on to so many steps: from now on its last checkpoint is that of an unfinished one."""
     folder = find_checkpoint(run)
     assert folder is not None
-    state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+    state = _read_state(folder)
     state["finished"], state["recipe"]["loop"]["steps"] = False, steps
     _write_state(folder, state)
 
@@ -153,13 +151,12 @@ def drop_training_state(run: Path, name: str) -> None:
     folder = find_checkpoint(run)
     if folder is None:
         return
-    state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+    state = _read_state(folder)
     if isinstance(state.get("files"), dict):
         state["files"].pop(name, None)
         _write_state(folder, state)
     (folder / name).unlink(missing_ok=True)
-    best = best_checkpoint(run)
-    _forget(run, keep=[folder, best.folder] if best else [folder])
+    _forget(run, keep=[folder])
 
 
 def _last_state(run: Path) -> dict[str, Any] | None:
@@ -167,13 +164,17 @@ def _last_state(run: Path) -> dict[str, Any] | None:
     folder = find_checkpoint(run)
     if folder is None:
         return None
-    state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+    state = _read_state(folder)
     try:
         finished(state)
         int(state["recipe"]["loop"]["steps"])
     except (KeyError, TypeError, AttributeError) as error:
         raise TrainingError(f"{folder / STATE_FILE}: is no state of a training run; train again") from error
     return state
+
+
+def _read_state(folder: Path) -> Any:
+    return json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
 
 
 def _write_state(folder: Path, state: Mapping[str, Any]) -> None:
@@ -208,7 +209,7 @@ def _damage(folder: Path) -> str | None:
 
 def _problem(folder: Path) -> str | None:
     try:
-        state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+        state = _read_state(folder)
     except (OSError, ValueError) as error:
         return f"{STATE_FILE}: cannot be read: {error}"
     files = state.get("files", {}) if isinstance(state, dict) else {}
@@ -229,7 +230,9 @@ def _point(home: Path, name: str | None) -> None:
 
 
 def _forget(run: Path, *, keep: list[Path]) -> None:
-    """Remove every checkpoint but those, unfinished ones and those of 0.1 included."""
+    """Remove every checkpoint but those and the best, unfinished ones and those of 0.1 included."""
+    best = best_checkpoint(run)
+    keep = keep if best is None else [*keep, best.folder]
     home = run / FOLDER
     for path in (*_steps(home), *home.glob(f"{_UNFINISHED}step-*"), run / f".{FOLDER}.old", run / f".{FOLDER}.new"):
         if path not in keep:
