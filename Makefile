@@ -47,49 +47,49 @@ $(STAMP):
 	@rm -f $(VENV)/.installed-* && touch $@
 
 demo: $(STAMP)  ## the whole road on the embedded world: videos, priors, features, training, mAP, report (about 4 min on 2 cores)
-	@$(PY) -m pipelines.run_all demo $(ARGS)
+	@$(PY) -m pipelines demo demo $(ARGS)
 
 demo-smoke: $(STAMP)  ## the same road, shorter: fewer videos and steps, for continuous integration
-	@$(PY) -m pipelines.run_all smoke $(ARGS)
+	@$(PY) -m pipelines demo smoke $(ARGS)
 
 videos: $(STAMP)  ## render the demo's videos and annotations (done once)
-	@$(PY) -m pipelines.demo.render $(PRESET)
+	@$(PY) -m pipelines videos $(PRESET)
 
 import-dataset: $(STAMP)  ## a dataset in a public layout (docs/datasets.md): make import-dataset PRESET=thumos14 ARGS="--source FOLDER"
-	@$(PY) -m pipelines.import_dataset $(PRESET) $(ARGS)
+	@$(PY) -m pipelines import-dataset $(PRESET) $(ARGS)
 
 priors: $(STAMP) $(VIDEOS)  ## describe the training videos with the MLLM and look up the word vectors (ENGINE=ray: through Ray)
-	@$(PY) -m pipelines.generate $(PRESET) $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
+	@$(PY) -m pipelines priors $(PRESET) $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
 import: $(STAMP)  ## descriptions that were made elsewhere: ARGS="--file texts.jsonl --model-id NAME"
-	@$(PY) -m pipelines.import_descriptions $(PRESET) $(ARGS)
+	@$(PY) -m pipelines import $(PRESET) $(ARGS)
 
 import-checkpoint: $(STAMP)  ## weights of a host's public code: ARGS="--host delu --file best_DELU.pkl"
-	@$(PY) -m pipelines.import_checkpoint $(PRESET) $(ARGS)
+	@$(PY) -m pipelines import-checkpoint $(PRESET) $(ARGS)
 
 features: $(STAMP) $(VIDEOS)  ## encode every video as snippet features, as many streams as the preset has encoders for
-	@$(PY) -m pipelines.encode $(PRESET) $(ARGS)
+	@$(PY) -m pipelines features $(PRESET) $(ARGS)
 
 train: $(STAMP)  ## train MLLM4WTAL
-	@$(PY) -m pipelines.train $(PRESET) $(ARGS)
+	@$(PY) -m pipelines train $(PRESET) $(ARGS)
 
 eval: $(STAMP)  ## localize in the test videos and print the mAP
-	@$(PY) -m pipelines.evaluate $(PRESET) $(ARGS)
+	@$(PY) -m pipelines eval $(PRESET) $(ARGS)
 
 evaluate-file: $(STAMP)  ## score any results JSON: ARGS="--detections D.json --annotations A.json --protocol thumos14-210"
-	@$(PY) -m pipelines.evaluate_file $(ARGS)
+	@$(PY) -m pipelines evaluate-file $(ARGS)
 
 diagnose: $(STAMP)  ## what the detections get wrong, and how complete they are: runs/<name>/diagnosis.json
-	@$(PY) -m pipelines.diagnose $(PRESET) $(ARGS)
+	@$(PY) -m pipelines diagnose $(PRESET) $(ARGS)
 
 report: $(STAMP)  ## write runs/<name>/report.html
-	@$(PY) -m pipelines.report $(PRESET) $(ARGS)
+	@$(PY) -m pipelines report $(PRESET) $(ARGS)
 
 compare: $(STAMP)  ## the mAP of several runs; ARGS="--runs runs/a runs/b --html compare.html" for a page
-	@$(PY) -m pipelines.compare $(PRESET) $(ARGS)
+	@$(PY) -m pipelines compare $(PRESET) $(ARGS)
 
 # One command, four tables; each goes on where it was stopped.
-TABLE = $(PY) -m pipelines.experiments.run $(PRESET) --table $@ --seeds $(SEEDS) $(ARGS)
+TABLE = $(PY) -m pipelines $@ $(PRESET) --seeds $(SEEDS) $(ARGS)
 
 table3: $(STAMP)  ## host alone, + head, + KSM, + CSR, + both over SEEDS=3 seeds: the paper's Table 3
 	@$(TABLE)
@@ -104,13 +104,13 @@ ablations: $(STAMP)  ## single options of the full model: ARGS="--groups gating 
 	@$(TABLE)
 
 inspect: $(STAMP)  ## what the caches hold: counts, failures, samples; ARGS="--html gallery.html" for a page
-	@$(PY) -m pipelines.inspect_cache $(PRESET) $(ARGS)
+	@$(PY) -m pipelines inspect $(PRESET) $(ARGS)
 
 export: $(STAMP)  ## the descriptions as JSONL or a Hugging Face dataset: ARGS="--to descriptions.jsonl"
-	@$(PY) -m pipelines.export $(PRESET) $(ARGS)
+	@$(PY) -m pipelines export $(PRESET) $(ARGS)
 
 migrate: $(STAMP)  ## give caches and tables that version 0.1 made their names of today, so that nothing is made again
-	@$(PY) -m pipelines.migrate $(PRESET) $(ARGS)
+	@$(PY) -m pipelines migrate $(PRESET) $(ARGS)
 
 bench-%: $(STAMP)  ## one benchmark by its name in benchmarks/: make bench-idle, bench-kill, bench-families, bench-parity ...
 	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m benchmarks.$* $(ARGS)
@@ -120,7 +120,7 @@ cuda-wheels: $(STAMP)  ## wheels/ for benchmarks/cuda_check.sh, the checks on a 
 
 test: lint types contracts pytest  ## every check: lint, format, types, import contracts, tests
 
-pytest: $(STAMP)  ## the tests alone: make pytest ARGS="tests/test_store.py -k resume" JOBS=2
+pytest: $(STAMP)  ## the tests alone: make pytest ARGS="tests/cache/tables/test_store.py -k resume" JOBS=2
 	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m pytest --numprocesses $(JOBS) --dist worksteal $(ARGS)
 
 lint: $(STAMP)  ## ruff: rules and format, changing nothing

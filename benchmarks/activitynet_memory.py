@@ -26,18 +26,26 @@ import numpy as np
 import torch
 
 from cache.annotations import Dataset, Segment, VideoEntry
-from cache.embeddings import TOKENS_TABLE, VOCABULARY_TABLE
 from cache.features import FeatureGrid, FeatureStore
 from cache.recipe import Recipe
-from cache.schema import DESCRIPTION_KEY, KINDS, TOKENS, VOCABULARY_KEY, TokenRow, VocabularyRow, vocabulary_schema
-from cache.store import PartStore
-from pipelines.presets import ActivityNet13
-from pipelines.run_folder import METRICS_FILE, RECIPE_FILE
-from pipelines.train import TrainRun
-from training.model import Mllm4Wtal
+from cache.tables.embeddings import TOKENS_TABLE, VOCABULARY_TABLE
+from cache.tables.schema import (
+    DESCRIPTION_KEY,
+    KINDS,
+    TOKENS,
+    VOCABULARY_KEY,
+    TokenRow,
+    VocabularyRow,
+    vocabulary_schema,
+)
+from cache.tables.store import PartStore
+from pipelines.presets.activitynet import ActivityNet13
+from pipelines.run_folder.files import METRICS_FILE, RECIPE_FILE
+from pipelines.run_folder.recipe import TrainRun
+from training.loop.teacher import copy_for_teaching
+from training.model.mllm4wtal import Mllm4Wtal
 from training.optimizers import build_optimizers
 from training.recipe import TrainRecipe
-from training.teacher import copy_for_teaching
 
 LIMIT_MIB = 2048.0
 GRID = FeatureGrid(streams={"rgb": 1024, "flow": 1024}, fps=25, snippet_frames=16, snippet_stride=16)
@@ -145,7 +153,7 @@ def anonymous_and_resident(home: Path) -> tuple[float, float]:
 
 def model_alone(recipe: TrainRecipe, *, trains: bool) -> float:
     """MiB that this process holds with the libraries and the model; with average, gradients and optimizers to train."""
-    importlib.import_module("pipelines.evaluate")  # as the processes that are measured do
+    importlib.import_module("pipelines.runs.evaluate")  # as the processes that are measured do
     vectors = torch.zeros(WORDS + 3, 300)
     model = Mllm4Wtal(recipe.model, streams=GRID.streams, num_classes=len(CLASSES), word_vectors=vectors)
     held: list[object] = [model]
@@ -187,11 +195,11 @@ def measure(folder: Path, *, wide: bool) -> int:
     run = recipe_of(folder, wide=wide)
     run.run.mkdir(exist_ok=True)
     (run.run / "wanted.json").write_text(run.model_dump_json())
-    train = "import sys; from pathlib import Path; from pipelines import train; import pipelines.evaluate; "
+    train = "import sys; from pathlib import Path; import pipelines.runs.evaluate; from pipelines.runs import train; "
     train += "train.main(train.TrainRun.load(Path(sys.argv[1])))"
     options = ["--dataset", str(folder), "--run", str(run.run)]
     options += ["--protocol", "seconds", "--subset", "validation"]  # activitynet13 counts the videos
-    evaluate = ["-m", "pipelines.evaluate", "activitynet13", *options]
+    evaluate = ["-m", "pipelines", "eval", "activitynet13", *options]
     commands = {"train": ["-c", train, str(run.run / "wanted.json")], "eval": evaluate}
     heads = ("model alone", "RssAnon", "beside", "RSS", "files", "seconds")
     print(" " * 6 + "".join(f"{head:>12}" for head in heads), " (MiB)", flush=True)

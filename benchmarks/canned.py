@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS
-from cache.store import PartStore
-from priors.describer import CannedDescriber, Describer, DescriberRecipe, Failure, Prepared, Reply, Request
-from priors.describer_options import TextSettings
-from priors.frames import SAMPLER_VERSION, FramesRecipe
-from priors.recipe import TEXT_VERSION, DescriptionRecipe
+from cache.tables.schema import DESCRIPTION_KEY, DESCRIPTIONS
+from cache.tables.store import PartStore
+from priors.describers.canned import CannedDescriber
+from priors.describers.options import TextSettings
+from priors.describers.protocol import Describer, Failure, Prepared, Reply, Request
+from priors.describers.recipe import DescriberRecipe
+from priors.run.recipe import TEXT_VERSION, DescriptionRecipe
+from priors.video.frames import SAMPLER_VERSION, FramesRecipe
 
 SETTINGS = DescriberRecipe(model="canned", batch_size=4)
 RECIPE = DescriptionRecipe(

@@ -22,21 +22,23 @@ import numpy as np
 import torch
 
 from cache.annotations import Dataset, VideoEntry
-from cache.embeddings import PriorText, PriorTexts
 from cache.features import FeatureGrid, FeatureStore
-from training.data import DataRecipe, WtalData
+from cache.tables.embeddings import PriorText, PriorTexts
+from training.batches.data import DataRecipe, WtalData
 from training.hosts.delu import DeluRecipe
-from training.loop import fit
-from training.model import ModelRecipe
+from training.loop.fit import fit
+from training.model.mllm4wtal import ModelRecipe
 from training.optimizers import LoopRecipe
 from training.recipe import TrainRecipe
 
 ROOT = Path(__file__).parents[1]
 TESTS = (
-    "devices", "precision", "hosts", "hosts_training", "model", "localization_head", "loop", "parity", "csr", "ksm",
-    "losses", "distillation", "pseudo_labels", "inference", "prefetch", "device_paths", "trainer", "checkpoint_folder",
+    "nn/test_devices", "nn/test_precision", "hosts/test_hosts", "hosts/test_hosts_training", "model/test_mllm4wtal",
+    "model/test_localization_head", "loop/test_fit", "hosts/test_parity", "model/test_csr", "model/test_ksm",
+    "nn/test_losses", "model/test_distillation", "model/test_pseudo_labels", "test_inference", "batches/test_prefetch",
+    "nn/test_device_paths", "loop/test_trainer", "checkpoints/test_folder",
 )  # fmt: skip
-"""Files of tests/ by the middle of their names; one that is not there is said to be missing."""
+"""Files below tests/training; one that is not there is said to be missing."""
 GPU = torch.cuda.is_available()
 CLASSES = tuple(f"class_{number:02d}" for number in range(20))
 
@@ -58,23 +60,23 @@ class Summary:
 
 def run_tests(summary: Summary, name: str, folder: Path) -> None:
     """One file of tests in a process of its own."""
-    path, report = ROOT / "tests" / f"test_{name}.py", folder / f"{name}.xml"
+    path, report = ROOT / "tests" / "training" / f"{name}.py", folder / f"{name.replace('/', '-')}.xml"
     if not path.exists():
-        summary.say(f"{name:20} MISSING: {path.name} is not there", failed=True)
+        summary.say(f"{name:28} MISSING: {path.name} is not there", failed=True)
         return
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", str(path)]
     begin = time.perf_counter()
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     seconds = time.perf_counter() - begin
     if not report.exists():
-        summary.say(f"{name:20} DID NOT RUN\n{done.stdout[-3000:]}{done.stderr[-3000:]}", failed=True)
+        summary.say(f"{name:28} DID NOT RUN\n{done.stdout[-3000:]}{done.stderr[-3000:]}", failed=True)
         return
     cases = list(ElementTree.parse(report).iter("testcase"))
     marks = {kind: [case for case in cases if case.find(kind) is not None] for kind in ("failure", "error", "skipped")}
     bad = marks["failure"] + marks["error"]
     passed = len(cases) - len(bad) - len(marks["skipped"])
     counts = f"{passed} passed, {len(bad)} failed, {len(marks['skipped'])} skipped"
-    summary.say(f"{name:20} {counts} in {seconds:.0f} s", failed=bool(bad) or done.returncode not in (0, 5))
+    summary.say(f"{name:28} {counts} in {seconds:.0f} s", failed=bool(bad) or done.returncode not in (0, 5))
     for case in bad:
         found = case.find("failure")
         found = case.find("error") if found is None else found

@@ -16,13 +16,13 @@ import numpy as np
 
 from cache.annotations import Dataset, Segment, VideoEntry
 from cache.detections import DetectionTable
-from training.diagnosis.columns import Columns
-from training.diagnosis.diagnose import diagnose
-from training.diagnosis.errors import KINDS, RIGHT, kinds
-from training.diagnosis.schema import DiagnosisRecipe
-from training.evaluation import counted, evaluate_detections
-from training.metrics import Ranking, TruthRows
-from training.protocol import PROTOCOLS, tiou_grid
+from training.evaluation.diagnosis.columns import Columns
+from training.evaluation.diagnosis.diagnose import diagnose
+from training.evaluation.diagnosis.errors import KINDS, RIGHT, kinds
+from training.evaluation.diagnosis.schema import DiagnosisRecipe
+from training.evaluation.evaluate import counted, evaluate_detections
+from training.evaluation.metrics import Ranking, TruthRows
+from training.evaluation.protocol import PROTOCOLS, tiou_grid
 
 TIMES = 3
 VIDEOS, CLASSES, TRUTHS, SECONDS = 213, 20, 3358, 200.0

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cache.embeddings import TOKENS_TABLE, VOCABULARY_TABLE, PriorTexts, load_prior_texts
 from cache.recipe import Recipe
-from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, Description
-from cache.store import PartStore
-from cache.video_texts import VideoTexts, video_texts
-from priors.embed import EmbedSummary, embed
-from priors.glove import GloveRecipe, WordVectors
+from cache.tables.embeddings import TOKENS_TABLE, VOCABULARY_TABLE, PriorTexts, load_prior_texts
+from cache.tables.schema import DESCRIPTION_KEY, DESCRIPTIONS, Description
+from cache.tables.store import PartStore
+from cache.tables.video_texts import VideoTexts, video_texts
+from priors.words.embed import EmbedSummary, embed
+from priors.words.glove import GloveRecipe, WordVectors
 
 WIDTH, WORDS_A_TEXT, TEXTS_A_VIDEO, VOCABULARY = 300, 60, 4, 20_000
 TIMES = 7

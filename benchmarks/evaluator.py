@@ -22,8 +22,8 @@ import pandas as pd
 
 from cache.annotations import Dataset, Segment, VideoEntry
 from cache.detections import DetectionTable, write_detections
-from training.metrics import mean_average_precision
-from training.protocol import tiou_grid
+from training.evaluation.metrics import mean_average_precision
+from training.evaluation.protocol import tiou_grid
 
 T = TypeVar("T")
 VIDEOS, CLASSES, INSTANCES = 213, 20, 3358
@@ -110,13 +110,13 @@ def score_by_loop(dataset: Dataset, table: DetectionTable) -> np.ndarray:
 
 
 def seconds_of_command(dataset: Dataset, table: DetectionTable) -> float:
-    """Wall time of `python -m pipelines.evaluate_file --json` on the same detections, the best of three."""
+    """Wall time of `python -m pipelines evaluate-file --json` on the same detections, the best of three."""
     with tempfile.TemporaryDirectory() as folder:
         annotations, detections = Path(folder) / "annotations.json", Path(folder) / "detections.json"
         dataset.save(annotations)
         write_detections(detections, table.rows())
         arguments = ["--annotations", annotations, "--detections", detections, "--tious", "0.5:0.05:0.95", "--json"]
-        command = [sys.executable, "-m", "pipelines.evaluate_file", *map(str, arguments)]
+        command = [sys.executable, "-m", "pipelines", "evaluate-file", *map(str, arguments)]
         return best(lambda: subprocess.run(command, check=True, capture_output=True), times=3)[0]
 
 

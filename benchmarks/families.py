@@ -1,8 +1,8 @@
 """Which families of video chat models run here, and whether each does what it must.
 
 `python -m benchmarks.families [FAMILY ...]` makes a tiny random checkpoint of each family, loads it without a network
-as the large ones are loaded, and asks of it what tests/test_families.py asks. With `--model FOLDER_OR_ID` a real model
-is asked instead. Exits with 1 if a check fails.
+as the large ones are loaded, and asks of it what tests/priors/describers/test_families.py asks. With `--model
+FOLDER_OR_ID` a real model is asked instead. Exits with 1 if a check fails.
 """
 
 import argparse
@@ -14,15 +14,14 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when transformers is imported
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors on several threads are many times slower than on one
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from family_checks import CHECKS  # pyright: ignore[reportMissingImports]
-from tiny_models import WORDS, save_tiny  # pyright: ignore[reportMissingImports]
-
-from priors.describer import DescriberRecipe
-from priors.families import FAMILIES
-from priors.hf_describer import HfDescriber
-from priors.model_files import ModelError
+from priors.describers.families import FAMILIES
+from priors.describers.hf import HfDescriber
+from priors.describers.recipe import DescriberRecipe
+from priors.pretrained.model_files import ModelError
+from tests.support.family_checks import CHECKS  # pyright: ignore[reportMissingImports]
+from tests.support.tiny_models import WORDS, save_tiny  # pyright: ignore[reportMissingImports]
 
 
 def main() -> int:

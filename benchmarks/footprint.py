@@ -1,10 +1,10 @@
 """What inference costs beside each host alone, for I3D features of THUMOS14: `make bench-footprint`."""
 
 from cache.features import FeatureGrid
-from training.checkpoint import State, Trained
-from training.footprint import Footprint, footprint
+from training.checkpoints.checkpoint import State, Trained
+from training.checkpoints.footprint import Footprint, footprint
 from training.hosts.recipes import HostKind, default_recipe
-from training.model import ModelRecipe, inference_model
+from training.model.mllm4wtal import ModelRecipe, inference_model
 from training.recipe import TrainRecipe
 
 GRID = FeatureGrid(streams={"rgb": 1024, "flow": 1024}, fps=25, snippet_frames=16, snippet_stride=16)

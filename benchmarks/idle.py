@@ -23,18 +23,20 @@ from pathlib import Path
 
 from benchmarks.canned import RECIPE, SETTINGS, FixedLatency
 from cache.annotations import Dataset, VideoEntry
-from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS
-from cache.store import PartStore
-from priors.decode_pool import DecodeRecipe
-from priors.decoding import decode
-from priors.describer import Describer, DescriberRecipe, Failure, Prepared, Reply, Request, make_describer
-from priors.embed import embed
-from priors.frames import FramesRecipe
-from priors.generate import LocalEngine, Summary, generate
-from priors.glove import GloveRecipe, WordVectors
-from priors.recipe import DescriptionRecipe, PromptsRecipe, RunRecipe
-from priors.torchvision_cpu import make_torchvision_importable
-from tests.videos import write_video
+from cache.tables.schema import DESCRIPTION_KEY, DESCRIPTIONS
+from cache.tables.store import PartStore
+from priors.describers.choice import make_describer
+from priors.describers.protocol import Describer, Failure, Prepared, Reply, Request
+from priors.describers.recipe import DescriberRecipe
+from priors.pretrained.torchvision_cpu import make_torchvision_importable
+from priors.run.generate import LocalEngine, Summary, generate
+from priors.run.recipe import DescriptionRecipe, PromptsRecipe, RunRecipe
+from priors.video.decode_pool import DecodeRecipe
+from priors.video.decoding import decode
+from priors.video.frames import FramesRecipe
+from priors.words.embed import embed
+from priors.words.glove import GloveRecipe, WordVectors
+from tests.support.videos import write_video
 
 DECODE_SHARE = 0.4
 CLIP_FRAMES = 2000  # 80 s

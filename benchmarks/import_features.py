@@ -76,7 +76,15 @@ def main() -> None:
         joint = folder / f"{NAME}-I3D-JOINTFeatures.npy"
         measure(["-c", WRITE, str(options.annotations), str(joint)])
         print(f"{joint.stat().st_size / 2**30:.2f} GiB in one file", flush=True)
-        command = ["-m", "pipelines.import_dataset", "thumos14", "--source", temporary, "--allow-pickle", "--dataset"]
+        command = [
+            "-m",
+            "pipelines.caches.import_dataset",
+            "thumos14",
+            "--source",
+            temporary,
+            "--allow-pickle",
+            "--dataset",
+        ]
         rows = {}
         for name, options_ in (("import", []), ("import, float16", ["--dtype", "float16"])):
             rows[name] = measure([*command, str(folder / "out"), *options_])

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from training.intervals import BootstrapRecipe, ClassHits, Redraws, resampled_scores
+from training.evaluation.intervals import BootstrapRecipe, ClassHits, Redraws, resampled_scores
 
 TRIALS, VIDEOS = 600, 40
 CHANCES = {"mostly seeds": (1.0, 0.1), "both": (1.0, 5.0), "mostly videos": (0.0, 1.0)}

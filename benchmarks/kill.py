@@ -45,7 +45,7 @@ START_SECONDS: dict[EngineName, float] = {"local": 4.0, "ray": 15.0, "cluster": 
 """About what a run takes until its first part is there."""
 ENDED_SECONDS = 30.0
 """In which every process of a killed run has to be gone."""
-TITLES = {"worker": "MapWorker", "decoder": "priors.decode_worker"}
+TITLES = {"worker": "MapWorker", "decoder": "priors.video.decode_worker"}
 
 
 @dataclass

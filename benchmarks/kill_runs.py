@@ -13,16 +13,16 @@ import pyarrow.parquet as pq
 
 from benchmarks.canned import RECIPE, SETTINGS, load
 from cache.annotations import Dataset, VideoEntry
-from cache.embeddings import TOKENS_TABLE, VOCABULARY_TABLE, open_tokens, read_words
-from cache.folders import only_fingerprint
-from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, VOCABULARY_KEY, vocabulary_schema
-from cache.store import PartStore
-from priors.decode_pool import DecodeRecipe
-from priors.embed import embed
-from priors.generate import Engine, LocalEngine, generate
-from priors.glove import GloveRecipe, WordVectors
-from priors.recipe import RayRecipe, RunRecipe
-from tests.videos import cut, write_video
+from cache.tables.embeddings import TOKENS_TABLE, VOCABULARY_TABLE, open_tokens, read_words
+from cache.tables.folders import only_fingerprint
+from cache.tables.schema import DESCRIPTION_KEY, DESCRIPTIONS, VOCABULARY_KEY, vocabulary_schema
+from cache.tables.store import PartStore
+from priors.run.generate import Engine, LocalEngine, generate
+from priors.run.recipe import RayRecipe, RunRecipe
+from priors.video.decode_pool import DecodeRecipe
+from priors.words.embed import embed
+from priors.words.glove import GloveRecipe, WordVectors
+from tests.support.videos import cut, write_video
 
 EngineName = Literal["local", "ray", "cluster"]
 LATENCY = 0.4
@@ -61,7 +61,7 @@ def make_engine(name: EngineName, address: str | None, latency: float) -> tuple[
     model = functools.partial(load, seconds=latency)
     if name == "local":
         return LocalEngine(lambda: model(SETTINGS), RECIPE, SETTINGS, run), run
-    from priors.ray_engine import RayEngine
+    from priors.run.ray_engine import RayEngine
 
     return RayEngine(SETTINGS, RECIPE, run, load=model), run
 

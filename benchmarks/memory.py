@@ -20,12 +20,14 @@ import psutil
 
 import priors.stage
 from cache.annotations import Dataset, VideoEntry
-from priors.decode_pool import DecodeRecipe
-from priors.describer import CannedDescriber, DescriberRecipe, Request, describer_identity
-from priors.frames import FramesRecipe
-from priors.glove import GloveRecipe
-from priors.recipe import DataRecipe, PriorsRecipe, RunRecipe
-from tests.videos import write_video
+from priors.describers.canned import CannedDescriber
+from priors.describers.protocol import Request
+from priors.describers.recipe import DescriberRecipe, describer_identity
+from priors.run.recipe import DataRecipe, PriorsRecipe, RunRecipe
+from priors.video.decode_pool import DecodeRecipe
+from priors.video.frames import FramesRecipe
+from priors.words.glove import GloveRecipe
+from tests.support.videos import write_video
 
 STEPS = ("generate", "embed", "audit")
 """Of `priors.stage.make_priors`."""

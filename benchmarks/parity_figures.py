@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from benchmarks import golden_inputs
-from training.data import Targets
+from training.batches.data import Targets
+from training.compat.names import load_official, official_name
 from training.hosts.ddgnet import DdgNet, DdgNetOutput
 from training.hosts.gaufuse import GauFuse
 from training.hosts.host import Host, StreamsOutput
-from training.hosts.official_names import load_official, official_name
 from training.hosts.recipes import HostRecipe
 from training.hosts.two_stream import TwoStreamHost
 from training.hosts.um import Um
-from training.layers import SnippetConv
+from training.nn.layers import SnippetConv
 
 TERMS = {
     "mil": "loss_mil_orig",

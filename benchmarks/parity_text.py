@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from benchmarks import golden_inputs
 from benchmarks.parity_figures import Figures, Golden, truth
-from training.csr import word_nll
-from training.data import Sentences
+from training.batches.data import Sentences
 from training.hosts.co2net import Co2NetRecipe
 from training.hosts.two_stream import SLOPE, AttentionHead
-from training.ksm import KeySemanticMatching, KsmRecipe
-from training.layers import SnippetConv
-from training.losses import attention_mse, guide_loss, mil_loss, norm_loss, pair_loss, suppress
-from training.transformer import Attention
+from training.model.csr import word_nll
+from training.model.ksm import KeySemanticMatching, KsmRecipe
+from training.nn.layers import SnippetConv
+from training.nn.losses import attention_mse, guide_loss, mil_loss, norm_loss, pair_loss, suppress
+from training.nn.transformer import Attention
 
 
 class Weights:

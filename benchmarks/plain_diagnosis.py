@@ -1,7 +1,7 @@
 """The diagnosis of detections in plain Python, on `benchmarks.plain_evaluation`: kinds of error, misses, extents.
 
-An independent second form of `training.diagnosis`: DETAD's kinds of error (Alwassel et al., ECCV 2018) one detection at
-a time, and incompleteness and over-completeness by cutting time at every border.
+An independent second form of `training.evaluation.diagnosis`: DETAD's kinds of error (Alwassel et al., ECCV 2018) one
+detection at a time, and incompleteness and over-completeness by cutting time at every border.
 """
 
 from __future__ import annotations

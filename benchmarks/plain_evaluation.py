@@ -1,10 +1,10 @@
 """The evaluation of detections in plain Python: dicts, lists and loops over one detection and one segment at a time.
 
-An independent second form of what `training.metrics`, `training.protocol` and `training.evaluation` do at once. It
-follows the steps of ActivityNet's official script `eval_detection.py` and imports nothing of this project: per class
-the detections are sorted by score; each takes, at every threshold, the untaken instance of its video that it overlaps
-most, if that overlap reaches the threshold; precision is made to fall (VOC 2011) and averaged over recall; the mean is
-over the classes that have an instance.
+An independent second form of what `training.evaluation.metrics`, `training.evaluation.protocol` and
+`training.evaluation.evaluate` do at once. It follows the steps of ActivityNet's official script `eval_detection.py` and
+imports nothing of this project: per class the detections are sorted by score; each takes, at every threshold, the
+untaken instance of its video that it overlaps most, if that overlap reaches the threshold; precision is made to fall
+(VOC 2011) and averaged over recall; the mean is over the classes that have an instance.
 
 The script leaves equals to an unstable sort and divides 0 by 0 for two instants; here, of equal scores the one given
 first goes first, of equal overlaps the instance given first is taken, and instants overlap nothing.

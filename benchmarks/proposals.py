@@ -18,10 +18,10 @@ import numpy as np
 from benchmarks import plain_postprocessing as plain
 from cache.detections import Detection
 from cache.features import FeatureGrid
-from training.localize import LocalizeRecipe, cam_candidates, choose_classes, localize
-from training.official import official_candidates, official_recipe
-from training.proposals import Candidates
-from training.suppression import fuse, hard_nms, soft_nms
+from training.compat.localize import official_candidates, official_recipe
+from training.localization.localize import LocalizeRecipe, cam_candidates, choose_classes, localize
+from training.localization.proposals import Candidates
+from training.localization.suppression import fuse, hard_nms, soft_nms
 
 CLASSES = 20
 QUANTILES = ((0.0, 24), (0.25, 150), (0.5, 254), (0.75, 420), (0.95, 800), (1.0, 2615))

@@ -15,8 +15,8 @@ import numpy as np
 
 from cache.annotations import Dataset, Segment, VideoEntry
 from cache.detections import DetectionTable
-from training.evaluation import evaluate_detections
-from training.protocol import ProtocolChoice, tiou_key
+from training.evaluation.evaluate import evaluate_detections
+from training.evaluation.protocol import ProtocolChoice, tiou_key
 
 GRID = "0.1:0.1:0.7"
 ROWS = (

@@ -25,11 +25,11 @@ import numpy as np
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
-from cache.schema import CacheError
-from priors.decode_pool import DecodePool, DecodeRecipe
-from priors.decoding import Decoded, decode
-from priors.frames import FramesRecipe, ReaderName, VideoError, require_reader, sample_frames
-from tests.videos import paint, read
+from cache.errors import CacheError
+from priors.video.decode_pool import DecodePool, DecodeRecipe
+from priors.video.decoding import Decoded, decode
+from priors.video.frames import FramesRecipe, ReaderName, VideoError, require_reader, sample_frames
+from tests.support.videos import paint, read
 
 os.environ.setdefault("SVT_LOG", "1")  # errors alone, of the encoder of AV1
 SAMPLES = 16

@@ -23,21 +23,20 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import equal
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tiny_world import make_world, small_training  # pyright: ignore[reportMissingImports]
-
-from pipelines.evaluate import EvalRun
 from pipelines.experiments.grid import TableRun, cells
-from pipelines.train import TrainRun
-from training.checkpoint_folder import find_checkpoint, steps_taken
-from training.logs import CLOCK
+from pipelines.run_folder.recipe import TrainRun
+from pipelines.runs.evaluate import EvalRun
+from tests.support.tiny_world import make_world, small_training  # pyright: ignore[reportMissingImports]
+from training.checkpoints.folder import find_checkpoint, steps_taken
+from training.logs.logs import CLOCK
 
 
-def command_of(module: str, recipe: TrainRun | TableRun, file: Path) -> list[str]:
+def command_of(command: str, recipe: TrainRun | TableRun, file: Path) -> list[str]:
     """The command line that follows a recipe."""
     recipe.save(file)
-    return [sys.executable, "-m", f"pipelines.{module}", "--recipe", str(file)]
+    return [sys.executable, "-m", "pipelines", command, "--recipe", str(file)]
 
 
 def undisturbed(command: Sequence[str], runs: Sequence[Path]) -> float:
@@ -140,7 +139,7 @@ def main() -> int:
             run = TrainRun(dataset=world, run=root / name, train=recipe)
             evaluate = EvalRun(run=root / name)
             tables.append(TableRun(train=run, evaluate=evaluate, arms=("host", "both"), seeds=1, validation=None))
-        commands = [command_of("experiments.run", one, root / f"{one.train.run.name}.json") for one in tables]
+        commands = [command_of("table3", one, root / f"{one.train.run.name}.json") for one in tables]
         whole, parts = ([cell.run.train.run for cell in cells(one)] for one in tables)
         start = undisturbed(commands[0], whole)
         print(f"table of {len(parts)} trainings, the first step after {start:.1f} s", flush=True)

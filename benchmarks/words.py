@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.embeddings import Row, best, print_table
-from priors.action_words import is_action_word
-from priors.tokens import tokenize
+from priors.words.action_words import is_action_word
+from priors.words.tokens import tokenize
 
 WIDTH = 300
 TEXT = (
@@ -28,7 +28,7 @@ _LOAD = """
 import json, resource, sys, time
 from pathlib import Path
 from gensim.models import KeyedVectors
-from priors.glove import GloveRecipe, WordVectors
+from priors.words.glove import GloveRecipe, WordVectors
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 start = time.perf_counter()
 vectors = WordVectors.load(GloveRecipe(path=Path(sys.argv[1])))

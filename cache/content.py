@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from cache.annotations import Dataset
-from cache.embeddings import TOKENS_TABLE, VOCABULARY_TABLE, open_tokens, open_vocabulary
 from cache.features import FeatureStore
 from cache.recipe import fingerprint_of
+from cache.tables.embeddings import TOKENS_TABLE, VOCABULARY_TABLE, open_tokens, open_vocabulary
 
 
 def annotations_content(dataset: Dataset, subset: str, *, segments: bool) -> str:

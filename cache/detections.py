@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from cache.atomic import atomic_path
-from cache.schema import CacheError
+from cache.errors import CacheError
+from cache.files.atomic import atomic_path
 
 _EXPECTED = "{results: {video_id: [{label, score, segment: [start, end]}]}}"
 

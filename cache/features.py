@@ -12,10 +12,10 @@ from typing import TypeVar
 import numpy as np
 from pydantic import PositiveFloat, PositiveInt
 
-from cache.atomic import atomic_path, remove_unfinished
-from cache.digests import Digests, FileDigest
+from cache.errors import CacheError
+from cache.files.atomic import atomic_path, remove_unfinished
+from cache.files.digests import Digests, FileDigest
 from cache.recipe import Recipe
-from cache.schema import CacheError
 from cache.wording import amount
 
 Positions = TypeVar("Positions", float, np.ndarray)

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from cache.atomic import atomic_path
-from cache.schema import CacheError
+from cache.errors import CacheError
+from cache.files.atomic import atomic_path
 
 
 @dataclass(frozen=True)

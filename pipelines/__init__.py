@@ -1,1 +1,8 @@
-"""The commands: each module is run as `python -m pipelines.<command> <preset> <options>`."""
+"""The commands: `python -m pipelines COMMAND PRESET --options` parses, calls the other packages and prints.
+
+No arithmetic here, and no models but those of the demo.
+"""
+
+from pipelines import former_names
+
+former_names.tell()

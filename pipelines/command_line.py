@@ -18,26 +18,30 @@ _FILES = "--recipe FILE starts from a written recipe (such as runs/NAME/recipe.j
 
 
 def read_recipe(
-    presets: Presets[R] | type[R], arguments: Sequence[str], *, prog: str, default: str | None = None
+    presets: Presets[R] | type[R], arguments: Sequence[str], *, prog: str, about: str = "", default: str | None = None
 ) -> tuple[R, Path | None]:
     """The recipe that the arguments ask for, and where it is to be written instead of followed.
 
-    `presets` is the type of the recipe for a command that has none; `default` the preset of a command that need not
-    name it. Raises CacheError if the file of a recipe cannot be read or holds another command's.
+    `presets` is the type of the recipe for a command that has none; `about` says what the command does; `default` is
+    the preset of a command that need not name it. Raises CacheError if the file of a recipe cannot be read or holds
+    another command's.
     """
     rest, source = _taken(arguments, "--recipe")
     rest, target = _taken(rest, "--save-recipe")
+    described = f"{about} {_FILES}".strip()
     if isinstance(presets, type):
         start = tyro.MISSING_NONPROP if source is None else _load(presets, source)
-        return tyro.cli(presets, prog=prog, description=_description(presets), args=rest, default=start), target
+        return tyro.cli(presets, prog=prog, description=described, args=rest, default=start), target
+    name = rest[0] if rest[:1] and rest[0] in presets else None
     if source is not None:
-        if rest[:1] and rest[0] in presets:  # as `make` names it always
-            rest = rest[1:]
-        return _read_on_top(type(next(iter(presets.values()))[1]), source, rest, prog=prog), target
-    if default is not None and rest[:1] not in ([], *([name] for name in (*_HELP, *presets))):
-        rest = [default, *rest]
-    chosen = tyro.extras.overridable_config_cli(dict(presets), prog=prog, description=_FILES, args=rest)
-    return chosen, target
+        kind = type(next(iter(presets.values()))[1])
+        return _on_top(_load(kind, source), rest[name is not None :], prog, described), target
+    if name is None and default is not None and rest[:1] not in ([], *([flag] for flag in _HELP)):
+        name, rest = default, [default, *rest]
+    if name is None:  # help, or a typing error
+        return tyro.extras.overridable_config_cli(dict(presets), prog=prog, description=described, args=rest), target
+    title, start = presets[name]
+    return _on_top(start, rest[1:], f"{prog} {name}", f"{about} Preset {name}: {title}. {_FILES}".strip()), target
 
 
 def save_recipe(recipe: object, path: Path) -> None:
@@ -48,15 +52,15 @@ def save_recipe(recipe: object, path: Path) -> None:
     recipe.save(path)
 
 
-def _read_on_top(kind: type[R], source: Path, arguments: Sequence[str], *, prog: str) -> R:
-    """The recipe of the file with options on top; members of a union are those of the file, not subcommands."""
-    start, flat = _load(kind, source), (tyro.conf.AvoidSubcommands,)
-    return tyro.cli(kind, prog=prog, description=_description(kind), args=arguments, default=start, config=flat)
+def _on_top(start: R, arguments: Sequence[str], prog: str, about: str) -> R:
+    """The recipe with options on top; members of a union stay those that it has, and are no subcommands."""
+    flat = (tyro.conf.AvoidSubcommands,)
+    return tyro.cli(type(start), prog=prog, description=about, args=arguments, default=start, config=flat)
 
 
 def _taken(arguments: Sequence[str], name: str) -> tuple[list[str], Path | None]:
     """The arguments without `name` and its value, and that value."""
-    from cache.schema import CacheError  # here, as below: `--help` needs no library of the caches
+    from cache.errors import CacheError  # here, as below: `--help` needs no library of the caches
 
     for place, argument in enumerate(arguments):
         if argument == name:
@@ -69,13 +73,9 @@ def _taken(arguments: Sequence[str], name: str) -> tuple[list[str], Path | None]
 
 
 def _load(kind: type[R], path: Path) -> R:
+    from cache.errors import CacheError
     from cache.recipe import Recipe
-    from cache.schema import CacheError
 
     if not issubclass(kind, Recipe):
         raise CacheError(f"--recipe: {path}: this command has no recipe")
     return kind.load(path)
-
-
-def _description(kind: type) -> str:
-    return f"{(kind.__doc__ or '').strip()} {_FILES}"

@@ -16,13 +16,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cache.stopping import Stopped, raise_at_stops
+from cache.errors import UserError
+from cache.files.stopping import Stopped, raise_at_stops
 from pipelines.command_line import Presets, read_recipe, save_recipe
 
 R = TypeVar("R")
 
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
-_ROOMS = ("cache", "priors", "training", "pipelines")
 _LINE_EVERY = 10.0
 """Seconds between two lines of progress where there is no terminal to draw a bar on."""
 
@@ -37,19 +37,26 @@ def launch(
     presets: Presets[R] | type[R],
     main: Callable[[R], int | None],
     *,
+    arguments: Sequence[str] | None = None,
+    about: str = "",
     go_on: str = "",
     default: str | None = None,
 ) -> NoReturn:
-    """Read the recipe from the command line, run `main` on it and exit. A command that needs no preset passes the type
-    of its recipe; `default` is the preset of one that need not name it.
+    """Read the recipe from the arguments (those of the process when not given), run `main` on it and exit.
 
-    Errors that the rooms raise on purpose, and those of the operating system, end as one message and exit code 2;
+    A command that needs no preset passes the type of its recipe; `about` says what it does, and `default` is the preset
+    of one that need not name it.
+
+    A `UserError`, and an error of the operating system, end as one message and exit code 2;
     Ctrl-C, SIGTERM and SIGUSR1 say how to go on (`go_on`) and end with 130, 143 and 138. Any other error is a defect:
     its traceback is shown, and the exit code is 70, not the 1 of a command that is done but for what failed.
     """
 
     def work() -> int | None:
-        recipe, target = read_recipe(presets, sys.argv[1:], prog=f"python -m pipelines.{command}", default=default)
+        given = sys.argv[1:] if arguments is None else arguments
+        recipe, target = read_recipe(
+            presets, given, prog=f"python -m pipelines {command}", about=about, default=default
+        )
         if target is None:
             return main(recipe)
         save_recipe(recipe, target)
@@ -73,9 +80,7 @@ def guarded(work: Callable[[], int | None], *, go_on: str = "") -> int:
         by = f" by {stop.signum.name}" if isinstance(stop, Stopped) else ""
         fail(f"Stopped{by}. {go_on or 'What was finished is kept; the same command goes on from there.'}")
         return stop.exit_code if isinstance(stop, Stopped) else INTERRUPTED
-    except Exception as error:
-        if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _ROOMS:
-            raise
+    except (UserError, OSError) as error:
         full = isinstance(error, OSError) and error.errno in _FULL
         fail(f"{error}{'; free space and run the same command again' if full else ''}")
         return BAD_INPUT

@@ -8,14 +8,15 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
-from cache.embeddings import INLINE_TABLE, TOKENS_TABLE, VOCABULARY_TABLE
-from cache.folders import stored_schema
-from cache.lock import hold
+from cache.errors import CacheError
+from cache.files.lock import hold
 from cache.recipe import Recipe, fingerprint_of
-from cache.schema import DESCRIPTION_KEY, VOCABULARY_KEY, CacheError
-from cache.store import RECIPE_FILE, PartStore
-from priors.embed import EmbeddingRecipe
-from priors.recipe import DescriptionRecipe
+from cache.tables.embeddings import INLINE_TABLE, TOKENS_TABLE, VOCABULARY_TABLE
+from cache.tables.folders import stored_schema
+from cache.tables.schema import DESCRIPTION_KEY, VOCABULARY_KEY
+from cache.tables.store import RECIPE_FILE, PartStore
+from priors.run.recipe import DescriptionRecipe
+from priors.words.embed import EmbeddingRecipe
 
 _LEFT_BY_RUNS = (".lock*", ".workers", ".attempts-*", ".claim-*", ".unfinished-*")
 _DESCRIPTIONS = {"": DESCRIPTION_KEY}

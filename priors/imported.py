@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from cache.annotations import Dataset
-from cache.flags import flags_of
+from cache.descriptions.flags import flags_of
+from cache.errors import CacheError
+from cache.files.records import Record, file_sha256, read_records
 from cache.recipe import Recipe
-from cache.records import Record, file_sha256, read_records
-from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, KINDS, CacheError, Description
-from cache.store import PartStore
-from priors.rows import made_by
+from cache.tables.schema import DESCRIPTION_KEY, DESCRIPTIONS, KINDS, Description
+from cache.tables.store import PartStore
+from priors.run.rows import made_by
 
 COLUMNS = ("video_id", "action_class", "kind", "description")
 OPTIONAL = ("prompt", "model_id", "model_revision", "frame_seconds", "duration")

@@ -6,20 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache.annotations import Dataset
-from cache.audit import Audit, audit
-from cache.embeddings import open_tokens
-from cache.schema import DESCRIPTION_KEY, DESCRIPTIONS, CacheError
-from cache.store import RECIPE_FILE, PartStore
-from priors.describer import make_describer
-from priors.embed import EmbedSummary, OnEmbedded, embed
-from priors.frames import require_reader
-from priors.generate import Engine, LocalEngine, OnProgress, Summary, generate
-from priors.glove import WordVectors, find_words
-from priors.mapped_copy import OnShare
-from priors.plan import Plan, keys_of, plan
-from priors.preflight import ROW_BYTES, check_target
-from priors.recipe import DescriptionRecipe, PriorsRecipe
-from priors.run_log import last_rate
+from cache.descriptions.audit import Audit, audit
+from cache.errors import CacheError
+from cache.tables.embeddings import open_tokens
+from cache.tables.schema import DESCRIPTION_KEY, DESCRIPTIONS
+from cache.tables.store import RECIPE_FILE, PartStore
+from priors.describers.choice import make_describer
+from priors.run.generate import Engine, LocalEngine, OnProgress, Summary, generate
+from priors.run.plan import Plan, keys_of, plan
+from priors.run.preflight import ROW_BYTES, check_target
+from priors.run.recipe import DescriptionRecipe, PriorsRecipe
+from priors.run.run_log import last_rate
+from priors.video.frames import require_reader
+from priors.words.embed import EmbedSummary, OnEmbedded, embed
+from priors.words.glove import WordVectors, find_words
+from priors.words.mapped_copy import OnShare
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def preview(recipe: PriorsRecipe) -> Preview:
 def _engine(recipe: PriorsRecipe, texts: DescriptionRecipe) -> Engine:
     if recipe.run.engine == "ray":
         try:
-            from priors.ray_engine import RayEngine
+            from priors.run.ray_engine import RayEngine
         except ModuleNotFoundError as error:
             raise CacheError(
                 "engine: ray is not installed; run `pip install 'ray[data]'`, or use --engine local"

@@ -1,4 +1,4 @@
-"""What the README tells people to type works, and the files that it lists are the files that there are."""
+"""What the README tells people to type works, and the file map of docs/architecture.md is the tree."""
 
 import json
 import os
@@ -10,13 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import parse
-from rows import described
 
 from cache.annotations import Dataset
-from cache.embeddings import TOKENS_TABLE, VOCABULARY_TABLE
 from cache.recipe import Recipe
-from cache.schema import (
+from cache.tables.embeddings import TOKENS_TABLE, VOCABULARY_TABLE
+from cache.tables.schema import (
     DESCRIPTION_KEY,
     DESCRIPTIONS,
     KINDS,
@@ -26,11 +24,15 @@ from cache.schema import (
     VocabularyRow,
     vocabulary_schema,
 )
-from cache.store import PartStore
+from cache.tables.store import PartStore
+from tests.support.command_line import parse
+from tests.support.file_map import COMMAND, file_map, with_map
+from tests.support.paths import ROOT
+from tests.support.rows import described
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BENCHMARKS = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 
 
@@ -129,13 +131,13 @@ def make_lines() -> list[str]:
 def test_options_that_are_named_exist(line):
     """The command that make would run takes them."""
     done = subprocess.run([*shlex.split(line), "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=True)
-    command, *arguments = shlex.split(done.stdout.splitlines()[-1].partition("-m pipelines.")[2])
+    command, *arguments = shlex.split(done.stdout.splitlines()[-1].partition("-m pipelines ")[2])
     parse(command, *arguments)
 
 
 def listed() -> list[str]:
-    """Paths of the file tree, folders ending in a slash."""
-    tree = README.partition("## Files\n")[2].partition("```\n")[2].partition("```")[0]
+    """Paths of the file map, folders ending in a slash."""
+    tree = ARCHITECTURE.partition("<!-- file map: begin")[2].partition("```\n")[2].partition("```")[0]
     folders: list[str] = []
     paths = []
     for line in tree.splitlines():
@@ -146,12 +148,20 @@ def listed() -> list[str]:
     return paths
 
 
-def test_the_file_tree_is_the_tree():
-    """Every module of the rooms and every file at the root stands in the README, and nothing else does."""
-    rooms = [path for room in ("cache", "priors", "training", "pipelines") for path in (ROOT / room).rglob("*")]
-    files = [path for path in rooms if path.suffix in {".py", ".txt"} and not {"data", "checkpoints"} & {*path.parts}]
-    there = {path.relative_to(ROOT).as_posix() for path in files if path.name != "__init__.py"}
+def test_the_file_map_is_the_tree():
+    """Every module of the packages stands in docs/architecture.md, and nothing else does."""
+    found = [path for room in ("cache", "priors", "training", "pipelines") for path in (ROOT / room).rglob("*.py")]
+    there = {path.relative_to(ROOT).as_posix() for path in found if "data" not in path.parts}
     names = listed()
     assert len(names) == len(set(names))
-    assert {name for name in names if "/" in name and name.endswith((".py", ".txt"))} == there
-    assert all((ROOT / name).exists() for name in names)
+    assert {name for name in names if name.endswith(".py")} == {
+        name for name in there if not name.endswith("__init__.py")
+    }
+    assert {name + "__init__.py" for name in names if name.endswith("/")} == {
+        name for name in there if name.endswith("__init__.py")
+    }
+
+
+def test_the_file_map_says_what_the_docstrings_say():
+    """`python -m tests.support.file_map` writes it."""
+    assert with_map(ARCHITECTURE, file_map()) == ARCHITECTURE, f"run `{COMMAND}`"

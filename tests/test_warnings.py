@@ -6,10 +6,10 @@ import pytest
 
 DEPRECATIONS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
 OURS = (
-    "cache.store",
-    "priors.frames",
+    "cache.tables.store",
+    "priors.video.frames",
     "training.hosts.um",
-    "pipelines.train",
+    "pipelines.runs.train",
     "benchmarks.kill",
     "test_loop",
     __name__,
@@ -38,7 +38,7 @@ def test_deprecated_calls_of_others_are_shown_and_pass(category: type[Warning], 
     assert len(shown) == 1
 
 
-@pytest.mark.parametrize("module", ["torch.nn.modules", "training.loop"])
+@pytest.mark.parametrize("module", ["torch.nn.modules", "training.loop.fit"])
 def test_other_warnings_fail_wherever_they_come_from(module: str):
     """Such as a division by zero, or a file left open."""
     for category in (UserWarning, RuntimeWarning, ResourceWarning):

@@ -1,5 +1,7 @@
 """The trainer's own complaint."""
 
+from cache.errors import UserError
 
-class TrainingError(Exception):
+
+class TrainingError(UserError):
     """Training can not start or go on; the message says what was found, what was expected and what mends it."""

@@ -13,17 +13,17 @@ from jaxtyping import Float
 from cache.annotations import Dataset, VideoEntry
 from cache.detections import Detection
 from cache.features import FeatureStore
-from training.checkpoint import Trained, load_trained
-from training.checkpoint_folder import FOLDER, find_checkpoint
-from training.curves import Curves
-from training.data import DataRecipe
-from training.devices import DeviceName, pick_device, use_tf32
+from training.batches.data import DataRecipe
+from training.batches.sampling import uniform
+from training.checkpoints.checkpoint import Trained, load_trained
+from training.checkpoints.folder import FOLDER, find_checkpoint
+from training.compat.localize import official_localize
 from training.errors import TrainingError
-from training.localization_head import decode
-from training.localize import DEFAULT_RECIPE, LocalizeRecipe, localize
-from training.official import official_localize
-from training.proposals import Candidates
-from training.sampling import uniform
+from training.localization.curves import Curves
+from training.localization.localize import DEFAULT_RECIPE, LocalizeRecipe, localize
+from training.localization.proposals import Candidates
+from training.model.localization_head import decode
+from training.nn.devices import DeviceName, pick_device, use_tf32
 
 
 def load_run(

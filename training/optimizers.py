@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from cache.recipe import RUN_ONLY, Recipe
-from training.devices import DeviceName
-from training.distillation import Phase
 from training.hosts.host import first_step
-from training.model import Mllm4Wtal
+from training.model.distillation import Phase
+from training.model.mllm4wtal import Mllm4Wtal
+from training.nn.devices import DeviceName
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from pydantic import NonNegativeInt
 
 from cache.recipe import RUN_ONLY, Recipe
-from training.data import DataRecipe
-from training.model import ModelRecipe
+from training.batches.data import DataRecipe
+from training.model.mllm4wtal import ModelRecipe
 from training.optimizers import LoopRecipe
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cache.annotations import Dataset, read_document
+from cache.errors import CacheError
 from cache.layouts.found import Found, Quirk
-from cache.schema import CacheError
 
 
 def is_activitynet(path: Path) -> bool:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from cache.annotations import Segment, VideoEntry
+from cache.errors import CacheError
 from cache.layouts.found import Found, Quirk, check_names
 from cache.layouts.pickled import is_pickled, plain_objects, refusal
-from cache.schema import CacheError
 from cache.wording import amount
 
 AMBIGUOUS_FILE = "Ambiguous_test.txt"

@@ -17,10 +17,10 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import PositiveFloat, PositiveInt
 
+from cache.errors import CacheError
 from cache.features import GRID_FILE, FeatureGrid, FeatureStore
 from cache.layouts.sources import JOINT, STREAMS, FeatureSource, Part, name_in
 from cache.recipe import Recipe
-from cache.schema import CacheError
 
 SOURCE_FILE = "source.json"
 _KINDS = ("float16", "float32", "float64")

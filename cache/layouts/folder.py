@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cache.annotations import VIDEO_SUFFIXES, VideoEntry
+from cache.errors import CacheError
+from cache.files.records import csv_rows
 from cache.layouts.found import Found, Quirk
-from cache.records import csv_rows
-from cache.schema import CacheError
 
 COLUMNS = ("video", "label", "subset")
 SUBSETS = ("training", "validation", "testing")

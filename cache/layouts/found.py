@@ -10,8 +10,8 @@ from typing import Literal
 from pydantic import NonNegativeInt
 
 from cache.annotations import VideoEntry
+from cache.errors import CacheError
 from cache.recipe import Recipe
-from cache.schema import CacheError
 
 Layout = Literal["co2", "um", "activitynet", "folder"]
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from cache.annotations import VideoEntry
+from cache.errors import CacheError
 from cache.layouts.convert import Plan
 from cache.layouts.found import Quirk
-from cache.schema import CacheError
 
 _SNIPPETS, _SHARE = 2, 0.02
 """A length agrees with a duration within so many snippets, or this share of them."""

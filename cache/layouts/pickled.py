@@ -19,8 +19,8 @@ from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
+from cache.errors import CacheError
 from cache.features import NPY_DAMAGE
-from cache.schema import CacheError
 
 _SHORT = 256
 """Bytes up to which a string is read at once; longer ones are passed over until they are asked for."""

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from cache.annotations import VIDEO_SUFFIXES
+from cache.errors import CacheError
 from cache.layouts.activitynet import is_activitynet
 from cache.layouts.co2 import is_co2
 from cache.layouts.found import Layout
 from cache.layouts.um import GT_FILE, is_um
-from cache.schema import CacheError
 
 _SIGNS = {
     "co2": "<NAME>-Annotations/ with classlist.npy, videoname.npy, subset.npy ... beside <NAME>-I3D-JOINTFeatures.npy",

@@ -9,10 +9,10 @@ from typing import Any
 from pydantic import NonNegativeInt
 
 from cache.annotations import Dataset
+from cache.errors import CacheError
+from cache.files.records import file_sha256
 from cache.layouts.found import Layout, Quirk
 from cache.recipe import Recipe
-from cache.records import file_sha256
-from cache.schema import CacheError
 
 REPORT_FILE = "import_report.json"
 

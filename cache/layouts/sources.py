@@ -14,9 +14,9 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Shaped
 
+from cache.errors import CacheError
 from cache.features import NPY_DAMAGE
 from cache.layouts.pickled import StoredArray, is_pickled, stored_objects
-from cache.schema import CacheError
 
 JOINT = "joint"
 """Name of the one stream of features whose streams lie side by side in each row."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from cache.errors import CacheError
 from cache.layouts.activitynet import read_database
 from cache.layouts.found import Found, Quirk
-from cache.schema import CacheError
 
 GT_FILE = "gt.json"
 SPLIT_FILES = {"train": "split_train.txt", "test": "split_test.txt"}

@@ -1,1 +1,1 @@
-"""The embedded demo world: what it shows, how it is drawn, and the scripts that trained its tiny checkpoints."""
+"""The embedded demo: its world, its tiny checkpoints, and the full pipeline on them."""

@@ -1,1 +1,1 @@
-"""The paper's tables as commands: which cells there are, who runs them, and what is written of them."""
+"""The paper's tables and ablations: which cells there are, who runs them, and what is written of them."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from cache.schema import CacheError
+from cache.errors import CacheError
 from training.hosts.recipes import HOST_TITLES, HostKind
 
 TableName = Literal["table3", "table4", "table5", "ablations"]

@@ -12,13 +12,13 @@ import sys
 import threading
 import time
 
-from cache.lock import hold
-from cache.schema import CacheError
-from pipelines import evaluate, train
+from cache.errors import CacheError
+from cache.files.lock import hold
 from pipelines.console import guarded, say
 from pipelines.experiments.grid import CellRun
-from training.checkpoint import TRAINING_FILE
-from training.checkpoint_folder import drop_training_state
+from pipelines.runs import evaluate, train
+from training.checkpoints.checkpoint import TRAINING_FILE
+from training.checkpoints.folder import drop_training_state
 
 _PATIENCE = 20.0
 """Seconds in which a training whose table has ended may write its checkpoint."""

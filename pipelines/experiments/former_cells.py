@@ -9,17 +9,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
-from cache.atomic import atomic_path
-from cache.lock import hold
+from cache.errors import CacheError
+from cache.files.atomic import atomic_path
+from cache.files.lock import hold
 from cache.recipe import fingerprint_of
-from cache.schema import CacheError
 from pipelines.experiments.grid import Content, Taken, key_of
-from pipelines.run_folder import METRICS_FILE, RECIPE_FILE
-from pipelines.train import TrainRun
-from training.checkpoint_folder import is_finished
+from pipelines.run_folder.files import METRICS_FILE, RECIPE_FILE
+from pipelines.run_folder.recipe import TrainRun
+from training.checkpoints.folder import is_finished
 from training.errors import TrainingError
-from training.localize import LocalizeRecipe
-from training.model import ModelRecipe
+from training.localization.localize import LocalizeRecipe
+from training.model.mllm4wtal import ModelRecipe
 
 
 @dataclass(frozen=True)

@@ -23,25 +23,26 @@ from cache.content import (
     former_embeddings_content,
     former_features_content,
 )
+from cache.errors import CacheError
 from cache.features import FeatureStore
 from cache.recipe import RUN_ONLY, Recipe, fingerprint_of
-from cache.schema import CacheError
-from pipelines.evaluate import EvalRun, Metrics
 from pipelines.experiments.arms import Arm, Plan, TableName, plan_of
-from pipelines.run_folder import METRICS_FILE
-from pipelines.train import TrainRun, on_host
-from training.checkpoint_folder import is_finished
-from training.intervals import BootstrapRecipe
-from training.localize import LocalizeRecipe
-from training.official import Method
-from training.protocol import Protocol, ProtocolChoice
+from pipelines.run_folder.files import METRICS_FILE
+from pipelines.run_folder.metrics import Metrics
+from pipelines.run_folder.recipe import TrainRun, on_host
+from pipelines.runs.evaluate import EvalRun
+from training.checkpoints.folder import is_finished
+from training.compat.localize import Method
+from training.evaluation.intervals import BootstrapRecipe
+from training.evaluation.protocol import Protocol, ProtocolChoice
+from training.localization.localize import LocalizeRecipe
 from training.recipe import TrainRecipe
 
 
 class TableRun(Recipe):
     """Which table, and what its cells are made from."""
 
-    table: TableName = "table3"
+    table: Annotated[TableName, tyro.conf.Suppress] = "table3"
     """The paper's Table 3 (parts), 4 (hosts) or 5 (priors), or the ablations of single options."""
     train: Annotated[TrainRun, tyro.conf.arg(name="")]
     """What every cell is trained with, but for what its row changes; `run` is where cells and tables go."""
@@ -66,6 +67,10 @@ class TableRun(Recipe):
     value, protocol, source."""
     hosts: Annotated[dict[str, dict[str, Any]], tyro.conf.Suppress] = Field(default={})
     """What the preset changes of its training for each host, but for fields that options name."""
+
+    def of(self, table: TableName) -> TableRun:
+        """The same for another table."""
+        return self.model_copy(update={"table": table})
 
     def with_options(self, fields: Set[str]) -> TableRun:
         """The same where these fields of the training, which options of the command line name, are theirs on every

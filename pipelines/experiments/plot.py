@@ -10,12 +10,12 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cache.atomic import atomic_path
+from cache.files.atomic import atomic_path
 from cache.wording import amount
 from pipelines.experiments.grid import TableRun
 from pipelines.experiments.published import AVERAGE, PublishedRows
 from pipelines.experiments.results import Results, Row
-from training.protocol import tiou_key
+from training.evaluation.protocol import tiou_key
 
 _WIDTH = 11.0
 _BESIDE = 4

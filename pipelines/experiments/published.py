@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cache.schema import CacheError
+from cache.errors import CacheError
 from pipelines.experiments.arms import TABLES, plan_of
-from training.protocol import PROTOCOLS, Protocol, differences, tiou_grid
+from training.evaluation.protocol import PROTOCOLS, Protocol, differences, tiou_grid
 
 FIELDS = ("table", "row", "column", "value", "protocol", "source")
 AVERAGE = "average"

@@ -9,14 +9,15 @@ import numpy as np
 
 from cache.annotations import Dataset
 from cache.detections import DetectionTable
-from cache.schema import CacheError
-from pipelines.evaluate import EvalRun, Metrics
+from cache.errors import CacheError
 from pipelines.experiments.arms import Arm
 from pipelines.experiments.grid import Cell, CellRun, TableRun, metrics_file
-from pipelines.run_folder import DETECTIONS_FILE
-from training.evaluation import protocol_videos
-from training.intervals import Interval, Redraws, class_hits, resampled_scores
-from training.protocol import Protocol
+from pipelines.run_folder.files import DETECTIONS_FILE
+from pipelines.run_folder.metrics import Metrics
+from pipelines.runs.evaluate import EvalRun
+from training.evaluation.evaluate import protocol_videos
+from training.evaluation.intervals import Interval, Redraws, class_hits, resampled_scores
+from training.evaluation.protocol import Protocol
 
 Scores = dict[int, np.ndarray]
 """Of one row, by seed: mAP at every tIoU and their mean (columns) on every redraw of the test set (rows)."""

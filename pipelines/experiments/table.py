@@ -7,14 +7,14 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from cache.atomic import atomic_path
+from cache.files.atomic import atomic_path
 from cache.wording import amount
 from pipelines.console import say, table
 from pipelines.experiments.grid import Cell, TableRun
 from pipelines.experiments.published import AVERAGE, PublishedRows
 from pipelines.experiments.results import Results, Row
-from training.intervals import Interval
-from training.protocol import tiou_key
+from training.evaluation.intervals import Interval
+from training.evaluation.protocol import tiou_key
 
 
 def write_table(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from training.hosts.host import StreamsOutput
 from training.hosts.two_stream import SLOPE, AttentionHead, TwoStreamHost, TwoStreamRecipe
-from training.layers import Dropout, SnippetConv
+from training.nn.layers import Dropout, SnippetConv
 
 
 class Co2NetRecipe(TwoStreamRecipe):

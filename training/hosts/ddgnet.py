@@ -18,13 +18,13 @@ from jaxtyping import Bool, Float
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from training.data import Targets
+from training.batches.data import Targets
 from training.hosts import evidential
 from training.hosts.evidential import EvidentialRecipe, evidential_terms
 from training.hosts.host import StreamsOutput
 from training.hosts.two_stream import SLOPE, AttentionHead, TwoStreamHost, TwoStreamRecipe
-from training.layers import SnippetConv, masked_mean
-from training.precision import full_precision
+from training.nn.layers import SnippetConv, masked_mean
+from training.nn.precision import full_precision
 
 
 class DdgNetRecipe(TwoStreamRecipe):

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from training.data import Targets
+from training.batches.data import Targets
 from training.hosts import evidential
 from training.hosts.co2net import Co2Net
 from training.hosts.evidential import EvidentialRecipe, evidential_terms

@@ -12,10 +12,10 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from cache.recipe import Recipe
-from training.data import Targets
+from training.batches.data import Targets
 from training.hosts.host import StreamsOutput
-from training.layers import masked_mean
-from training.losses import suppress, top_weights
+from training.nn.layers import masked_mean
+from training.nn.losses import suppress, top_weights
 
 MOST = 10.0
 """Exponents of evidence are clamped to -MOST .. MOST."""

@@ -14,9 +14,9 @@ from torch import Tensor
 from cache.recipe import Recipe
 from training.errors import TrainingError
 from training.hosts.host import first_step
-from training.layers import masked_mean
-from training.proposals import Candidates, mean_inside, outer_inner, propose
-from training.suppression import fuse
+from training.localization.proposals import Candidates, mean_inside, outer_inner, propose
+from training.localization.suppression import fuse
+from training.nn.layers import masked_mean
 
 Array = np.ndarray
 

@@ -18,13 +18,13 @@ from jaxtyping import Bool, Float
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from training.data import Batch, Targets
+from training.batches.data import Batch, Targets
 from training.hosts.class_memory import ClassMemory, ClassMemoryRecipe
 from training.hosts.frame_labels import FrameLabelRecipe, frame_label_loss, frame_labels
 from training.hosts.host import BaseHostRecipe, Host, HostOutput, first_step
-from training.layers import Dropout, masked_mean
-from training.losses import topk_mean
-from training.precision import full_precision
+from training.nn.layers import Dropout, masked_mean
+from training.nn.losses import topk_mean
+from training.nn.precision import full_precision
 
 
 class GauFuseRecipe(BaseHostRecipe):

@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from cache.recipe import Recipe
-from training.data import Batch, Targets
-from training.losses import suppress, topk_mean
-from training.precision import as_float32
+from training.batches.data import Batch, Targets
+from training.nn.losses import suppress, topk_mean
+from training.nn.precision import as_float32
 
 
 @dataclass(frozen=True)

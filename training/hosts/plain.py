@@ -11,10 +11,10 @@ from jaxtyping import Bool, Float
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
-from training.data import Targets
+from training.batches.data import Targets
 from training.hosts.host import BaseHostRecipe, Host, HostOutput
-from training.layers import Dropout, SnippetConv
-from training.losses import guide_loss, mil_loss, norm_loss
+from training.nn.layers import Dropout, SnippetConv
+from training.nn.losses import guide_loss, mil_loss, norm_loss
 
 
 class PlainRecipe(BaseHostRecipe):

@@ -20,11 +20,11 @@ from jaxtyping import Bool, Float
 from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator
 from torch import Tensor, nn
 
-from training.data import Targets
+from training.batches.data import Targets
 from training.errors import TrainingError
 from training.hosts.host import BaseHostRecipe, Host, StreamsOutput
-from training.layers import Dropout, SnippetConv, average_pool
-from training.losses import guide_loss, mil_loss, mutual_loss, norm_loss, pair_loss, suppress
+from training.nn.layers import Dropout, SnippetConv, average_pool
+from training.nn.losses import guide_loss, mil_loss, mutual_loss, norm_loss, pair_loss, suppress
 
 SLOPE = 0.2
 """Of every leaky ReLU."""

@@ -14,11 +14,11 @@ from jaxtyping import Bool, Float
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from training.data import Targets
+from training.batches.data import Targets
 from training.hosts.host import BaseHostRecipe, Host, HostOutput
-from training.layers import Dropout, SnippetConv
-from training.losses import top_weights
-from training.precision import full_precision
+from training.nn.layers import Dropout, SnippetConv
+from training.nn.losses import top_weights
+from training.nn.precision import full_precision
 
 NO_BACKGROUND = -1e4
 """Logit of the background, a class that UM does not have."""

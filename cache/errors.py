@@ -1,0 +1,11 @@
+"""Errors that end a command as one message, without a traceback."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """Whoever runs the command can mend it: the message says what was found, what was expected, and what to do."""
+
+
+class CacheError(UserError):
+    """Something on disk is missing, damaged or made by another recipe."""

@@ -1,0 +1,181 @@
+"""The rows of the cache as dataclasses, and their Arrow schemas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, get_args
+
+import numpy as np
+import pyarrow as pa
+
+from cache.errors import CacheError
+
+SCHEMA_VERSION = 2
+"""Written into every Parquet part; a reader refuses parts of another version."""
+
+Kind = Literal["key", "complete"]
+"""key: one sentence, for Key Semantic Matching. complete: in detail, for Complete Semantic Reconstruction."""
+
+Status = Literal["ok", "failed"]
+FinishReason = Literal["eos", "length"]
+Flag = Literal["empty", "repeats_prompt", "loops", "refusal", "cut", "wrong_language"]
+"""Marks of a text that is of little use: without letters, the prompt again, going round in circles, declining to
+answer, ending in the middle, not English."""
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+FLAGS: tuple[Flag, ...] = get_args(Flag)
+DESCRIPTION_KEY = ("video_id", "action_class", "kind")
+VOCABULARY_KEY = ("token_id",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What a video multimodal LLM says about one action class of one video, or why it says nothing."""
+
+    video_id: str
+    action_class: str
+    kind: Kind
+    prompt: str
+    """The text shown to the model beside the frames."""
+    description: str | None
+    """The model's new text, white space collapsed; None in a failed row."""
+    status: Status
+    error: str | None
+    """Why the row failed; None in an ok row."""
+    model_id: str
+    model_revision: str
+    """Commit of a hub model; hash over config and weights of a local folder."""
+    generation: str
+    """Generation settings as JSON."""
+    frame_seconds: tuple[float, ...]
+    """True timestamps of the frames that the model saw, in seconds; empty where nothing could be decoded."""
+    duration: float | None
+    """Length of the video in seconds."""
+    video_bytes: int | None
+    """Size of the video file."""
+    video_stamp: str | None
+    """Cheap content stamp of the video file: 16 hex digits of the sha256 of its size, first and last 64 KiB."""
+    prompt_tokens: int | None
+    """Frames included; None in a failed row, and where a text was made elsewhere."""
+    new_tokens: int | None
+    finish_reason: FinishReason | None
+    """eos: the model ended by itself. length: it was cut at the limit of new tokens. None: as for the counts."""
+    flags: tuple[Flag, ...]
+    """What is wrong with the text; empty in a failed row."""
+    partial: bool | None
+    """Some of the video could not be decoded; None where no frame was."""
+    attempt: int
+    """1, or more where a description was asked for again."""
+    made_by: str
+    """Versions of the software, and the host, as JSON."""
+    created_at: datetime
+    """With a time zone."""
+
+    def __post_init__(self) -> None:
+        counted = (self.prompt_tokens, self.new_tokens, self.finish_reason)
+        if self.kind not in KINDS or self.status not in get_args(Status):
+            raise CacheError(f"{self._key()}: kind {self.kind!r} with status {self.status!r} is no known pair")
+        if self.status == "ok" and (self.error is not None or self.description is None):
+            raise CacheError(f"{self._key()}: an ok row holds a description, and no error")
+        if len({value is None for value in counted}) > 1:
+            raise CacheError(f"{self._key()}: token counts and finish_reason are known together or not at all")
+        said = (self.description, *counted)
+        if self.status == "failed" and (not self.error or self.flags or any(value is not None for value in said)):
+            raise CacheError(f"{self._key()}: a failed row holds an error, and no description")
+        if odd := sorted(set(self.flags) - set(FLAGS)):
+            raise CacheError(f"{self._key()}: flags: found {odd}, expected some of {list(FLAGS)}")
+
+    def _key(self) -> tuple[str, str, str]:
+        return (self.video_id, self.action_class, self.kind)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenRow:
+    """The words of one description as rows of the word-vector file."""
+
+    video_id: str
+    action_class: str
+    kind: Kind
+    description_sha256: str
+    """sha256 of the description that the tokens were cut from."""
+    tokens: tuple[str, ...]
+    token_ids: tuple[int, ...]
+    """Row of each token in the word-vector file; -1 where it has none, less where a vector was made for it."""
+    known: tuple[bool, ...]
+    is_action_word: tuple[bool, ...]
+    """True where the token is a word of the class name, in any form."""
+
+    def __post_init__(self) -> None:
+        if not len(self.tokens) == len(self.token_ids) == len(self.known) == len(self.is_action_word):
+            raise CacheError(f"{self.video_id}, {self.action_class}, {self.kind}: columns of tokens differ in length")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocabularyRow:
+    """One row of the word-vector file that the corpus uses."""
+
+    token_id: int
+    word: str
+    vector: np.ndarray
+    """float32, as long as the word vectors are wide."""
+
+
+def _column(name: str, kind: pa.DataType, *, nullable: bool = False) -> pa.Field:
+    return pa.field(name, kind, nullable=nullable)
+
+
+def _list_of(kind: pa.DataType) -> pa.DataType:
+    return pa.list_(pa.field("element", kind, nullable=False))
+
+
+DESCRIPTIONS: pa.Schema = pa.schema(
+    [
+        _column("video_id", pa.string()),
+        _column("action_class", pa.string()),
+        _column("kind", pa.string()),
+        _column("prompt", pa.string()),
+        _column("description", pa.string(), nullable=True),
+        _column("status", pa.string()),
+        _column("error", pa.string(), nullable=True),
+        _column("model_id", pa.string()),
+        _column("model_revision", pa.string()),
+        _column("generation", pa.string()),
+        _column("frame_seconds", _list_of(pa.float64())),
+        _column("duration", pa.float64(), nullable=True),
+        _column("video_bytes", pa.int64(), nullable=True),
+        _column("video_stamp", pa.string(), nullable=True),
+        _column("prompt_tokens", pa.int32(), nullable=True),
+        _column("new_tokens", pa.int32(), nullable=True),
+        _column("finish_reason", pa.string(), nullable=True),
+        _column("flags", _list_of(pa.string())),
+        _column("partial", pa.bool_(), nullable=True),
+        _column("attempt", pa.int32()),
+        _column("made_by", pa.string()),
+        _column("created_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+
+TOKENS: pa.Schema = pa.schema(
+    [
+        _column("video_id", pa.string()),
+        _column("action_class", pa.string()),
+        _column("kind", pa.string()),
+        _column("description_sha256", pa.string()),
+        _column("tokens", _list_of(pa.string())),
+        _column("token_ids", _list_of(pa.int32())),
+        _column("known", _list_of(pa.bool_())),
+        _column("is_action_word", _list_of(pa.bool_())),
+    ]
+)
+
+
+def vocabulary_schema(width: int) -> pa.Schema:
+    """Schema of VocabularyRow for word vectors of `width` numbers."""
+    return pa.schema(
+        [
+            _column("token_id", pa.int32()),
+            _column("word", pa.string()),
+            _column("vector", pa.list_(pa.field("element", pa.float32(), nullable=False), width)),
+        ]
+    )

@@ -1,0 +1,208 @@
+"""`python -m pipelines COMMAND PRESET --options`: every command by its name, and the presets that it can start from.
+
+Only this file knows both. It imports neither commands nor libraries before a command is chosen.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from pipelines.asked import asked_fields, asked_host, asked_settings
+
+if TYPE_CHECKING:
+    from pipelines.experiments.arms import TableName
+
+Arguments = Sequence[str]
+"""What follows the command on the command line."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command."""
+
+    name: str
+    about: str
+    """What it does, in one line."""
+    module: str
+    """Below `pipelines`; its `main` is given the recipe."""
+    start: Callable[[Any, Arguments], Any] | None
+    """The recipe that a preset starts from, before options change it; None for a command without presets."""
+    recipe: str = ""
+    """Name in the module of the recipe of a command without presets."""
+    finish: Callable[[Any, Arguments], Any] = lambda recipe, arguments: recipe
+    """What becomes of the recipe when the options are read."""
+    default: str | None = None
+    """The preset of a command that need not name one."""
+    demo: bool = False
+    """Whether only the presets of the embedded world have it."""
+
+
+def _table(name: TableName, about: str) -> Command:
+    return Command(
+        name,
+        about,
+        "experiments.make",
+        lambda preset, arguments: preset.tables(asked_settings(arguments)),
+        finish=lambda recipe, arguments: recipe.of(name).with_options(asked_fields(arguments)),
+    )
+
+
+GROUPS: Mapping[str, tuple[Command, ...]] = {
+    "Prepare data": (
+        Command(
+            "videos",
+            "Render the demo's videos and annotations.",
+            "demo.world.render",
+            lambda p, _: p.videos(),
+            demo=True,
+        ),
+        Command(
+            "import-dataset",
+            "Turn a dataset in a public layout, or a folder of videos with labels, into annotations and features.",
+            "caches.import_dataset",
+            lambda p, _: p.import_dataset(),
+            default="thumos14",
+        ),
+        Command("features", "Encode every video as snippet features.", "caches.features", lambda p, _: p.features()),
+        Command(
+            "migrate",
+            "Give caches and tables that version 0.1 made their names of today.",
+            "experiments.migrate",
+            lambda p, _: p.migrate(),
+        ),
+    ),
+    "Describe videos": (
+        Command(
+            "priors",
+            "Describe the training videos with a video MLLM and look up the word vectors.",
+            "caches.priors",
+            lambda p, _: p.priors(),
+        ),
+        Command(
+            "import",
+            "Import descriptions that were made elsewhere.",
+            "caches.import_descriptions",
+            lambda p, _: p.import_descriptions(),
+        ),
+        Command(
+            "inspect",
+            "Show what the caches hold: counts, failures, samples; --html writes a page.",
+            "caches.inspect",
+            lambda p, _: p.inspect(),
+        ),
+        Command(
+            "export",
+            "Write the descriptions as JSONL or as a Hugging Face dataset.",
+            "caches.export",
+            lambda p, _: p.export(),
+        ),
+    ),
+    "Train": (
+        Command(
+            "train",
+            "Train MLLM4WTAL, or a host alone.",
+            "runs.train",
+            lambda preset, arguments: preset.train_on(asked_host(arguments), asked_settings(arguments)),
+        ),
+        Command(
+            "import-checkpoint",
+            "Turn weights of a host's public code into a run.",
+            "runs.import_checkpoint",
+            lambda p, _: p.import_checkpoint(),
+            default="thumos14",
+        ),
+    ),
+    "Evaluate": (
+        Command(
+            "eval", "Localize actions in the test videos and print the mAP.", "runs.evaluate", lambda p, _: p.evaluate()
+        ),
+        Command(
+            "evaluate-file",
+            "Score a results JSON of any program.",
+            "runs.evaluate_file",
+            None,
+            recipe="EvaluateFileRun",
+        ),
+        Command(
+            "diagnose",
+            "Tell what detections get wrong, and how complete they are.",
+            "runs.diagnose",
+            lambda p, _: p.diagnose(),
+        ),
+    ),
+    "Look at results": (
+        Command("report", "Write the report of a run: runs/NAME/report.html.", "runs.report", lambda p, _: p.report()),
+        Command(
+            "compare",
+            "Print the mAP of several runs side by side; --html writes a page.",
+            "runs.compare",
+            lambda p, _: p.compare(),
+        ),
+    ),
+    "Reproduce": (
+        Command(
+            "demo", "Run the full pipeline on the embedded world.", "demo.pipeline", lambda p, _: p.demo(), demo=True
+        ),
+        _table("table3", "Train the paper's Table 3: host alone, + head, + KSM, + CSR, + both."),
+        _table("table4", "Train the paper's Table 4: every host alone and with MLLM4WTAL."),
+        _table("table5", "Train the paper's Table 5: priors of the MLLM, class names, template."),
+        _table("ablations", "Train ablations of single options of the full model."),
+    ),
+}
+"""The commands by what people do."""
+
+COMMANDS: Mapping[str, Command] = {command.name: command for group in GROUPS.values() for command in group}
+"""The same by their names."""
+
+
+def usage() -> str:
+    """What `--help` prints."""
+    lines = ["usage: python -m pipelines COMMAND PRESET --options", ""]
+    for title, commands in GROUPS.items():
+        lines += [f"{title}:", *(f"  {command.name:18} {command.about}" for command in commands), ""]
+    return "\n".join([*lines, "Presets and options of a command: python -m pipelines COMMAND --help"])
+
+
+def choices(command: Command, arguments: Arguments) -> dict[str, tuple[str, Any]]:
+    """The presets of a command: name -> (what it is, the recipe)."""
+    from pipelines.presets.demo import Demo
+    from pipelines.presets.known import PRESETS
+
+    start = command.start
+    assert start is not None
+    having = [preset for preset in PRESETS if isinstance(preset, Demo) or not command.demo]
+    return {preset.name: (preset.title, start(preset, arguments)) for preset in having}
+
+
+def main(arguments: Arguments) -> NoReturn:
+    """Run a command and exit; 2 if there is none of that name."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        sys.exit(0 if arguments else 2)
+    name, *options = arguments
+    command = COMMANDS.get(name.replace("_", "-"))
+    if command is None:
+        near = get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else "`python -m pipelines --help` lists them"
+        print(f"python -m pipelines: found no command {name!r}; {hint}", file=sys.stderr)
+        sys.exit(2)
+    from pipelines.console import launch
+
+    module = import_module(f"pipelines.{command.module}")
+    launch(
+        command.name,
+        getattr(module, command.recipe) if command.start is None else choices(command, options),
+        lambda recipe: module.main(command.finish(recipe, options)),
+        arguments=options,
+        about=command.about,
+        default=command.default,
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,40 @@
+"""What options name, found before the options are read: some choose the recipe that the others change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipelines.run_folder.recipe import MethodSettings
+    from training.hosts.recipes import HostKind
+
+
+def asked_host(arguments: Sequence[str]) -> HostKind | None:
+    """The host that `--host` names; None where it names none that there is."""
+    from training.hosts.recipes import HOST_TITLES
+
+    named = _value(arguments, "--host")
+    return next((kind for kind in HOST_TITLES if kind == named), None)
+
+
+def asked_settings(arguments: Sequence[str]) -> MethodSettings:
+    """What `--settings` names."""
+    return "paper" if _value(arguments, "--settings") == "paper" else "measured"
+
+
+def asked_fields(arguments: Sequence[str]) -> frozenset[str]:
+    """Dotted names of the fields that options such as `--loop.host-lr 1e-4` or `--data.no-stretch` name."""
+    names = [argument[2:].partition("=")[0].replace("-", "_") for argument in arguments if argument.startswith("--")]
+    return frozenset(names) | {".".join(_without_no(name.split("."))) for name in names}
+
+
+def _without_no(parts: Sequence[str]) -> list[str]:
+    return [*parts[:-1], parts[-1].removeprefix("no_")]
+
+
+def _value(arguments: Sequence[str], name: str) -> str | None:
+    """The value of an option; None where it is not given."""
+    said = dict(zip(arguments, [*arguments[1:], ""], strict=False))
+    said |= dict(argument.split("=", 1) for argument in arguments if argument.startswith(f"{name}="))
+    return said.get(name)

@@ -1,0 +1,52 @@
+"""Export a cache: rows as JSONL, or a folder that Hugging Face `datasets` loads, with its data card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from cache.annotations import Dataset
+from cache.descriptions.export import Table, export_datasets, export_jsonl, open_tables
+from cache.errors import CacheError
+from cache.recipe import Recipe
+from cache.tables.folders import embeddings_of, newest_folder
+from cache.wording import amount
+from pipelines.console import say
+
+
+class ExportRun(Recipe):
+    """What is exported, and where to."""
+
+    dataset: Path
+    """Folder of the dataset: annotations.json, descriptions/, embeddings/."""
+    to: Path = Path("descriptions.jsonl")
+    """File or folder to write; one that is there already is not overwritten."""
+    format: Literal["jsonl", "datasets"] = "jsonl"
+    """jsonl: one file, a row a line. datasets: a folder of Parquet files with a data card."""
+    table: Table = "descriptions"
+    """Table that goes into the JSONL file; a folder holds all three."""
+    descriptions: Path | None = None
+    """Folder descriptions/<fingerprint>; the newest when not given."""
+    embeddings: Path | None = None
+    """Folder embeddings/<fingerprint>; the newest of those descriptions when not given."""
+
+
+def main(recipe: ExportRun) -> None:
+    """Write the rows of the videos of the annotations, and say how many; those of other videos are left out."""
+    home = recipe.descriptions or newest_folder(recipe.dataset / "descriptions").path
+    words = recipe.embeddings
+    if words is None:
+        fitting = embeddings_of(recipe.dataset / "embeddings", home.name)
+        words = fitting[0].path if fitting else None
+    tables = open_tables(home, words)
+    if recipe.format == "jsonl" and recipe.table not in tables:
+        raise CacheError(f"table: {home} has no {recipe.table} yet; run `make priors`")
+    dataset = Dataset.load(recipe.dataset / "annotations.json")
+    if recipe.format == "datasets":
+        done = export_datasets(dataset, tables, recipe.to)
+    else:
+        done = export_jsonl(dataset, tables, recipe.table, recipe.to)
+    rows = ", ".join(f"{amount(count, 'row')} of {name}" for name, count in done.rows.items())
+    say(f"{recipe.to}: {rows}, from {home}")
+    if done.left_out:
+        say(f"left out: {amount(done.left_out, 'row')} of videos that the annotations do not have")

@@ -1,0 +1,46 @@
+"""Encode the videos of a dataset as two-stream snippet features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from cache.annotations import Dataset
+from cache.recipe import Recipe
+from cache.wording import amount
+from pipelines.console import progress, say, table
+from priors.features.encode import Encoder, FeaturesRecipe, SnippetDecodeRecipe, encode, open_features, videos_of
+
+
+class FeaturesRun(Recipe):
+    """Which videos are encoded, and where to."""
+
+    dataset: Path
+    """Folder of the dataset: annotations.json, videos/."""
+    videos: Path | None = None
+    """Folder of the videos; videos/ in the dataset's folder, or where the annotations say, when not given."""
+    folder: Path | None = None
+    """Folder of the features; features/ in the dataset's folder when not given."""
+    subsets: tuple[str, ...] = ()
+    """Subsets to encode; all when none is named."""
+    decode: Annotated[SnippetDecodeRecipe, tyro.conf.arg(name="")] = SnippetDecodeRecipe()
+    """Decoding ahead of the encoders."""
+    features: Annotated[FeaturesRecipe, tyro.conf.arg(name="")]
+    """Encoders and snippets."""
+
+
+def main(recipe: FeaturesRun) -> int:
+    """Encode what is missing; 1 if videos failed."""
+    dataset = Dataset.load(recipe.dataset / "annotations.json", videos=recipe.videos)
+    videos = videos_of(dataset, recipe.subsets)
+    encoders = {name: Encoder(stream) for name, stream in recipe.features.streams.items()}
+    store = open_features(recipe.folder or recipe.dataset / "features", recipe.features, encoders)
+    with progress("features") as report:
+        done = encode(videos, store, recipe.features, encoders, decode=recipe.decode, progress=report)
+    snippets = f"{amount(done.snippets, 'snippet')} of {store.grid.width} numbers"
+    say(f"{amount(done.encoded, 'video')} encoded ({snippets}), {done.skipped} there before: {store.folder}")
+    if done.failed:
+        table("Failures: put these videos right and run the command again", ["video", "reason"], done.failed)
+    return 1 if done.failed else 0

@@ -1,0 +1,201 @@
+"""Import a dataset in one of the layouts of the field: annotations, features, and a report of all that was odd."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from cache.annotations import Dataset
+from cache.errors import CacheError
+from cache.files.atomic import atomic_path
+from cache.files.records import file_sha256
+from cache.layouts.activitynet import read_activitynet
+from cache.layouts.co2 import read_co2
+from cache.layouts.convert import Converted, ConvertRecipe, Plan, convert, plan
+from cache.layouts.folder import BadLine, read_folder
+from cache.layouts.found import Found, Layout, Quirk, canonical_subsets
+from cache.layouts.lengths import check_lengths, feature_quirks
+from cache.layouts.mend import MendRecipe, mend
+from cache.layouts.recognise import Place, recognise
+from cache.layouts.report import REPORT_FILE, ImportReport, check_own, count_subsets
+from cache.layouts.sources import open_source
+from cache.layouts.um import read_um
+from cache.recipe import Recipe
+from cache.wording import amount
+from pipelines.console import BAD_INPUT, fail, progress, say, table
+
+_SHOWN = 3
+_LINES = 50
+
+
+class ImportDatasetRun(Recipe):
+    """What is imported, and how."""
+
+    dataset: Path
+    """Folder that receives annotations.json, features/ and import_report.json."""
+    source: Path
+    """Folder of the download, or of your videos."""
+    layout: Literal["auto"] | Layout = "auto"
+    """co2: W-TALC, CO2-Net, DELU; um: UM, CoLA; activitynet: JSON v1.2, v1.3; folder: videos and a CSV video,label."""
+    annotations: Path | None = None
+    """The <NAME>-Annotations folder, JSON or CSV, where the source holds none or several."""
+    features: Path | None = None
+    """The joint .npy or the folder of .npy files, where the source holds none or several."""
+    annotations_only: bool = False
+    """Import no features; make them with `make features`, or import them later."""
+    allow_pickle: bool = False
+    """Read pickled .npy files, as the layout co2 has them. None of what they hold is run."""
+    without_features: Literal["stop", "drop", "keep"] = "stop"
+    """Labelled videos whose features are missing or unusable: stop and name them, leave them out, or keep them in the
+    annotations."""
+    lengths: Literal["check", "keep"] = "check"
+    """Features whose lengths disagree with most durations: stop, or take them as they are."""
+    skip_invalid: bool = False
+    """Leave out the lines of the CSV that cannot be used. Otherwise one bad line stops everything."""
+    mend: Annotated[MendRecipe, tyro.conf.arg(name="")] = MendRecipe()
+    """What is done about what is odd."""
+    convert: Annotated[ConvertRecipe, tyro.conf.arg(name="")] = ConvertRecipe()
+    """What the features are."""
+
+
+def main(recipe: ImportDatasetRun) -> int:
+    """Read, convert, write, report; annotations come last, so nothing half imported is trained on."""
+    place = recognise(recipe.source, layout=recipe.layout, annotations=recipe.annotations)
+    check_own(recipe.dataset / "annotations.json")
+    say(f"layout {place.layout}: {place.annotations}")
+    found, bad = _read(place, recipe)
+    if bad:
+        _print_lines(place.annotations, bad)
+        if not recipe.skip_invalid:
+            fail("Nothing was written. Put the lines right, or leave them out with --skip-invalid.")
+            return BAD_INPUT
+    subsets = canonical_subsets([video.subset for video in found.videos], where=place.annotations)
+    dataset, quirks = mend(replace(found, name=recipe.dataset.name), recipe.mend, subsets)
+    planned = None
+    if found.features is not None:
+        planned = _plan(found, dataset, recipe)
+        videos = {video.video_id: video for video in dataset.videos}
+        if recipe.lengths == "check":
+            check_lengths(planned, videos, where=found.features)
+        lacking = _lacking(dataset, planned, Converted())
+        if lacking and recipe.without_features == "stop":
+            return _stop(lacking, "Nothing was written.")
+        with progress("features") as report:
+            converted = convert(planned, recipe.dataset / "features", progress=report)
+        written = f"{amount(converted.written, 'video')} written, {converted.kept} there before"
+        say(f"features: {written}: {recipe.dataset / 'features'}")
+        lacking = _lacking(dataset, planned, converted)
+        if lacking and recipe.without_features == "stop":
+            return _stop(lacking, "The other features were written, the annotations were not.")
+        quirks += [*feature_quirks(planned, videos), _lacking_quirk(lacking, recipe)]
+        if recipe.without_features == "drop":
+            dataset = replace(dataset, videos=tuple(v for v in dataset.videos if v.video_id not in lacking))
+    _write(recipe, found, dataset, quirks, planned)
+    return 1 if bad else 0
+
+
+def _read(place: Place, recipe: ImportDatasetRun) -> tuple[Found, list[BadLine]]:
+    features = recipe.features or place.features
+    if recipe.annotations_only or place.layout == "folder":
+        features = None
+    elif features is None or not features.exists():
+        raise CacheError(
+            f"{features or recipe.source}: found no features; say where they are with --features, "
+            "or import the annotations by themselves with --annotations-only"
+        )
+    match place.layout:
+        case "co2":
+            return read_co2(place.annotations, features=features, allow_pickle=recipe.allow_pickle), []
+        case "um":
+            return read_um(place.annotations, features=features), []
+        case "activitynet":
+            return read_activitynet(place.annotations, features=features), []
+        case "folder":
+            return read_folder(place.videos or recipe.source, place.annotations)
+
+
+def _plan(found: Found, dataset: Dataset, recipe: ImportDatasetRun) -> Plan:
+    assert found.features is not None
+    order = [video.video_id for video in found.videos]
+    source = open_source(found.features, order, allow_pickle=recipe.allow_pickle)
+    return plan(source, [video.video_id for video in dataset.videos], recipe.convert)
+
+
+def _lacking(dataset: Dataset, planned: Plan, converted: Converted) -> dict[str, str]:
+    """Labelled videos without usable features, and why; a video without labels needs none."""
+    reasons = dict.fromkeys(planned.missing, f"{planned.source.path} has no features of it")
+    reasons |= planned.unusable | converted.failed
+    return {v.video_id: reasons[v.video_id] for v in dataset.videos if v.labels and v.video_id in reasons}
+
+
+def _stop(lacking: dict[str, str], state: str) -> int:
+    rows = [[video_id, reason] for video_id, reason in list(lacking.items())[:_LINES]]
+    table(f"{len(lacking)} labelled videos have no usable features", ["video", "why"], rows)
+    if len(lacking) > _LINES:
+        say(f"... and {len(lacking) - _LINES} more")
+    fail(f"{state} Put these right, or leave the videos out with --without-features drop.")
+    return BAD_INPUT
+
+
+def _lacking_quirk(lacking: dict[str, str], recipe: ImportDatasetRun) -> Quirk:
+    return Quirk(
+        name="without_features",
+        what="labelled videos without usable features",
+        done="left out, of training and of evaluation" if recipe.without_features == "drop" else "kept",
+        count=len(lacking),
+        items=tuple(f"{video_id}: {reason}" for video_id, reason in lacking.items()),
+    )
+
+
+def _write(recipe: ImportDatasetRun, found: Found, dataset: Dataset, quirks: list[Quirk], planned: Plan | None) -> None:
+    path = recipe.dataset / "annotations.json"
+    # The report vouches for the annotations: whenever an import is killed, either both are there or the report alone.
+    path.unlink(missing_ok=True)
+    with atomic_path(path) as unfinished:
+        dataset.save(unfinished)
+        report = ImportReport(
+            source=str(recipe.source),
+            layout=found.layout,
+            options=recipe.model_dump(mode="json"),
+            classes=len(dataset.classes),
+            subsets=count_subsets(dataset, {} if planned is None else planned.lengths),
+            quirks=tuple(quirk for quirk in quirks if quirk.count),
+            annotations_sha256=file_sha256(unfinished),
+        )
+        report.save(recipe.dataset / REPORT_FILE)
+    print_report(report)
+    say(f"annotations: {path}\nreport: {recipe.dataset / REPORT_FILE}")
+
+
+def print_report(report: ImportReport) -> None:
+    """The subsets, then what was odd with the first few of each; the file has them all."""
+    header = ["subset", "videos", "labelled", "instances", "snippets"]
+    rows = [
+        [name, *(f"{number:,}" for number in count.model_dump().values())] for name, count in report.subsets.items()
+    ]
+    table(f"{report.layout}: {amount(report.classes, 'class', 'classes')}", header, rows)
+    if report.quirks:
+        odd = [[_told(quirk), _number(quirk)] for quirk in report.quirks]
+        table("What was odd, and what was done", ["", "found"], odd)
+
+
+def _number(quirk: Quirk) -> str:
+    one = {"classes": "class", "stretches": "stretch"}.get(quirk.unit, quirk.unit.removesuffix("s"))
+    return f"{quirk.count:,} {one if quirk.count == 1 else quirk.unit}"
+
+
+def _told(quirk: Quirk) -> str:
+    lines = [f"{quirk.what}: {quirk.done}", *(f"    {item}" for item in quirk.items[:_SHOWN])]
+    if len(quirk.items) > _SHOWN:
+        lines.append(f"    ... and {len(quirk.items) - _SHOWN} more")
+    return "\n".join(lines)
+
+
+def _print_lines(path: Path, bad: list[BadLine]) -> None:
+    rows = [[str(one.line), one.reason] for one in bad[:_LINES]]
+    table(f"{path}: {amount(len(bad), 'line')} cannot be imported", ["line", "why"], rows)
+    if len(bad) > _LINES:
+        say(f"... and {len(bad) - _LINES} more")

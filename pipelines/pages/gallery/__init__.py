@@ -1,0 +1,1 @@
+"""The gallery of descriptions: frames that the model saw, prompts and texts."""

@@ -1,0 +1,112 @@
+"""The videos of a report as JSON for report_video.js, small enough for a page that holds thousands of them.
+
+Axis letters: t snippets, p points (means of as many snippets as the number of videos asks for).
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from cache.features import FeatureGrid
+from pipelines.pages.marked_texts import Priors
+from pipelines.pages.report.content import ReportContent, VideoView
+from pipelines.pages.report.videos import RIGHT, Judged
+
+_POINTS = 4_000_000
+"""Points of all curves of a page together, one byte each; what is longer is shown in means of several snippets."""
+_FEWEST, _MOST = 64, 1024
+"""Points of one curve."""
+
+
+def video_data(content: ReportContent) -> dict[str, Any]:
+    """What the script draws: seconds with two decimals, classes as indices, curves as bytes."""
+    curves = sum(len(view.cas) + 2 for view in content.videos)
+    most = min(max(_POINTS // max(curves, 1), _FEWEST), _MOST)
+    index = {label: place for place, label in enumerate(content.classes)}
+    for view in content.videos:  # a results file may hold labels that the dataset does not know
+        for item in (*view.judged.drawn, *view.judged.further):
+            index.setdefault(item.detection.label, len(index))
+    return {
+        "classes": list(index),
+        "scored": content.scored,
+        "right": RIGHT,
+        "csr": any(view.attention_csr is not None for view in content.videos),
+        "videos": [_video(view, content, index, most) for view in content.videos],
+        "priors": {index[label]: list(map(_priors, said)) for label, said in content.priors.by_class.items() if said},
+    }
+
+
+def points(values: Float[np.ndarray, " t"], size: int) -> Float[np.ndarray, " p"]:
+    """Means of `size` values each, the last of what is left."""
+    starts = np.arange(0, len(values), size)
+    return np.add.reduceat(values, starts) / np.minimum(size, len(values) - starts)
+
+
+def packed(values: Float[np.ndarray, " p"]) -> list[Any]:
+    """The greatest value (at least 0), and base64 of one byte a point: the share of it in 255 steps, from 0 on."""
+    top = max(float(np.nan_to_num(values).max(initial=0.0)), 0.0)
+    steps = np.rint(np.clip(np.nan_to_num(values) / (top or 1.0), 0.0, 1.0) * 255).astype(np.uint8)
+    return [_round(top, 4), base64.b64encode(steps.tobytes()).decode()]
+
+
+def _video(view: VideoView, content: ReportContent, index: dict[str, int], most: int) -> dict[str, Any]:
+    entry, judged = view.judged.entry, view.judged
+    curves = {index[label]: values for label, values in view.cas.items()}
+    length = max((len(values) for values in (*curves.values(), view.attention) if values is not None), default=0)
+    size = max(-(-length // most), 1)
+    offset, step = _times(content.grid, size)
+
+    def pack(values: np.ndarray | None) -> list[Any] | None:
+        return None if values is None or not len(values) else packed(points(values, size))
+
+    return {
+        "id": entry.video_id,
+        "duration": _round(view.duration),
+        "labels": [index[label] for label in entry.labels],
+        "f1": _round(judged.quality, 3),
+        "truth": [
+            [index[s.label], _round(s.start), _round(s.end), int(place in judged.hit)]
+            for place, s in enumerate(entry.segments)
+        ],
+        "ambiguous": [[_round(start), _round(end)] for start, end in entry.ambiguous],
+        "found": [_found(item, index) for item in judged.drawn],
+        "further": [_found(item, index) for item in judged.further],
+        "offset": _round(offset, 4),
+        "step": _round(step, 4),
+        "snippets": size,
+        "tcam": {label: pack(values) for label, values in curves.items()},
+        "ksm": pack(view.attention),
+        "csr": pack(view.attention_csr),
+        "pictures": list(view.pictures),
+        "player": view.player,
+        "problem": view.problem,
+        "priors": [
+            {"label": index[said.action_class], **_priors(said)}
+            for said in content.priors.by_video.get(entry.video_id, ())
+            if said.action_class in index
+        ],
+    }
+
+
+def _times(grid: FeatureGrid, size: int) -> tuple[float, float]:
+    """Middle of the first `size` snippets, and from there to that of the next, in seconds."""
+    return (grid.start_seconds(0) + grid.end_seconds(size - 1)) / 2, grid.boundary_seconds(size)
+
+
+def _found(item: Judged, index: dict[str, int]) -> Sequence[float | None]:
+    d = item.detection
+    tiou = None if item.tiou is None else _round(item.tiou)
+    return [index[d.label], _round(d.start), _round(d.end), _round(d.score, 4), tiou, int(item.right)]
+
+
+def _priors(said: Priors) -> dict[str, Any]:
+    return {"video": said.video_id, "key": said.key.pieces, "complete": said.complete.pieces}
+
+
+def _round(value: float, digits: int = 2) -> float:
+    return round(float(value), digits)

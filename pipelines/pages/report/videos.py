@@ -1,0 +1,146 @@
+"""Which detections and which videos the pages show, and how the detections are judged."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from cache.annotations import Dataset, Segment, VideoEntry
+from cache.detections import Detection, DetectionTable
+from training.evaluation.evaluate import counted, protocol_videos
+from training.evaluation.metrics import temporal_iou
+from training.evaluation.protocol import Protocol
+
+T = TypeVar("T")
+RIGHT = 0.5
+"""Temporal IoU from which a drawn detection counts as right."""
+
+
+_FURTHER = 12
+"""Detections of a video below the cut-offs that are kept, too."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A detection with its best temporal IoU in the video, and whether it found a truth of its own."""
+
+    detection: Detection
+    tiou: float | None
+    """None where there is no truth to compare with; `right` then says nothing."""
+    right: bool
+    truth: int | None = None
+    """Which of the video's segments it found."""
+
+
+@dataclass(frozen=True)
+class JudgedVideo:
+    """The detections of one video against its truth."""
+
+    entry: VideoEntry
+    drawn: tuple[Judged, ...]
+    """Those that reach the cut-off of their class, best first."""
+    further: tuple[Judged, ...] = ()
+    """The best of the others; none of them is right or wrong."""
+
+    @property
+    def hit(self) -> frozenset[int]:
+        """Indices of the segments that were found."""
+        return frozenset(item.truth for item in self.drawn if item.truth is not None)
+
+    @property
+    def false(self) -> int:
+        """Drawn detections that found nothing."""
+        return sum(not item.right for item in self.drawn)
+
+    @property
+    def missed(self) -> int:
+        """Segments that no drawn detection found."""
+        return len(self.entry.segments) - len(self.hit)
+
+    @property
+    def quality(self) -> float:
+        """F1: 1 where every truth is found and nothing else is; 0 where nothing is right."""
+        both = len(self.drawn) + len(self.entry.segments)
+        return 2 * len(self.hit) / both if both else 1.0
+
+
+def judge_counted(dataset: Dataset, detections: DetectionTable, protocol: Protocol) -> dict[str, JudgedVideo]:
+    """As `judge_subset`, of the videos and detections that count under a protocol; in seconds whatever its units are.
+
+    Raises CacheError as `counted` does.
+    """
+    what = counted(dataset, detections, protocol.model_copy(update={"units": "seconds"}))
+    return judge_subset(what.detections.rows(), protocol_videos(dataset, protocol))
+
+
+def judge_subset(detections: Sequence[Detection], entries: Sequence[VideoEntry]) -> dict[str, JudgedVideo]:
+    """Every video of the subset, by its id, with the detections that reach the cut-offs and the best of the others."""
+    floors = cutoffs(detections, {entry.video_id: entry.segments for entry in entries})
+    scored = any(entry.segments for entry in entries)
+    drawn: dict[str, list[Detection]] = {entry.video_id: [] for entry in entries}
+    further: dict[str, list[Detection]] = {entry.video_id: [] for entry in entries}
+    for found in sorted(detections, key=lambda d: -d.score):
+        kept = drawn if found.score >= floors[found.label] else further
+        if found.video_id in kept:
+            kept[found.video_id].append(found)
+    judged = {}
+    for entry in entries:
+        above, below = drawn[entry.video_id], further[entry.video_id][:_FURTHER]
+        if scored:
+            rest = [Judged(item, float(_overlaps(item, entry.segments)[1].max(initial=0.0)), False) for item in below]
+            judged[entry.video_id] = JudgedVideo(entry, tuple(judge(above, entry.segments)), tuple(rest))
+        else:
+            unjudged = ([Judged(item, None, True) for item in items] for items in (above, below))
+            judged[entry.video_id] = JudgedVideo(entry, *map(tuple, unjudged))
+    return judged
+
+
+def cutoffs(detections: Sequence[Detection], truth: Mapping[str, Sequence[Segment]]) -> dict[str, float]:
+    """By class, the score of its n-th best detection over all videos, n being the number of its true segments.
+
+    With as many detections as there are truths, precision equals recall: no class is drawn too generously. A class
+    without truth keeps none; but without any truth at all, every class keeps what reaches half of its best score.
+    """
+    wanted = Counter(segment.label for segments in truth.values() for segment in segments)
+    scores: dict[str, list[float]] = {}
+    for detection in detections:
+        scores.setdefault(detection.label, []).append(detection.score)
+    if not wanted:
+        return {label: max(found) / 2 for label, found in scores.items()}
+    return {
+        label: sorted(found, reverse=True)[min(wanted[label], len(found)) - 1] if wanted[label] else float("inf")
+        for label, found in scores.items()
+    }
+
+
+def judge(detections: Sequence[Detection], segments: Sequence[Segment]) -> list[Judged]:
+    """The detections of one video, best first: right if a truth that no better one took overlaps enough."""
+    taken: set[int] = set()
+    judged = []
+    for detection in sorted(detections, key=lambda d: -d.score):
+        mine, overlap = _overlaps(detection, segments)
+        free = np.where(np.isin(mine, list(taken)), 0.0, overlap)
+        right = bool(len(free) and free.max() >= RIGHT)
+        truth = int(mine[free.argmax()]) if right else None
+        if truth is not None:
+            taken.add(truth)
+        judged.append(Judged(detection, float(overlap.max(initial=0.0)), right, truth))
+    return judged
+
+
+def _overlaps(detection: Detection, segments: Sequence[Segment]) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the segments of the detection's class, and its temporal IoU with each."""
+    mine = np.array([index for index, s in enumerate(segments) if s.label == detection.label], dtype=np.int64)
+    spans = np.array([(segments[i].start, segments[i].end) for i in mine], dtype=np.float64).reshape(-1, 2)
+    return mine, temporal_iou(np.array([[detection.start, detection.end]]), spans)
+
+
+def spread(items: Sequence[T], count: int) -> list[T]:
+    """`count` items at equal steps, the first and the last among them."""
+    if len(items) <= count:
+        return list(items)
+    return [items[round(k)] for k in np.linspace(0, len(items) - 1, count)]

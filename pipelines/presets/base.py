@@ -1,0 +1,167 @@
+"""What a preset says for every command: the recipe that it starts from; options change single fields of it.
+
+Packages are imported where a recipe is asked for, so that a command loads what it needs itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.presets.method import MEASURED, PAPER, Changes
+
+if TYPE_CHECKING:
+    from pipelines.caches.export import ExportRun
+    from pipelines.caches.features import FeaturesRun
+    from pipelines.caches.import_dataset import ImportDatasetRun
+    from pipelines.caches.import_descriptions import ImportRun
+    from pipelines.caches.inspect import InspectRun
+    from pipelines.caches.priors import PriorsRun
+    from pipelines.experiments.grid import TableRun
+    from pipelines.experiments.migrate import MigrateRun
+    from pipelines.run_folder.recipe import MethodSettings, TrainRun
+    from pipelines.runs.compare import CompareRun
+    from pipelines.runs.diagnose import DiagnoseRun
+    from pipelines.runs.evaluate import EvalRun
+    from pipelines.runs.import_checkpoint import ImportCheckpointRun
+    from pipelines.runs.report import ReportRun
+    from training.hosts.recipes import HostKind
+    from training.recipe import TrainRecipe
+
+
+class Preset:
+    """A dataset and its settings. What a subclass does not change are the defaults of the recipes."""
+
+    name: str
+    title: str
+    """What it is for, in a line of `--help`."""
+
+    @property
+    def method(self) -> Mapping[MethodSettings, Changes]:
+        """What `--settings` chooses between."""
+        return {"measured": MEASURED, "paper": PAPER}
+
+    @property
+    def hosts(self) -> Mapping[str, Changes]:
+        """What its training changes on each host that it knows settings of."""
+        return {}
+
+    @property
+    def dataset(self) -> Path:
+        """Folder of the dataset."""
+        return Path("cache/data") / self.name
+
+    @property
+    def run(self) -> Path:
+        """Folder of the training run."""
+        return Path("runs") / self.name
+
+    def import_dataset(self) -> ImportDatasetRun:
+        """Of `make import-dataset`."""
+        from pipelines.caches.import_dataset import ImportDatasetRun
+
+        return ImportDatasetRun(dataset=self.dataset, source=Path("downloads") / self.name)
+
+    def import_checkpoint(self) -> ImportCheckpointRun:
+        """Of `make import-checkpoint`: a run of its own."""
+        from pipelines.runs.import_checkpoint import ImportCheckpointRun
+
+        return ImportCheckpointRun(dataset=self.dataset, run=self.run.with_name(f"{self.name}-imported"))
+
+    def priors(self) -> PriorsRun:
+        """Of `make priors`."""
+        from pipelines.caches.priors import PriorsRun
+        from priors.words.glove import GloveRecipe
+
+        return PriorsRun(dataset=self.dataset, glove=GloveRecipe(path=Path("glove.6B.300d.txt")))
+
+    def import_descriptions(self) -> ImportRun:
+        """Of `make import`: dataset and word vectors of the preset."""
+        from pipelines.caches.import_descriptions import ImportRun
+
+        return ImportRun(dataset=self.dataset, glove=self.priors().glove)
+
+    def features(self) -> FeaturesRun:
+        """Of `make features`."""
+        from pipelines.caches.features import FeaturesRun
+        from priors.features.encode import EncoderRecipe, FeaturesRecipe
+
+        rgb = EncoderRecipe(model="MCG-NJU/videomae-base-finetuned-kinetics")
+        return FeaturesRun(dataset=self.dataset, features=FeaturesRecipe(streams={"rgb": rgb}))
+
+    def training(self) -> TrainRecipe:
+        """What is trained on its own host, but for the settings of the method."""
+        from training.recipe import TrainRecipe
+
+        return TrainRecipe()
+
+    def train(self) -> TrainRun:
+        """Of `make train`."""
+        return self.train_on(None)
+
+    def train_on(self, host: HostKind | None, settings: MethodSettings = "measured") -> TrainRun:
+        """Of `make train ARGS="--host ... --settings ..."`: with what the preset changes for that host."""
+        from pipelines.run_folder.recipe import TrainRun, on_host
+
+        training = self.training()
+        known = tuple(dict.fromkeys((training.model.host.kind, *self.hosts)))
+        if host is not None:
+            training = on_host(training, host, self.hosts.get(host))
+        training = training.changed(self.method[settings])
+        run = TrainRun(dataset=self.dataset, run=self.run, train=training)
+        return run.model_copy(update={"known_hosts": known, "preset_settings": settings})
+
+    def evaluate(self) -> EvalRun:
+        """Of `make eval`."""
+        from pipelines.runs.evaluate import EvalRun
+
+        return EvalRun(run=self.run)
+
+    def diagnose(self) -> DiagnoseRun:
+        """Of `make diagnose`."""
+        from pipelines.runs.diagnose import DiagnoseRun
+
+        return DiagnoseRun(run=self.run)
+
+    def report(self) -> ReportRun:
+        """Of `make report`."""
+        from pipelines.runs.report import ReportRun
+
+        return ReportRun(run=self.run)
+
+    def tables(self, settings: MethodSettings = "measured") -> TableRun:
+        """Of `make table3`, `table4`, `table5` and `ablations`."""
+        from pipelines.experiments.grid import TableRun
+
+        tables, method = Path("runs") / f"{self.name}-tables", self.method[settings]
+        hosts = {host: {**changes, **method} for host, changes in self.hosts.items()}
+        return TableRun(
+            train=self.train_on(None, settings).model_copy(update={"run": tables}),
+            evaluate=self.evaluate().model_copy(update={"run": tables}),
+            hosts=hosts,
+        )
+
+    def compare(self) -> CompareRun:
+        """Of the two runs that `make demo` trains: the host alone and MLLM4WTAL."""
+        from pipelines.runs.compare import CompareRun
+
+        return CompareRun(runs=(self.run.with_name(f"{self.name}-host"), self.run))
+
+    def inspect(self) -> InspectRun:
+        """Of `make inspect`."""
+        from pipelines.caches.inspect import InspectRun
+
+        return InspectRun(dataset=self.dataset)
+
+    def migrate(self) -> MigrateRun:
+        """Of `make migrate`."""
+        from pipelines.experiments.migrate import MigrateRun
+
+        return MigrateRun(dataset=self.dataset)
+
+    def export(self) -> ExportRun:
+        """Of `make export`."""
+        from pipelines.caches.export import ExportRun
+
+        return ExportRun(dataset=self.dataset)

@@ -1,0 +1,42 @@
+"""A folder of one's own videos, with their labels in a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.presets.base import Preset
+from pipelines.presets.method import Changes
+from pipelines.presets.thumos14 import THUMOS14_HOSTS
+
+if TYPE_CHECKING:
+    from pipelines.caches.import_dataset import ImportDatasetRun
+    from training.recipe import TrainRecipe
+
+
+class Own(Preset):
+    """Features of one stream, as `make features` makes them, and the host that needs no second one.
+
+    Schedules are those of THUMOS14 until others are measured on such data.
+    """
+
+    name = "own"
+    title = "a folder of your own videos: one stream of features, host plain, protocol seconds"
+
+    @property
+    def hosts(self) -> Mapping[str, Changes]:
+        """The schedules of the hosts' public code."""
+        return THUMOS14_HOSTS
+
+    def import_dataset(self) -> ImportDatasetRun:
+        """Videos and labels.csv in my_videos/."""
+        return super().import_dataset().model_copy(update={"source": Path("my_videos")})
+
+    def training(self) -> TrainRecipe:
+        """The host plain, which runs on any number of streams."""
+        from training.hosts.plain import PlainRecipe
+        from training.model.mllm4wtal import ModelRecipe
+        from training.recipe import TrainRecipe
+
+        return TrainRecipe(model=ModelRecipe(host=PlainRecipe())).changed(self.hosts["plain"])

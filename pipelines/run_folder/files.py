@@ -1,0 +1,39 @@
+"""Files of a run, and whether they belong to its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from cache.errors import CacheError
+from training.checkpoints.folder import is_finished, steps_taken
+from training.evaluation.diagnosis.schema import FILE as DIAGNOSIS_FILE
+from training.evaluation.diagnosis.schema import RUNS_FILE as DIAGNOSES_FILE
+
+RECIPE_FILE = "recipe.json"
+METRICS_FILE, DETECTIONS_FILE, CURVES_FILE = "metrics.json", "detections.json", "curves.npz"
+REPORT_FILE = "report.html"
+RESULTS = (METRICS_FILE, DETECTIONS_FILE, CURVES_FILE, DIAGNOSIS_FILE, DIAGNOSES_FILE, REPORT_FILE)
+"""What is made from the weights of a run; training makes it stale."""
+
+
+def remove_results(run: Path) -> list[Path]:
+    """Remove, and return, the results of weights that are about to change."""
+    removed = [run / name for name in RESULTS if (run / name).exists()]
+    for path in removed:
+        path.unlink()
+    return removed
+
+
+def refuse_unfinished(runs: Iterable[Path], *, asked: bool) -> None:
+    """Raises CacheError if one of the runs has not come to the end of its training, unless that was `asked` for.
+
+    A folder without a checkpoint is none of a training, so nothing is said of it.
+    """
+    for run in runs:
+        taken = steps_taken(run)
+        if not asked and taken is not None and not is_finished(run):
+            raise CacheError(
+                f"{run}: found a training that is not finished ({taken[0]} of {taken[1]} steps); go on with "
+                "`make train`, or take it as it is with --unfinished"
+            )

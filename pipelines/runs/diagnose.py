@@ -1,0 +1,123 @@
+"""Say what detections get wrong, and how incomplete and over-complete the found ones are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import PositiveFloat, field_validator
+
+from cache.annotations import Dataset
+from cache.detections import DetectionTable
+from cache.errors import CacheError
+from cache.recipe import Recipe
+from pipelines.console import say
+from pipelines.runs.diagnose_print import print_diagnosis, print_runs
+from training.evaluation.diagnosis.diagnose import diagnose
+from training.evaluation.diagnosis.schema import FILE, RUNS_FILE, Diagnosis, DiagnosisRecipe
+from training.evaluation.diagnosis.seeds import Run, over_runs
+from training.evaluation.evaluate import UnknownLabels, counted
+from training.evaluation.protocol import PROTOCOLS, Protocol, ProtocolName, tiou_grid
+
+
+class DiagnoseRun(Recipe):
+    """Which detections are diagnosed, under which protocol."""
+
+    run: Path
+    """Folder of the evaluated run; receives diagnosis.json."""
+    runs: tuple[Path, ...] = ()
+    """Folders of evaluated runs that differ in their seed, in place of `run`: mean and spread of their figures."""
+    against: tuple[Path, ...] = ()
+    """Folders of the evaluated runs that `runs` (or `run`) are held against, such as the host alone."""
+    detections: Path | None = None
+    """Results JSON of any other origin, in place of a run; with `annotations`."""
+    annotations: Path | None = None
+    """Annotations of these detections; when not given, those of the dataset that the run was trained on."""
+    protocol: ProtocolName | None = None
+    """Which videos and detections count, in which units; when not given, as in the run's metrics.json, else seconds."""
+    subset: str | None = None
+    """Subset that is diagnosed; the protocol's when not given."""
+    tious: str | None = None
+    """Thresholds of temporal IoU: start:step:end, or numbers apart by commas; the protocol's when not given."""
+    unknown_labels: UnknownLabels = "error"
+    """Detections of a class that the annotations do not have: stop, or leave them out and count them."""
+    shown: PositiveFloat = 0.5
+    """The nearest of the thresholds is the one that the tables are printed for."""
+    output: Path | None = None
+    """Folder of diagnosis.json, or of diagnosis_runs.json where there are several runs; when not given, that of the
+    run or of the detections, or of the first of several runs."""
+    diagnosis: DiagnosisRecipe = DiagnosisRecipe()
+    """What counts as which error, and which detections count for completeness."""
+
+    @field_validator("tious")
+    @classmethod
+    def _thresholds(cls, value: str | None) -> str | None:
+        if value is not None:
+            tiou_grid(value)
+        return value
+
+
+def main(recipe: DiagnoseRun) -> None:
+    """Write diagnosis.json of everything that is diagnosed, and print the tables."""
+    if recipe.detections is not None:
+        if recipe.runs or recipe.against:
+            raise CacheError("detections: expected alone; runs that differ in their seed are folders of runs")
+        folder = recipe.output or recipe.detections.parent
+        print_diagnosis(_of_file(recipe, recipe.detections, folder), shown=recipe.shown)
+    elif recipe.runs or recipe.against:
+        _several(recipe, recipe.runs or (recipe.run,))
+    else:
+        print_diagnosis(_of_run(recipe, recipe.run, recipe.output or recipe.run).diagnosis, shown=recipe.shown)
+
+
+def _several(recipe: DiagnoseRun, folders: Sequence[Path]) -> None:
+    from pipelines.runs.compare import refuse_mixture  # not at the top: see _of_run
+
+    runs = [_of_run(recipe, folder, folder) for folder in folders]
+    against = [_of_run(recipe, folder, folder) for folder in recipe.against]
+    every = [run.diagnosis for run in (*runs, *against)]
+    refuse_mixture([*folders, *recipe.against], every, file=FILE, fields=("videos", "truths"))
+    found = over_runs(runs, against)
+    path = (recipe.output or folders[0]) / RUNS_FILE
+    found.save(path)
+    print_runs(found, runs[0].diagnosis, shown=recipe.shown)
+    say(f"written: {path}, and {FILE} in the folder of every run")
+
+
+def _of_run(recipe: DiagnoseRun, folder: Path, output: Path) -> Run:
+    # Not at the top: they bring torch, which takes seconds to load and which a file of detections does not need.
+    from pipelines.run_folder.files import DETECTIONS_FILE, METRICS_FILE, RECIPE_FILE
+    from pipelines.run_folder.metrics import Metrics
+    from pipelines.run_folder.recipe import TrainRun
+
+    if not (folder / DETECTIONS_FILE).exists():
+        raise CacheError(f"{folder / DETECTIONS_FILE}: no such file, so the run is not evaluated; run `make eval`")
+    trained = TrainRun.load(folder / RECIPE_FILE)
+    dataset = Dataset.load(recipe.annotations or trained.dataset / "annotations.json")
+    own = Metrics.load(folder / METRICS_FILE).protocol if (folder / METRICS_FILE).exists() else None
+    table = DetectionTable.read(folder / DETECTIONS_FILE)
+    found = _diagnosed(recipe, dataset, table, _protocol(recipe, own), folder.resolve().name, output)
+    return Run(found, trained.train.seed)
+
+
+def _of_file(recipe: DiagnoseRun, detections: Path, output: Path) -> Diagnosis:
+    if recipe.annotations is None:
+        raise CacheError("annotations: not given; name the annotations that --detections belong to with --annotations")
+    dataset, table = Dataset.load(recipe.annotations), DetectionTable.read(detections)
+    return _diagnosed(recipe, dataset, table, _protocol(recipe, None), detections.stem, output)
+
+
+def _protocol(recipe: DiagnoseRun, own: Protocol | None) -> Protocol:
+    base = PROTOCOLS[recipe.protocol or "seconds"] if recipe.protocol or own is None else own
+    varied: dict[str, object] = {} if recipe.subset is None else {"subset": recipe.subset}
+    return base.model_copy(update=varied if recipe.tious is None else varied | {"tious": tiou_grid(recipe.tious)})
+
+
+def _diagnosed(
+    recipe: DiagnoseRun, dataset: Dataset, table: DetectionTable, protocol: Protocol, name: str, output: Path
+) -> Diagnosis:
+    what = counted(dataset, table, protocol, unknown_labels=recipe.unknown_labels)
+    found = diagnose(what, recipe=recipe.diagnosis, name=name, classes=dataset.classes)
+    found.save(output / FILE)
+    say(f"diagnosis: {output / FILE}")
+    return found

@@ -1,0 +1,199 @@
+"""Localize actions in the videos of a subset with a trained model, and score the detections as ActivityNet does."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median_low
+from typing import Literal
+
+from cache.annotations import Dataset
+from cache.detections import Detection, DetectionTable, write_detections
+from cache.errors import CacheError
+from cache.features import FeatureStore
+from cache.wording import amount
+from pipelines.console import progress, say, table
+from pipelines.run_folder.files import (
+    CURVES_FILE,
+    DETECTIONS_FILE,
+    DIAGNOSIS_FILE,
+    METRICS_FILE,
+    RECIPE_FILE,
+    REPORT_FILE,
+    refuse_unfinished,
+)
+from pipelines.run_folder.metrics import Metrics
+from pipelines.run_folder.recipe import TrainRun
+from training.checkpoints.checkpoint import Trained
+from training.checkpoints.folder import Best, best_checkpoint
+from training.checkpoints.footprint import Footprint, footprint
+from training.compat.localize import Method, official_recipe
+from training.evaluation.evaluate import Evaluation, evaluate_detections, protocol_videos
+from training.evaluation.protocol import ProtocolChoice, tiou_key
+from training.inference import detect, load_run
+from training.localization.curves import Curves, save_curves
+from training.localization.localize import LocalizeRecipe
+from training.nn.devices import DeviceName
+
+
+class EvalRun(ProtocolChoice):
+    """Which run is evaluated on what, under which protocol."""
+
+    run: Path
+    """Folder of the run: holds the checkpoint, receives detections.json, metrics.json and curves.npz."""
+    dataset: Path | None = None
+    """Folder of the dataset; the one that the run was trained on when not given."""
+    features: Path | None = None
+    """Folder of snippet features; features/ in the dataset's folder, or those of the training, when not given."""
+    output: Path | None = None
+    """Folder of the results; the run's own when not given."""
+    checkpoint: Literal["last", "best"] = "last"
+    """last: of the last step. best: the one with the best score in the validations of the training
+    (validation.every)."""
+    unfinished: bool = False
+    """Evaluate the last checkpoint of a training that has not come to its end."""
+    localize: LocalizeRecipe = LocalizeRecipe()
+    """How detections are read off."""
+    curves: bool = True
+    """Write curves.npz, which the report draws: T-CAM and attention of every video."""
+    csr_curves: bool = False
+    """Also draw A_CSR over each video, for the report's timelines. Localization does not need CSR: without this it is
+    neither loaded nor run."""
+    official: Method | None = None
+    """Read them off as the public code of this method does on THUMOS14, whatever `localize` says."""
+    device: DeviceName | None = None
+    """Where the model runs; when not given, where the training was told to (its loop.device)."""
+
+
+def main(recipe: EvalRun) -> None:
+    """Localize, write the results, print the mAP."""
+    metrics = evaluate(recipe)
+    if metrics is not None:
+        print_map([metrics])
+        print_footprint(metrics)
+
+
+def evaluate(recipe: EvalRun) -> Metrics | None:
+    """Localize the subset and write curves.npz, detections.json and, last, metrics.json.
+
+    None, and no metrics.json, where the annotations hold no segment to compare with. Raises CacheError, before
+    anything is localized, where they are not those of the protocol.
+    """
+    if not (recipe.run / RECIPE_FILE).exists():
+        raise CacheError(f"{recipe.run / RECIPE_FILE}: no such file, so nothing was trained here; run `make train`")
+    refuse_unfinished([recipe.run], asked=recipe.unfinished)
+    trained_on = TrainRun.load(recipe.run / RECIPE_FILE)
+    home = recipe.dataset or trained_on.dataset
+    dataset = Dataset.load(home / "annotations.json")
+    own = home / "features" if recipe.dataset else trained_on.features_folder
+    store = FeatureStore.open(recipe.features or own)
+    device = recipe.device or trained_on.train.loop.device
+    csr_attention = recipe.curves and recipe.csr_curves
+    best = _best(recipe.run) if recipe.checkpoint == "best" else None
+    folder = None if best is None else best.folder
+    trained = load_run(recipe.run, dataset, store, csr_attention=csr_attention, device=device, checkpoint=folder)
+    protocol = recipe.chosen()
+    videos = protocol_videos(dataset, protocol)
+    localize = recipe.localize if recipe.official is None else official_recipe(recipe.official)
+    if trained.model.head is None and localize.source != "cam":
+        say(f"{recipe.run.name} has no localization head: its detections come from the T-CAM")
+        localize = localize.model_copy(update={"source": "cam"})
+    found: list[Detection] = []
+    snippets: list[int] = []
+
+    def localized() -> Iterator[Curves]:
+        with progress(f"localizing {recipe.run.name}") as report:
+            for done, (drawn, detections) in enumerate(detect(trained, store, videos, recipe=localize), start=1):
+                found.extend(detections)
+                snippets.append(len(drawn.cas))
+                report(done, len(videos))
+                yield drawn
+
+    output = recipe.output or recipe.run
+    if recipe.curves:
+        save_curves(output / CURVES_FILE, localized())
+    else:
+        deque(localized(), maxlen=0)
+        (output / CURVES_FILE).unlink(missing_ok=True)  # those of another evaluation
+    for name in (METRICS_FILE, DIAGNOSIS_FILE, REPORT_FILE):  # they are of other detections from now on
+        (output / name).unlink(missing_ok=True)
+    external = {"run": recipe.run.name, "subset": protocol.subset}
+    write_detections(output / DETECTIONS_FILE, found, external_data=external)
+    say(f"{amount(len(found), 'detection')} in {amount(len(videos), 'video')}: {output / DETECTIONS_FILE}")
+    if not any(video.segments for video in videos):
+        say(f"the annotations hold no segments of subset {protocol.subset!r}, so there is no mAP")
+        return None
+    evaluation = evaluate_detections(dataset, DetectionTable.of(found), protocol)
+    cost = footprint(trained, snippets=median_low(snippets))
+    metrics = _metrics(evaluation, recipe.run.name, localize, cost)
+    if best is not None:
+        metrics = metrics.model_copy(update={"checkpoint": _say_best(best, trained, protocol.subset)})
+    metrics.save(output / METRICS_FILE)
+    return metrics
+
+
+def _best(run: Path) -> Best:
+    found = best_checkpoint(run)
+    if found is None:
+        raise CacheError(
+            f"{run}: found no best checkpoint; train with validation (--validation.every STEPS), or evaluate the last "
+            "one (--checkpoint last)"
+        )
+    return found
+
+
+def _say_best(found: Best, trained: Trained, subset: str) -> str:
+    """Tell which weights these are, and where the subset itself has chosen them."""
+    told = f"best by {found.criterion} ({100 * found.score:.1f}), step {trained.state.step}"
+    chosen_here = found.criterion.rpartition(".")[0] == subset
+    say(f"checkpoint: {told}{'; this very subset chose it, so its figures flatter' if chosen_here else ''}")
+    return told
+
+
+def print_map(results: Sequence[Metrics], *, names: Sequence[str] = ()) -> None:
+    """One row a run: mAP at each tIoU and their mean, in percent."""
+    first = results[0]
+    header = [f"mAP [%] on {first.subset}", *(f"@{tiou_key(tiou)}" for tiou in first.tious), "average"]
+    rows = [
+        [name, *(f"{100 * value:.1f}" for value in (*one.map, one.average))]
+        for name, one in zip(names or [one.run for one in results], results, strict=True)
+    ]
+    scored = f"{amount(first.videos, 'video')}, {amount(len(first.classes), 'class', 'classes')}"
+    table(f"{scored}; {first.protocol.describe()}", header, rows)
+
+
+def print_footprint(metrics: Metrics) -> None:
+    """What inference holds and computes, beside the host alone."""
+    cost = metrics.footprint
+    if cost is None:
+        return
+    rows = [
+        ["host alone", f"{cost.host_parameters:,}", f"{cost.host_flops / 1e9:.3f}", "1"],
+        ["+ class queries", f"{cost.query_parameters:,}", "", ""],
+        ["+ localization head", f"{cost.head_parameters:,}", "", ""],
+        ["inference", f"{cost.parameters:,}", f"{cost.flops / 1e9:.3f}", f"{cost.flops / max(cost.host_flops, 1):.3f}"],
+    ]
+    header = ["", "parameters", "GFLOP", "of the host's"]
+    table(f"Inference, a video of {amount(cost.snippets, 'snippet')} (the median)", header, rows)
+    say(f"not loaded: {cost.unread_parameters:,} parameters that only training reads (text tower, CSR, word vectors)")
+
+
+def _metrics(evaluation: Evaluation, run: str, localize: LocalizeRecipe, cost: Footprint) -> Metrics:
+    scores = evaluation.scores
+    return Metrics(
+        run=run,
+        protocol=evaluation.protocol,
+        subset=evaluation.protocol.subset,
+        videos=evaluation.videos,
+        detections=evaluation.detections,
+        tious=scores.tious,
+        map=tuple(scores.map.tolist()),
+        average=scores.average,
+        classes=scores.classes,
+        ap=tuple(map(tuple, scores.ap.tolist())),
+        unscored=scores.unscored,
+        left_out=evaluation.left_out,
+        localize=localize,
+        footprint=cost,
+    )

@@ -1,0 +1,70 @@
+"""Import weights that the public code of a host saved, so that they are evaluated here: the host alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from cache.annotations import Dataset
+from cache.errors import CacheError
+from cache.features import FeatureStore
+from cache.recipe import Recipe
+from pipelines.console import say
+from pipelines.run_folder.files import RECIPE_FILE
+from pipelines.run_folder.recipe import TrainRun
+from training.checkpoints.folder import find_checkpoint
+from training.checkpoints.public_code import OfficialHost, Variant, import_official
+
+_PROTOCOLS: Mapping[OfficialHost, str] = {
+    "co2net": "thumos14-co2",
+    "delu": "thumos14-co2",
+    "ddgnet": "thumos14-co2",
+    "um": "thumos14-210",
+    "gaufuse": "thumos14-212",
+}
+"""Under which the public code reports THUMOS14, or what comes nearest."""
+
+
+class ImportCheckpointRun(Recipe):
+    """Which file, of which host, for which dataset."""
+
+    dataset: Path
+    """Folder of the dataset: holds annotations.json and features/."""
+    run: Path
+    """Folder of the run that is made; it must hold no checkpoint yet."""
+    host: OfficialHost = "co2net"
+    """Whose public code saved the file."""
+    file: Path = Path("best.pkl")
+    """The file, as torch.save wrote it."""
+    variant: Variant = "thumos14"
+    """Which variant of the public code."""
+    features: Path | None = None
+    """Folder of snippet features; features/ in the dataset's folder when not given."""
+    allow_pickle: bool = False
+    """Unpickle in full where the weights alone cannot be read. That runs any code in the file: trust its source."""
+
+
+def main(recipe: ImportCheckpointRun) -> None:
+    """Write the run, and say what was passed over and how to evaluate it."""
+    if find_checkpoint(recipe.run) is not None:
+        raise CacheError(f"{recipe.run}: found a checkpoint, expected none; choose another folder (--run)")
+    dataset = Dataset.load(recipe.dataset / "annotations.json")
+    made = TrainRun(dataset=recipe.dataset, run=recipe.run, features=recipe.features)
+    store = FeatureStore.open(made.features_folder)
+    imported = import_official(
+        recipe.file,
+        recipe.host,
+        variant=recipe.variant,
+        run=recipe.run,
+        classes=dataset.classes,
+        grid=store.grid,
+        allow_pickle=recipe.allow_pickle,
+    )
+    made.model_copy(update={"train": imported.recipe}).save(recipe.run / RECIPE_FILE)
+    if list(dataset.classes) != sorted(dataset.classes):
+        say("note: the dataset's classes are not in alphabetical order; they must be in the order of the public code's")
+    if imported.passed_over:
+        say(f"passed over, as the public code never runs them: {', '.join(imported.passed_over)}")
+    say(f"imported {imported.weights} weights: {imported.checkpoint}")
+    way = f" --official {recipe.host} --protocol {_PROTOCOLS[recipe.host]}" if recipe.variant == "thumos14" else ""
+    say(f'evaluate them: make eval PRESET={recipe.dataset.name} ARGS="--run {recipe.run}{way}"')

@@ -1,0 +1,32 @@
+"""CannedDescriber: answers from a function instead of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from priors.describers.protocol import Failure, Prepared, Reply, Request
+
+
+class CannedDescriber:
+    """Answers from a function instead of a model: for tests, and for texts that were made elsewhere."""
+
+    def __init__(
+        self, answer: Callable[[Request], str], *, model_id: str = "canned", model_revision: str = "canned"
+    ) -> None:
+        self.model_id = model_id
+        self.model_revision = model_revision
+        self._answer = answer
+
+    def prepare(self, requests: Sequence[Request]) -> Prepared:
+        """Nothing to do."""
+        return Prepared(tuple(requests), None)
+
+    def describe(self, prepared: Prepared) -> list[Reply | Failure]:
+        """One reply a request; words count as tokens."""
+        replies: list[Reply | Failure] = []
+        for request in prepared.requests:
+            words = self._answer(request).split()
+            cut = len(words) > request.max_new_tokens
+            kept = words[: request.max_new_tokens]
+            replies.append(Reply(" ".join(kept), len(request.prompt.split()), len(kept), "length" if cut else "eos"))
+        return replies

@@ -1,0 +1,81 @@
+"""What every describer takes and gives: frames and a prompt in, text out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from cache.tables.schema import FinishReason
+from priors.video.frames import Frames
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """One question about one video."""
+
+    frames: Frames
+    prompt: str
+    max_new_tokens: int
+    again: bool = False
+    """Asked a second time because the first text was of little use: the describer uses its settings for that."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the model answered: new tokens only."""
+
+    text: str
+    prompt_tokens: int
+    """Tokens shown to the model, frames included."""
+    new_tokens: int
+    """Tokens generated, the end of sequence included."""
+    finish_reason: FinishReason
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why one request has no answer, through no fault of the others: its key becomes a failed row."""
+
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Requests made ready for `describe`; what `inputs` holds is the describer's own affair."""
+
+    requests: tuple[Request, ...]
+    inputs: Any
+
+
+class Describer(Protocol):
+    """Anything that answers requests. An answer must not depend on what else is in the batch."""
+
+    model_id: str
+    model_revision: str
+
+    def prepare(self, requests: Sequence[Request]) -> Prepared:
+        """The work of the processor cores: prompts to tokens, pictures to tensors.
+
+        One other thread may call it while `describe` runs. A request that cannot be asked is not raised but becomes
+        the Failure that `describe` gives for it.
+        """
+        ...
+
+    def describe(self, prepared: Prepared) -> list[Reply | Failure]:
+        """The work of the model: one Reply or Failure a request, in order.
+
+        Raises ModelError if the model as such cannot go on. Any other exception concerns the batch as a whole: the
+        caller may divide it and try again.
+        """
+        ...
+
+
+def answers(describer: Describer, requests: Sequence[Request]) -> list[Reply]:
+    """Prepare and describe in one call. Raises ValueError for the first request that has no answer."""
+    replies = []
+    for reply in describer.describe(describer.prepare(requests)):
+        if isinstance(reply, Failure):
+            raise ValueError(reply.reason)
+        replies.append(reply)
+    return replies

@@ -1,0 +1,69 @@
+"""Which exact weights a model name stands for."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from cache.errors import UserError
+
+_WEIGHTS = (".safetensors", ".safetensors.index.json")
+_SETTINGS = ("config", "token", "vocab", "merges", "chat_template")  # in the names of files that change what is said
+
+
+class ModelError(UserError):
+    """The model cannot be used; the message names the field of the recipe and what mends it."""
+
+
+def is_folder(model: str) -> bool:
+    """True if `model` is a folder on this machine rather than a hub id."""
+    return Path(model).is_dir()
+
+
+def model_id(model: str) -> str:
+    """The name to record: a hub id as it is, of a folder only its own name (where it lies changes no text)."""
+    return Path(model).resolve().name if is_folder(model) else model
+
+
+def resolve_revision(model: str, revision: str | None, *, option: str = "describer.model") -> str:
+    """The revision to record: the commit of a hub model, or a hash over configuration and weights of a folder.
+
+    `option` is the field of the recipe that named the model. Raises ModelError if there is neither such a folder nor,
+    reachable or in the Hugging Face cache, such a model.
+    """
+    if is_folder(model):
+        return _folder_hash(Path(model), option)
+    if model.startswith((".", "/", "~")) or model.count("/") != 1:
+        raise ModelError(f"{option}: found {model!r}, which is neither a folder here nor a hub id like owner/name")
+    from transformers.utils.hub import cached_file, extract_commit_hash
+
+    try:
+        config = cached_file(model, "config.json", revision=revision or "main")
+    except OSError as error:
+        raise ModelError(
+            f"{option}: {model!r} (revision {revision or 'main'}) is no folder here, not in the Hugging Face "
+            f"cache, and cannot be fetched: {error}"
+        ) from error
+    commit = extract_commit_hash(config, None)
+    if commit is None:
+        raise ModelError(f"{option}: no commit is known for {model!r}; give a folder or a revision")
+    return commit
+
+
+def _folder_hash(folder: Path, option: str) -> str:
+    files = sorted(
+        path
+        for path in folder.iterdir()
+        if path.name.endswith(_WEIGHTS) or (any(part in path.name for part in _SETTINGS) and path.is_file())
+    )
+    if not any(path.suffix == ".safetensors" for path in files):
+        raise ModelError(f"{option}: {folder} holds no .safetensors weights")
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.name.encode() + b"\0" + _file_hash(path))
+    return f"sha256:{digest.hexdigest()[:16]}"
+
+
+def _file_hash(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

@@ -1,0 +1,89 @@
+"""Replies and failures as rows of the cache, with everything that says where they come from."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+
+from pydantic import JsonValue
+
+from cache.descriptions.flags import flags_of
+from cache.tables.schema import Description
+from priors.describers.protocol import Describer, Reply
+from priors.run.batching import Asked
+from priors.run.plan import Question
+from priors.run.recipe import DescriptionRecipe
+from priors.video.decoding import Decoded
+
+_SOFTWARE = ("mllm4wtal", "transformers", "torch", "av")
+
+
+class RowMaker:
+    """Makes the rows of one describer under one recipe."""
+
+    def __init__(self, recipe: DescriptionRecipe, describer: Describer, again: Mapping[str, JsonValue]) -> None:
+        self._recipe = recipe
+        self._describer = describer
+        self._again = again
+        """Settings that take the place of the usual ones where a question is put again."""
+
+    def answered(self, asked: Asked, reply: Reply) -> Description:
+        """The ok row of a reply; white space is collapsed."""
+        text = " ".join(reply.text.split())
+        prompt = asked.request.prompt
+        row = self._row(asked.question, asked.decoded, asked.request.max_new_tokens)
+        return Description(
+            **row,
+            description=text,
+            status="ok",
+            error=None,
+            prompt_tokens=reply.prompt_tokens,
+            new_tokens=reply.new_tokens,
+            finish_reason=reply.finish_reason,
+            flags=flags_of(text, prompt=prompt, finish_reason=reply.finish_reason),
+        )
+
+    def failed(self, question: Question, decoded: Decoded, reason: str) -> Description:
+        """The failed row of a question."""
+        row = self._row(question, decoded, self._recipe.max_new_tokens(question.key[2]))
+        said = dict.fromkeys(("description", "prompt_tokens", "new_tokens", "finish_reason"))
+        return Description(**row, **said, status="failed", error=reason, flags=())
+
+    def _row(self, question: Question, decoded: Decoded, max_new_tokens: int) -> dict:
+        video_id, label, kind = question.key
+        frames = decoded.frames
+        settings = {**self._recipe.describer.model_dump(mode="json"), **(self._again if question.attempt > 1 else {})}
+        generation = {**settings, "max_new_tokens": max_new_tokens}
+        return {
+            "video_id": video_id,
+            "action_class": label,
+            "kind": kind,
+            "prompt": self._recipe.prompt(kind, label),
+            "model_id": self._describer.model_id,
+            "model_revision": self._describer.model_revision,
+            "generation": json.dumps(generation, sort_keys=True),
+            "frame_seconds": () if frames is None else tuple(frames.seconds.tolist()),
+            "duration": None if frames is None else frames.duration,
+            "video_bytes": decoded.size,
+            "video_stamp": decoded.stamp,
+            "partial": None if frames is None else frames.partial,
+            "attempt": question.attempt,
+            "made_by": made_by(),
+            "created_at": datetime.now(UTC),
+        }
+
+
+@cache
+def made_by() -> str:
+    """Versions of the software and the host, as JSON."""
+    found = {"host": socket.gethostname()}
+    for name in _SOFTWARE:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return json.dumps(found, sort_keys=True)

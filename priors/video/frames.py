@@ -1,0 +1,138 @@
+"""Frames of a video at true timestamps, read with PyAV: a few samples of a whole video, or a constant-rate stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float64, UInt8
+from pydantic import PositiveInt, field_validator
+
+from cache.errors import CacheError
+from cache.recipe import Recipe
+from priors.video.container import VideoError as VideoError
+from priors.video.reader import Reader
+
+ReaderName = Literal["pyav", "decord", "torchcodec"]
+AUTO: ReaderName = "pyav"
+"""What `auto` stands for: the only reader that was right on every file, and about the fastest (benchmarks.readers)."""
+
+_MEND = {
+    "decord": "pip install decord",
+    "torchcodec": "apt-get install ffmpeg && pip install torchcodec==0.13.0 --no-deps",
+}
+SAMPLER_VERSION = 1
+"""Part of the fingerprint of descriptions; raised when the same video would give other frames."""
+
+
+class FramesRecipe(Recipe):
+    """Which frames of a video the describer sees."""
+
+    count: PositiveInt = 16
+    """Frames a video: the midpoints of that many equal slices of its duration."""
+    max_side: PositiveInt | None = 448
+    """Longer side in pixels that frames are scaled down to; None leaves them as they are. Never scaled up."""
+    reader: ReaderName | Literal["auto"] = "pyav"
+    """Library that decodes; docs/videos.md compares them. auto becomes the name of the one chosen at once, so that what
+    is recorded is what was used: the pixels of different libraries are not the same to the bit. decord shows
+    other frames where groups of pictures are open, and may hang; it is for the frames that others took with it."""
+
+    @field_validator("reader")
+    @classmethod
+    def _choose(cls, reader: str) -> str:
+        return AUTO if reader == "auto" else reader
+
+
+def require_reader(recipe: FramesRecipe) -> None:
+    """Raise CacheError, with what mends it, if the library that is to decode is missing or does not load."""
+    for name, mend in _MEND.items():
+        if recipe.reader == name and find_spec(name) is None:
+            raise CacheError(f"frames.reader: {name} is not installed; run `{mend}`")
+        try:
+            if recipe.reader == name:
+                import_module(name)
+        except (ImportError, OSError, RuntimeError) as error:
+            raise CacheError(f"frames.reader: {name} does not load; run `{mend}`\n{_short(error)}") from error
+
+
+def _short(error: Exception) -> str:
+    return "\n".join(str(error).strip().splitlines()[:3])
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """Decoded frames with the times at which they are shown."""
+
+    rgb: UInt8[np.ndarray, "n h w 3"]
+    seconds: Float64[np.ndarray, " n"]
+    """Time of each frame on the clock of the file (a player's clock), in seconds."""
+    duration: float
+    """End of the video on the same clock, by its header (by its packets where the header is silent)."""
+    width: int
+    """Of the source as shown, that is after rotation, in pixels."""
+    height: int
+    partial: bool
+    """Some packets could not be decoded, or the video ends a little before its header says."""
+
+    def __repr__(self) -> str:
+        return f"Frames(rgb{self.rgb.shape}, {self.duration:.2f} s, source {self.width}x{self.height})"
+
+
+def sample_frames(
+    path: Path, *, count: int, max_side: int | None = None, reader: ReaderName | Literal["auto"] = "pyav"
+) -> Frames:
+    """`count` frames at the midpoints of equal slices of the duration: each the last frame shown at or before its time.
+
+    A video of fewer frames repeats some. Frames are scaled down until their longer side is at most `max_side`. Raises
+    VideoError if the file is missing, empty, not a video, without pictures, corrupt, or truncated (far less decodes
+    than its header promises).
+    """
+    with Reader(path, size=None, max_side=max_side) as video:
+        times = (np.arange(count) + 0.5) / count * video.duration
+        if (AUTO if reader == "auto" else reader) != "pyav":
+            if reader == "decord":
+                from priors.video.decord_reader import sample
+            else:
+                from priors.video.torchcodec_reader import sample
+            pictures, seconds, size, partial = sample(video, times, max_side)
+        else:
+            shown = [(video.picture(found.frame), found.seconds) for found in map(video.at, times.tolist())]
+            pictures, seconds = np.stack([picture for picture, _ in shown]), np.array([time for _, time in shown])
+            video.at(video.duration)
+            size, partial = video.shown_size, video.check_end()
+        height, width = size
+        return Frames(pictures, seconds, video.duration, width, height, partial)
+
+
+def stream_frames(path: Path, *, fps: float, size: tuple[int, int] | None, chunk: int = 256) -> Iterator[Frames]:
+    """Every frame of the grid t_k = k / fps over the whole video: the last frame shown at or before t_k.
+
+    `size` is (height, width) to scale to; None leaves the frames as they are. Yields Frames of up to `chunk` grid
+    points whose `seconds` are the grid's, and holds no more than one chunk. Raises VideoError as `sample_frames` does:
+    at once for an unreadable file, after the last frame that decodes for a truncated one.
+    """
+    with Reader(path, size=size, max_side=None) as reader:
+        pictures: list[np.ndarray] = []
+        k = 0
+        for frame, until in reader.intervals():
+            picture = None
+            while k / fps < until - reader.tolerance:
+                if len(pictures) == chunk:
+                    yield _chunk(reader, pictures, k, fps, partial=False)
+                    pictures = []
+                picture = reader.picture(frame) if picture is None else picture
+                pictures.append(picture)
+                k += 1
+        if pictures:
+            yield _chunk(reader, pictures, k, fps, partial=reader.check_end())
+
+
+def _chunk(reader: Reader, pictures: list[np.ndarray], end: int, fps: float, *, partial: bool) -> Frames:
+    seconds = np.arange(end - len(pictures), end) / fps
+    height, width = reader.shown_size
+    return Frames(np.stack(pictures), seconds, reader.duration, width, height, partial)

@@ -1,0 +1,50 @@
+"""Samples of a video through torchcodec, an optional reader that needs torch and FFmpeg's shared libraries."""
+
+from __future__ import annotations
+
+import av.error
+import numpy as np
+from jaxtyping import Float64, UInt8
+
+from priors.video.container import VideoError, packets
+from priors.video.reader import Reader, shrink
+
+
+def sample(
+    video: Reader, times: Float64[np.ndarray, " n"], max_side: int | None
+) -> tuple[UInt8[np.ndarray, "n h w 3"], Float64[np.ndarray, " n"], tuple[int, int], bool]:
+    """Pictures, their times, (height, width) of the source, and whether the video is partial.
+
+    `video` tells the header's duration and clock. torchcodec is asked for frames by their numbers: by time it takes
+    another one where the file does not say how long each is shown. In its exact mode it reads all packets first; the
+    approximate mode is wrong where the rate varies. Raises VideoError as `sample_frames` does, for AVI files (no time
+    stamps), and where torchcodec shows other frames than it was asked for or gives up on a single bad packet.
+    """
+    from torchcodec.decoders import VideoDecoder  # pyright: ignore[reportPrivateImportUsage]
+
+    if video.container.format.name == "avi":
+        raise VideoError(video.path, "torchcodec: an AVI file stores no times; use frames.reader pyav")
+    try:
+        shown = (packet for packet in packets(video.container, video.stream) if not packet.is_discard)
+        stamps = sorted({packet.pts for packet in shown if packet.pts is not None})
+    except av.error.FFmpegError as error:
+        raise VideoError(video.path, f"torchcodec: not readable to its end ({error.strerror})") from error
+    if not stamps:
+        raise VideoError(video.path, "its frames carry no time stamps")
+    starts = np.array([float(stamp * video.tick - video.origin) for stamp in stamps])
+    chosen = np.maximum(np.searchsorted(starts, times + video.tolerance, side="right") - 1, 0)
+    try:
+        with video.path.open("rb") as file:  # not by name: it takes no name that is not UTF-8
+            source = VideoDecoder(
+                file, stream_index=video.stream.index, dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode="exact"
+            )
+            partial = video.falls_short((source.metadata.end_stream_seconds or 0.0) - float(video.origin))
+            found = [source.get_frame_at(int(index)) for index in chosen]
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise VideoError(video.path, f"torchcodec: {(str(error).strip() or repr(error)).splitlines()[0]}") from error
+    seconds = np.array([frame.pts_seconds for frame in found]) - float(video.origin)
+    if not np.allclose(seconds, starts[chosen], rtol=0, atol=video.tolerance):
+        # Its seeks come down too late in transport streams, and it does not notice.
+        raise VideoError(video.path, "torchcodec: shows frames of other times; use frames.reader pyav")
+    pictures = [frame.data.numpy() for frame in found]
+    return shrink(pictures, max_side), seconds, (pictures[0].shape[0], pictures[0].shape[1]), partial

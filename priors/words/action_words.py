@@ -1,0 +1,122 @@
+"""Which words of a text name the action: the words of its class, their inflections, and who does it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cache, lru_cache
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from priors.words.tokens import tokenize
+
+if TYPE_CHECKING:
+    from gensim.parsing.porter import PorterStemmer
+
+ACTION_WORDS_VERSION = 1
+"""Part of the fingerprint of embeddings; raised when other words of the same text would be marked."""
+
+_FUNCTION_WORD_LIST = """
+a an the this that these those some any each every all both no not n't and or but nor so yet if then than as while
+when where because until about above across after against along among around at before behind below beneath beside
+between beyond by down during for from in inside into near of off on onto out outside over past through to toward
+towards under up upon with within without there here be am is are was were been being do does did done doing has
+have had having can could may might must shall should will would it its he him his she her hers they them their
+theirs we us our you your i me my who whom whose which what how 's 're 've 'll 'd 'm very too also just only
+"""
+_FUNCTION_WORDS = frozenset(_FUNCTION_WORD_LIST.split())
+"""They are never marked, even where a class name holds one ("Putting on makeup", "Doing karate")."""
+
+# First the word, then the forms that no rule of spelling leads back to it.
+_IRREGULAR_FORMS = """
+archery archer archers | bend bent | bind bound | bite bitten | blow blew blown | break broke broken | build built
+buy bought | catch caught | child children | cling clung | creep crept | cut cutting | deal dealt | dig dug | dive dove
+draw drew drawn | drink drank drunk | drive drove driven | eat ate eaten | fall fell fallen | feed fed | fight fought
+fling flung | fly flew flown | foot feet | freeze froze frozen | get got gotten | give gave given | go went gone
+grow grew grown | hang hung | hide hid hidden | hold held | keep kept | kneel knelt | knife knives | lay laid
+lead led | lean leant | leap leapt | leave left | light lit | lose lost | make made | man men | piano pianist pianists
+ride rode ridden | ring rang rung | rise rose risen | run ran | saw sawn | see saw seen | sell sold | send sent
+sew sewn | shake shook shaken | shoot shot | show shown | shrink shrank shrunk | sing sang sung | sink sank sunk
+sit sat | slay slew slain | sleep slept | slide slid | sling slung | slip slipt | sow sown | spin spun | spring sprang
+sprung | stand stood | steal stole stolen | stick stuck | sting stung | stride strode stridden | strike struck stricken
+string strung | sweep swept | swim swam swum | swing swung | take took taken | teach taught | tear tore torn
+throw threw thrown | tooth teeth | tread trod trodden | wake woke woken | wear wore worn | weave wove woven
+wind wound | woman women | wring wrung | write wrote written
+"""
+
+# Spellings of public lists of classes -> the words that a text uses.
+_SPELLINGS = {
+    "flauta": ("flute",),
+    "forniture": ("furniture",),
+    "guitarra": ("guitar",),
+    "plataform": ("platform",),
+    "shotput": ("shot", "put"),
+}
+
+
+_BEGINNING = 3  # letters that two words joined must share with a name before they are looked at
+
+
+def is_action_word(tokens: Sequence[str], action_class: str) -> list[bool]:
+    """For each token, whether it is a content word of the class name, in any form.
+
+    Forms are what Porter's stemmer takes for the same (dives, diving), irregular ones (threw), and who does it
+    (thrower). Words that only together give one of the name's, or two of the name's in one ("wind surfing" of
+    Windsurfing, "longjump" of LongJump), count too. Articles, prepositions, pronouns and auxiliaries never do.
+
+    >>> is_action_word(["the", "diver", "dived", "into", "it"], "CliffDiving")
+    [False, True, True, False, False]
+    """
+    names = _name_forms(action_class)
+    marks = [token not in _FUNCTION_WORDS and not names.isdisjoint(_forms(token)) for token in tokens]
+    beginnings = {name[:_BEGINNING] for name in names}
+    for place, (first, second) in enumerate(pairwise(tokens)):
+        both = first + second
+        if both[:_BEGINNING] in beginnings and both.isalpha() and not names.isdisjoint(_forms(both)):
+            for word in (place, place + 1):
+                marks[word] |= tokens[word] not in _FUNCTION_WORDS
+    return marks
+
+
+@cache
+def _name_forms(action_class: str) -> frozenset[str]:
+    spelled = [word for word in tokenize(action_class.replace("_", " ")) if any(sign.isalnum() for sign in word)]
+    words = [part for word in spelled for part in (word, *_SPELLINGS.get(word, ()))]
+    content = [word for word in words if word not in _FUNCTION_WORDS] or words
+    joined = [first + second for first, second in pairwise(spelled)]
+    return frozenset(form for word in (*content, *joined) for form in _forms(word))
+
+
+@lru_cache(maxsize=100_000)
+def _forms(word: str) -> frozenset[str]:
+    """Stems under which a word may be met: two words are forms of one another if they share one."""
+    return frozenset(_stemmer().stem(base) for base in (word, *_bases(word))) if word.isalpha() else frozenset([word])
+
+
+def _bases(word: str) -> Iterator[str]:
+    if word in _irregular():
+        yield from _irregular()[word]
+    single = word[:-1] if word.endswith("s") and not word.endswith("ss") else word
+    for ending in ("er", "or", "ist"):
+        base = single.removesuffix(ending)
+        if base != single and len(base) >= 3:
+            yield base
+            yield base + "e"
+            if base[-1] == base[-2]:
+                yield base[:-1]  # runner: run
+
+
+@cache
+def _irregular() -> dict[str, list[str]]:
+    bases: dict[str, list[str]] = {}
+    for line in _IRREGULAR_FORMS.replace("\n", " | ").split("|"):
+        base, *forms = line.split() or [""]
+        for form in forms:
+            bases.setdefault(form, []).append(base)
+    return bases
+
+
+@cache
+def _stemmer() -> PorterStemmer:
+    from gensim.parsing.porter import PorterStemmer
+
+    return PorterStemmer()

@@ -1,0 +1,1 @@
+"""What tests share: made-up data, tiny models, videos, plain restatements."""

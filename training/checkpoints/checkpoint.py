@@ -1,0 +1,291 @@
+"""What a checkpoint holds: weights, optimizer state and a readable state.json. `checkpoint_folder` says where."""
+
+import json
+import math
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import ValidationError
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from cache.features import FeatureGrid
+from cache.recipe import differences
+from training.checkpoints.folder import STATE_FILE, finished, sizes, write_checkpoint
+from training.errors import TrainingError
+from training.logs.logs import Means
+from training.model.csr import ReconstructionAttention
+from training.model.localizer import Localizer
+from training.model.mllm4wtal import Mllm4Wtal, ModelRecipe, inference_model
+from training.model.pseudo_labels import PseudoSegments
+from training.recipe import TrainRecipe
+
+VERSION = 3
+_READABLE = (2, 3)
+"""2 is that of 0.1: one checkpoint a run, whose steps counted the turns of L_match and L_rec."""
+TRAINING_FILE = "optimizer.pt"
+"""What only training reads."""
+
+
+@dataclass(frozen=True)
+class State:
+    """state.json: what the weights are weights of."""
+
+    step: int
+    """Steps taken."""
+    recipe: TrainRecipe
+    classes: tuple[str, ...]
+    words: tuple[str, ...]
+    """The vocabulary; the id of a word is its place plus 3."""
+    grid: FeatureGrid
+    data: str
+    """Fingerprint of the training videos, their labels and texts."""
+    means: Means
+    """What stood in no line of metrics.jsonl yet."""
+    finished: bool = True
+    """Whether training has come to its end."""
+    version: int = VERSION
+    """Of the layout."""
+
+    @property
+    def counts_turns(self) -> bool:
+        """Whether `step` counts turns, of which only every other one updated the host."""
+        model = self.recipe.model
+        return self.version < 3 and model.use_csr and model.dpid.schedule == "alternate"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model ready for inference, and what it was trained with."""
+
+    model: Localizer[Any]
+    state: State
+    csr: ReconstructionAttention | None = None
+    """What draws A_CSR, where that was asked for: localization does not need it."""
+    unread: int = 0
+    """Numbers of the checkpoint that were left on disk: text tower, CSR and word vectors."""
+
+
+def save_checkpoint(
+    run: Path,
+    state: State,
+    *,
+    model: Mllm4Wtal,
+    average: Mllm4Wtal | None,
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    pseudo: Mapping[str, PseudoSegments] | None,
+    notes: Mapping[str, Tensor],
+) -> Path:
+    """Write `run`/checkpoint/step-<steps taken> and let the run point to it. A run killed meanwhile keeps the previous
+    one.
+
+    `notes` are those of the host's last review; the model's buffers that are not persistent go beside them. Raises
+    `TrainingError`, and writes nothing, where a weight is not finite.
+    """
+    models = {"model.safetensors": model} | ({} if average is None else {"ema.safetensors": average})
+    for name, one in models.items():
+        _refuse_broken_weights(one, name, state.step)
+    segments = None if pseudo is None else {video: vars(found) for video, found in pseudo.items()}
+    states = {name: optimizer.state_dict() for name, optimizer in optimizers.items()}
+    rest = {"notes": dict(notes), "buffers": {name: value.cpu() for name, value in _kept_buffers(model).items()}}
+
+    def write(folder: Path) -> None:
+        for name, one in models.items():
+            _save_weights(one, folder / name)
+        torch.save({"optimizers": states, "pseudo": segments} | rest, folder / TRAINING_FILE)
+        document = _as_json(state) | {"files": sizes(folder)}
+        (folder / STATE_FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        for name in models:  # safetensors makes its files for their owner alone, whatever the umask
+            shutil.copymode(folder / STATE_FILE, folder / name)
+
+    return write_checkpoint(run, state.step, write)
+
+
+def _refuse_broken_weights(model: nn.Module, name: str, step: int) -> None:
+    """One answer for the whole model, so that a GPU is asked once."""
+    values = [value for value in model.state_dict().values() if value.is_floating_point()]
+    if bool(torch.stack([value.isfinite().all() for value in values]).all()):
+        return
+    broken = [key for key, value in model.state_dict().items() if not bool(value.isfinite().all())]
+    raise TrainingError(
+        f"step {step}: {name}: found weights that are not finite ({', '.join(broken[:3])}), so they are not saved; the "
+        "checkpoint before is as it was. Lower loop.lr and loop.host_lr, or loop.clip"
+    )
+
+
+def load_state(folder: Path) -> State:
+    """Read state.json. Raises `TrainingError` naming the file and what is wrong with it."""
+    path = folder / STATE_FILE
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{path}: cannot be read: {error}; train again with `make train`") from error
+    if not isinstance(raw, dict) or raw.get("version") not in _READABLE:
+        found = raw.get("version") if isinstance(raw, dict) else type(raw).__name__
+        raise TrainingError(f"{path}: version: found {found}, expected {VERSION}; train again with `make train`")
+    try:
+        return State(
+            step=raw["step"],
+            recipe=TrainRecipe.model_validate(raw["recipe"]),
+            classes=tuple(raw["classes"]),
+            words=tuple(raw["words"]),
+            grid=FeatureGrid.model_validate(raw["grid"]),
+            data=raw["data"],
+            means={name: (total, count) for name, (total, count) in raw["means"].items()},
+            finished=finished(raw),
+            version=raw["version"],
+        )
+    except (KeyError, TypeError, ValueError, ValidationError) as error:
+        raise TrainingError(f"{path}: is no state of a training run: {error}; train again with `make train`") from error
+
+
+def load_trained(
+    folder: Path,
+    *,
+    weights: Literal["chosen", "last", "average"] = "chosen",
+    device: torch.device | str = "cpu",
+    csr_attention: bool = False,
+) -> Trained:
+    """What localizes, out of a checkpoint, in eval mode. `chosen`: the average where the recipe says loop.ema_eval,
+    else the last.
+
+    Text tower, CSR and word vectors are neither built nor read; with `csr_attention` those two convolutions of CSR are
+    that draw A_CSR, where the model has a CSR. Raises `TrainingError` if files are missing or hold another model.
+    """
+    state = load_state(folder)
+    recipe, streams = state.recipe.model, state.grid.streams
+    average = state.recipe.loop.ema_eval if weights == "chosen" else weights == "average"
+    path = folder / ("ema.safetensors" if average else "model.safetensors")
+    model = inference_model(recipe, streams=streams, num_classes=len(state.classes))
+    csr = None
+    if csr_attention and recipe.use_csr:
+        csr = ReconstructionAttention(recipe.csr, feature_width=sum(streams.values())).eval().to(device)
+    sizes = stored_sizes(path)
+    if strange := sorted(name for name in sizes.keys() - model.state_dict().keys() if not _teaches(name, recipe)):
+        raise _of_another_model(path, f"it holds {', '.join(strange)}, too")
+    fill(model, read_weights(path, names=model.state_dict()), path)
+    if csr is not None:
+        fill(csr, read_weights(path, names=csr.state_dict(), prefix="csr."), path)
+    parts = [part for part in (model, csr) if part is not None]
+    read = sum(value.numel() for part in parts for value in part.state_dict().values())
+    return Trained(model.eval().to(device), state, csr, unread=sum(sizes.values()) - read)
+
+
+def _teaches(name: str, recipe: ModelRecipe) -> bool:
+    """Whether weights of this name serve training alone."""
+    text_tower, csr = recipe.use_ksm and name.startswith("ksm."), recipe.use_csr and name.startswith("csr.")
+    return text_tower or csr or (recipe.needs_texts and name == "word_vectors")
+
+
+def stored_sizes(path: Path) -> dict[str, int]:
+    """How many numbers stand under each name of a safetensors file; reads its header alone. Raises `TrainingError` if
+    it can not be read."""
+    with _opened(path) as file:
+        return {name: math.prod(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+
+
+def read_weights(path: Path, *, names: Iterable[str] | None = None, prefix: str = "") -> dict[str, Tensor]:
+    """Tensors of a safetensors file: all of them, or those of `prefix` + `names` that it has, without the prefix; the
+    others stay on disk. Raises `TrainingError` if it can not be read."""
+    with _opened(path) as file:
+        stored = set(file.keys())
+        chosen = stored if names is None else {prefix + name for name in names} & stored
+        return {name.removeprefix(prefix): file.get_tensor(name) for name in chosen}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[safe_open]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except Exception as error:  # safetensors raises several types of its own
+        raise TrainingError(f"{path}: cannot be read: {error}; train again with `make train`") from error
+
+
+def fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Load weights into a model. Raises `TrainingError` if they are another model's."""
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise _of_another_model(path, str(error)) from error
+
+
+def _of_another_model(path: Path, why: str) -> TrainingError:
+    return TrainingError(f"{path}: holds the weights of another model; train again with `make train`\n{why}")
+
+
+def load_training(folder: Path) -> dict[str, Any]:
+    """Optimizer states, pseudo segments, notes and buffers of training, without running any pickled code."""
+    path = folder / TRAINING_FILE
+    try:
+        stored = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:  # a damaged zip raises whatever its reader does
+        raise TrainingError(f"{path}: cannot be read: {error}; train again with `make train`") from error
+    if stored["pseudo"] is not None:
+        stored["pseudo"] = {video: PseudoSegments(**found) for video, found in stored["pseudo"].items()}
+    return {"notes": {}, "buffers": {}} | stored
+
+
+def fill_buffers(model: nn.Module, stored: Mapping[str, Tensor], folder: Path) -> None:
+    """Load the buffers that are not persistent. Raises `TrainingError` if they are another model's."""
+    own = _kept_buffers(model)
+    if {name: value.shape for name, value in own.items()} != {name: value.shape for name, value in stored.items()}:
+        names = ", ".join(sorted(own.keys() | stored.keys()))
+        raise _of_another_model(folder / TRAINING_FILE, f"buffers of training differ: {names}")
+    for name, value in stored.items():
+        own[name].copy_(value)
+
+
+def _kept_buffers(model: nn.Module) -> dict[str, Tensor]:
+    """Buffers that are no weights, but that training goes on from."""
+    weights = model.state_dict().keys()
+    return {name: value for name, value in model.named_buffers() if name not in weights}
+
+
+def refuse_other_recipe(folder: Path, stored: State, recipe: TrainRecipe, data: str) -> None:
+    """Raise `TrainingError` if a run would be resumed with another recipe or other data, naming the fields that differ.
+
+    What changes no result, such as logging and device, may differ. At constant rates a run may be made longer: what it
+    does from then on is what the longer one does, its past is that of the shorter.
+    """
+    differing = differences(stored.recipe, recipe)
+    if _may_grow(stored, recipe):
+        differing.pop("loop.steps", None)
+    lines = [f"  {name}: found {found!r}, expected {expected!r}" for name, (found, expected) in differing.items()]
+    if stored.data != data:
+        lines.append(f"  data: found videos, labels, features or texts {stored.data}, expected {data}")
+    if stored.counts_turns and not stored.finished:
+        lines.append("  steps: found turns of L_match and L_rec, as version 0.1 counted, expected updates of the host")
+    if lines:
+        raise TrainingError(
+            "\n".join(
+                [
+                    f"{folder}: was made by another recipe, so the run can not be resumed:",
+                    *lines,
+                    "Use the recipe it was made with, choose another run folder (--run), or start anew (--no-resume).",
+                ]
+            )
+        )
+
+
+def _may_grow(stored: State, recipe: TrainRecipe) -> bool:
+    """Whether the run may take more steps than it was made for. One whose last turn of CSR was shorter than the others
+    may not: what was owed to CSR at its end would be paid twice."""
+    before, dpid = stored.recipe.loop.steps, recipe.model.dpid
+    cut = recipe.model.use_csr and dpid.schedule == "alternate" and stored.finished and before % dpid.period
+    return recipe.loop.schedule == "constant" and recipe.loop.steps >= before and not cut
+
+
+def _save_weights(model: nn.Module, path: Path) -> None:
+    save_file({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}, path)
+
+
+def _as_json(state: State) -> dict[str, Any]:
+    recipe, grid = state.recipe.model_dump(mode="json"), state.grid.model_dump(mode="json")
+    return asdict(state) | {"recipe": recipe, "grid": grid}

@@ -1,0 +1,162 @@
+"""A state dict of a host's public code as a checkpoint of ours: the host alone, without KSM, CSR and head."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from cache.features import FeatureGrid
+from training.checkpoints.checkpoint import State, save_checkpoint
+from training.compat.names import load_official, official_name
+from training.errors import TrainingError
+from training.hosts import co2net, ddgnet, delu
+from training.hosts.recipes import HostRecipe, default_recipe
+from training.hosts.two_stream import TwoStreamRecipe
+from training.model.mllm4wtal import Mllm4Wtal, ModelRecipe
+from training.recipe import TrainRecipe
+
+OfficialHost = Literal["co2net", "delu", "ddgnet", "um", "gaufuse"]
+Variant = Literal["thumos14", "activitynet"]
+
+_ACTIVITYNET: Mapping[str, HostRecipe] = {
+    "co2net": co2net.ACTIVITYNET,
+    "delu": delu.ACTIVITYNET,
+    "ddgnet": ddgnet.ACTIVITYNET,
+}
+_UNUSED = ("feat_encoder.",)
+"""Beginnings of names that the public code saves and never runs."""
+_NESTED = ("state_dict", "model")
+_EMBEDDING = {"um": "cas_module.conv.0.weight", "gaufuse": "feature_embedding.0.weight"}
+_ATTENTION = {"ddgnet": "Attn.attentions.0.0.weight"}
+_CLASSES = {"um": "cas_module.classifier.0.weight", "gaufuse": "ac_center"}
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What came of a file."""
+
+    checkpoint: Path
+    recipe: TrainRecipe
+    weights: int
+    """Numbers that were taken over."""
+    passed_over: tuple[str, ...]
+    """Names that the public code saves and never runs."""
+
+
+def read_official(path: Path, *, allow_pickle: bool) -> dict[str, Tensor]:
+    """Tensors by name of a file of torch.save, bare or under `state_dict` or `model`, without the prefix `module.`.
+
+    Weights alone are read first. Only with `allow_pickle`, and where that does not suffice, is the file unpickled in
+    full, which runs whatever code it holds. Raises `TrainingError` where it is no such file.
+    """
+    if not path.is_file():
+        raise TrainingError(f"{path}: no such file; expected a state dict of a host's public code")
+    try:
+        stored: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if not allow_pickle:
+            raise TrainingError(
+                f"{path}: cannot be read as weights alone: {str(error).splitlines()[0]}\nIf it is a pickle from a "
+                "source that you trust, add --allow-pickle: it is then unpickled in full, which runs any code in it"
+            ) from error
+        stored = _unpickle(path)
+    except Exception as error:  # torch's readers of zip and tar raise types of their own
+        raise TrainingError(f"{path}: is no checkpoint of torch.save: {error}") from error
+    for name in _NESTED:
+        if isinstance(stored, Mapping) and isinstance(stored.get(name), Mapping):
+            stored = stored[name]
+    if not isinstance(stored, Mapping) or not stored or not all(torch.is_tensor(value) for value in stored.values()):
+        raise TrainingError(f"{path}: found {type(stored).__name__}, expected a state dict: tensors by name")
+    return {str(name).removeprefix("module."): value for name, value in stored.items()}
+
+
+def _unpickle(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=False)
+    except Exception as error:  # a pickle raises whatever it likes
+        raise TrainingError(f"{path}: is no checkpoint of torch.save: {error}") from error
+
+
+def import_official(
+    path: Path,
+    kind: OfficialHost,
+    *,
+    variant: Variant,
+    run: Path,
+    classes: tuple[str, ...],
+    grid: FeatureGrid,
+    allow_pickle: bool = False,
+) -> Imported:
+    """Write `run`/checkpoint out of a file of the public code. Widths are those of its weights.
+
+    Raises `TrainingError` before anything is written where names are missing or unknown, or the weights do not fit the
+    classes and features.
+    """
+    weights = read_official(path, allow_pickle=allow_pickle)
+    host = _official_recipe(kind, variant, weights)
+    parts = ModelRecipe(host=host, use_ksm=False, use_csr=False, use_dpid=False, use_head=False)
+    recipe = TrainRecipe(model=parts)
+    model = Mllm4Wtal(parts, streams=grid.streams, num_classes=len(classes))
+    expected = {official_name(kind, ours): value for ours, value in model.host.state_dict().items()}
+    _refuse_other_names(path, kind, weights, expected)
+    _refuse_other_sizes(path, kind, weights, expected, classes, grid)
+    load_official(model.host, kind, weights)
+    state = State(step=0, recipe=recipe, classes=classes, words=(), grid=grid, data=f"{kind}, {variant}", means={})
+    checkpoint = save_checkpoint(run, state, model=model, average=None, optimizers={}, pseudo=None, notes={})
+    numbers = sum(value.numel() for value in model.state_dict().values())
+    return Imported(checkpoint, recipe, numbers, tuple(sorted(weights.keys() - expected.keys())))
+
+
+def _official_recipe(kind: OfficialHost, variant: Variant, weights: Mapping[str, Tensor]) -> HostRecipe:
+    if variant == "activitynet" and kind not in _ACTIVITYNET:
+        raise TrainingError(f"variant: found activitynet, expected thumos14, the only one that {kind} has")
+    recipe = _ACTIVITYNET[kind] if variant == "activitynet" else default_recipe(kind)
+    found: dict[str, Any] = {}
+    names = {"width": _EMBEDDING.get(kind, "fusion.0.weight")}
+    if isinstance(recipe, TwoStreamRecipe):
+        found["official"] = True
+        names["attention_width"] = _ATTENTION.get(kind, "vAttn.attention.0.weight")
+    if kind == "gaufuse":
+        names["tokens"] = "mu"
+    # where one of these is missing, all that are missing are named later
+    found |= {field: len(weights[name]) for field, name in names.items() if name in weights and weights[name].ndim}
+    return type(recipe).model_validate(recipe.model_dump() | found)
+
+
+def _refuse_other_names(path: Path, kind: str, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    missing = sorted(expected.keys() - weights.keys())
+    unknown = sorted(name for name in weights.keys() - expected.keys() if not name.startswith(_UNUSED))
+    lines = [f"  {what}: {', '.join(names)}" for what, names in (("missing", missing), ("unknown", unknown)) if names]
+    if lines:
+        raise TrainingError(
+            "\n".join([f"{path}: holds other weights than the public code of {kind}; is --host right?", *lines])
+        )
+
+
+def _refuse_other_sizes(
+    path: Path,
+    kind: str,
+    weights: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    classes: tuple[str, ...],
+    grid: FeatureGrid,
+) -> None:
+    name = _CLASSES.get(kind, "classifier.4.weight")
+    more = len(weights[name]) - len(expected[name])
+    if more:
+        raise TrainingError(
+            f"{path}, {name}: found weights of {len(classes) + more} classes, "
+            f"expected the {len(classes)} of the dataset"
+        )
+    name = _EMBEDDING.get(kind, "fusion.0.weight")
+    if weights[name].shape[1] != grid.width:
+        raise TrainingError(
+            f"{path}, {name}: found weights for features {weights[name].shape[1]} wide, expected {grid.width}, "
+            f"the width of features.json ({grid.streams})"
+        )

@@ -1,1 +1,0 @@
-"""What detections get wrong: kinds of error, truths missed, and how complete the found ones are (numpy only)."""

@@ -1,0 +1,1 @@
+"""Scores of detections: average precision, protocols, intervals, diagnosis (numpy only, no torch)."""

@@ -1,0 +1,100 @@
+"""Truth and detections as columns of numbers, and which detection finds which truth.
+
+Axis letters: c classes, m truths, n detections, k thresholds of temporal IoU. Rows are known by their place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from training.evaluation.metrics import Ranking
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The truth of a subset, and the detections of its classes: class by class, the best first."""
+
+    ranking: Ranking
+    durations: Float[Array, " m"]
+    """Of the truth's video; NaN where the annotations have none, or one of no length."""
+    unit: float = 1.0
+    """Seconds of one unit of all times."""
+
+    @classmethod
+    def of(cls, ranking: Ranking, durations: Mapping[str, float | None], *, unit: float = 1.0) -> Columns:
+        """`durations` by video id, in the unit of the truth."""
+        of_video = np.array([durations.get(video) or np.nan for video in ranking.truth.numbers], dtype=np.float64)
+        return cls(ranking, of_video[ranking.truth.videos], unit)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Those of the truth, in alphabetical order; there is a truth of each."""
+        return self.ranking.truth.classes
+
+    @property
+    def truth(self) -> Float[Array, "m 2"]:
+        """[start, end]."""
+        return self.ranking.truth.segments
+
+    @property
+    def truth_class(self) -> Int[Array, " m"]:
+        """Place in `classes`."""
+        return self.ranking.truth.labels
+
+    @property
+    def truth_video(self) -> Int[Array, " m"]:
+        """Number of the video."""
+        return self.ranking.truth.videos
+
+    @property
+    def found(self) -> Float[Array, "n 2"]:
+        """[start, end]."""
+        return self.ranking.segments
+
+    @property
+    def found_class(self) -> Int[Array, " n"]:
+        """Place in `classes`, ascending."""
+        return self.ranking.labels
+
+    @property
+    def found_video(self) -> Int[Array, " n"]:
+        """Number of the video; negative for one that does not count."""
+        return self.ranking.videos
+
+    @property
+    def truths(self) -> Int[Array, " c"]:
+        """How many truths each class has: the G of DETAD."""
+        return self.ranking.truth.counts
+
+    @property
+    def mean_truths(self) -> float:
+        """Truths of the mean class: the N of the normalised precision."""
+        return len(self.truth) / len(self.classes)
+
+    @property
+    def rank(self) -> Int[Array, " n"]:
+        """Place of each detection in its class, 0 for the best."""
+        return np.arange(len(self.found)) - np.searchsorted(self.found_class, self.found_class)
+
+    def by_class(self) -> Iterator[slice]:
+        """The detections of each class."""
+        return map(slice, *self.ranking.bounds)
+
+
+def pairs(left: Int[Array, " n"], right: Int[Array, " m"]) -> tuple[Int[Array, " p"], Int[Array, " p"]]:
+    """Rows of `left` and `right` that hold the same number, every combination once.
+
+    In the order of `left`, and for one row of it in that of `right`.
+    """
+    order = np.argsort(right, kind="stable")
+    low = np.searchsorted(right[order], left, side="left")
+    count = np.searchsorted(right[order], left, side="right") - low
+    before = np.cumsum(count) - count
+    inside = np.arange(count.sum()) - np.repeat(before, count)
+    return np.repeat(np.arange(len(left)), count), order[inside + np.repeat(low, count)]

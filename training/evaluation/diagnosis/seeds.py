@@ -1,0 +1,89 @@
+"""The figures of several runs that differ in their seed: mean, spread, and differences to other runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from statistics import mean, stdev
+
+from training.evaluation.diagnosis.schema import Diagnosis, Difference, Measured, RunsDiagnosis
+from training.evaluation.protocol import tiou_key
+
+
+@dataclass(frozen=True)
+class Run:
+    """A diagnosed run and the seed that it was trained with."""
+
+    diagnosis: Diagnosis
+    seed: int
+
+
+def over_runs(runs: Sequence[Run], against: Sequence[Run] = ()) -> RunsDiagnosis:
+    """Mean and spread of every figure, and what `runs` have more than `against`.
+
+    Runs are paired by their seed where both sides have the same seeds, each once: a seed gives both the same batches,
+    so the difference of a pair spreads less than the runs do. Figures that some run does not have are left out.
+    """
+    mine, others = _measured(runs), _measured(against)
+    both = [name for name in mine if name in others]
+    order = _counterparts(runs, against)
+    return RunsDiagnosis(
+        runs=tuple(run.diagnosis.name for run in runs),
+        against=tuple(run.diagnosis.name for run in against),
+        figures=mine,
+        against_figures=others,
+        differences={name: _difference(mine[name], others[name], order) for name in both},
+    )
+
+
+def figures(diagnosis: Diagnosis) -> dict[str, float]:
+    """The figures of one diagnosis, by name; those that are not defined are not there.
+
+    "mAP@0.5", "missed@0.5", of each kind of error its share of the best G detections ("background@0.5"),
+    "average mAP", "AP LongJump" (mean over the thresholds), and those of completeness over all truths.
+    """
+    at = [f"@{tiou_key(tiou)}" for tiou in diagnosis.tious]
+    found: dict[str, float | None] = {"average mAP": diagnosis.average}
+    found |= {f"mAP{name}": value for name, value in zip(at, diagnosis.map, strict=True)}
+    found |= {f"missed{name}": value for name, value in zip(at, diagnosis.missed, strict=True)}
+    for name, errors in zip(at, diagnosis.errors, strict=True):
+        first = errors.top[0]
+        if first.detections:
+            found |= {f"{kind}{name}": count / first.detections for kind, count in first.errors.items()}
+    whole = diagnosis.completeness.overall
+    found["incompleteness"] = whole.missed.mean if whole.missed else None
+    found["over-completeness"] = whole.outside.mean if whole.outside else None
+    found["without a pair"] = 1 - whole.paired / whole.truths if whole.truths else None
+    found["time missed"], found["time outside"] = whole.time_missed, whole.time_outside
+    found |= {f"AP {one.label}": mean(one.ap) for one in diagnosis.classes}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _measured(runs: Sequence[Run]) -> dict[str, Measured]:
+    each = [figures(run.diagnosis) for run in runs]
+    names = [name for name in each[0] if all(name in one for one in each)] if each else []
+    return {name: _measure([one[name] for one in each]) for name in names}
+
+
+def _measure(values: Sequence[float]) -> Measured:
+    return Measured(mean=mean(values), spread=stdev(values) if len(values) > 1 else None, values=tuple(values))
+
+
+def _counterparts(runs: Sequence[Run], against: Sequence[Run]) -> list[int] | None:
+    """For each run the place of the one with its seed; None where seeds do not pair up."""
+    place: Mapping[int, int] = {run.seed: number for number, run in enumerate(against)}
+    seeds = [run.seed for run in runs]
+    if len(place) != len(against) or len(set(seeds)) != len(seeds) or set(seeds) != set(place):
+        return None
+    return [place[seed] for seed in seeds]
+
+
+def _difference(mine: Measured, other: Measured, order: Sequence[int] | None) -> Difference:
+    if order is not None:
+        gaps = [value - other.values[place] for value, place in zip(mine.values, order, strict=True)]
+        return Difference(mean=mean(gaps), spread=stdev(gaps) if len(gaps) > 1 else None, paired=True)
+    spread = None
+    if mine.spread is not None and other.spread is not None:
+        spread = sqrt(mine.spread**2 / len(mine.values) + other.spread**2 / len(other.values))
+    return Difference(mean=mine.mean - other.mean, spread=spread, paired=False)

@@ -1,0 +1,76 @@
+"""Validation while training: how well the weights do on videos that they are not trained on, and which did best."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from cache.annotations import Dataset, VideoEntry
+from cache.detections import DetectionTable
+from cache.features import FeatureStore
+from training.checkpoints.checkpoint import Trained
+from training.errors import TrainingError
+from training.evaluation.evaluate import evaluate_detections
+from training.evaluation.protocol import PROTOCOLS
+from training.inference import detect
+from training.localization.localize import LocalizeRecipe
+from training.recipe import ValidationRecipe
+
+
+class Validator:
+    """Scores weights on one subset. Raises `TrainingError` where it has no videos, or not what the criterion needs."""
+
+    def __init__(self, dataset: Dataset, store: FeatureStore, recipe: ValidationRecipe, *, trained_on: str) -> None:
+        if recipe.subset == trained_on:
+            raise TrainingError(
+                f"validation.subset: found {recipe.subset}, which is trained on; expected another subset"
+            )
+        self.dataset, self.store, self.recipe = dataset, store, recipe
+        self.videos: Sequence[VideoEntry] = [video for video in dataset.split(recipe.subset) if video.labels]
+        if not self.videos or (recipe.criterion == "segments" and not any(video.segments for video in self.videos)):
+            needed = "videos with labels" if not self.videos else "segments"
+            raise TrainingError(
+                f"annotations of {dataset.name}, subset {recipe.subset}: found no {needed}, which validation by "
+                f"{recipe.criterion} needs; choose another subset or criterion (--validation.subset, "
+                "--validation.criterion), or --validation.every 0"
+            )
+        store.preflight(video.video_id for video in self.videos)
+
+    @property
+    def name(self) -> str:
+        """Of the score, in metrics.jsonl."""
+        return f"{self.recipe.subset}.{self.recipe.criterion}"
+
+    def __call__(self, trained: Trained) -> float:
+        """The score of a model in eval mode, 0 to 1."""
+        scores, found = [], []
+        for curves, detections in detect(trained, self.store, self.videos, recipe=_localize(trained)):
+            scores.append(curves.video_scores)
+            found += detections
+        if self.recipe.criterion == "labels":
+            return video_map(np.stack(scores), self._labels())
+        protocol = PROTOCOLS["seconds"].model_copy(update={"subset": self.recipe.subset})
+        return evaluate_detections(self.dataset, DetectionTable.of(found), protocol).scores.average
+
+    def _labels(self) -> Float[np.ndarray, "v c"]:
+        labels = np.zeros((len(self.videos), len(self.dataset.classes)))
+        for row, video in enumerate(self.videos):
+            labels[row, [self.dataset.class_index(label) for label in video.labels]] = 1
+        return labels
+
+
+def video_map(scores: Float[np.ndarray, "v c"], labels: Float[np.ndarray, "v c"]) -> float:
+    """Mean over classes, of those that a video has, of the average precision of a ranking of the videos.
+
+    The precision at each video of the class, averaged; of equal scores, videos without the class come first.
+    """
+    precisions = []
+    for score, label in zip(scores.T, labels.T, strict=True):
+        if label.any():
+            hits = label[np.lexsort((label, -score))]
+            precisions.append((hits.cumsum() / np.arange(1, len(hits) + 1))[hits > 0].mean())
+    return float(np.mean(precisions))
+
+
+def _localize(trained: Trained) -> LocalizeRecipe:
+    return LocalizeRecipe() if trained.model.head is not None else LocalizeRecipe(source="cam")

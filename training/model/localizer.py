@@ -1,0 +1,70 @@
+"""What localizes: a host, the class queries of KSM and the localization head. No text, no language model, no CSR.
+
+Axes: b videos, t snippets, d features, c action classes, k = c + 1 (last = background).
+"""
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from training.hosts.host import Host, HostOutput
+from training.model.ksm import ClassMatching
+from training.model.localization_head import HeadOutput, LocalizationHead
+from training.nn.losses import topk_mean
+from training.nn.precision import full_precision
+
+MatchingT = TypeVar("MatchingT", bound=ClassMatching)
+
+
+@dataclass(frozen=True)
+class Localization:
+    """What inference knows of a batch; zero or meaningless at padding."""
+
+    cas: Float[Tensor, "b t c"]
+    """Fused T-CAM: class probabilities, background left out."""
+    attention: Float[Tensor, "b t"]
+    """The host's attention, A_KSM."""
+    video_scores: Float[Tensor, "b c"]
+    """Probability of each class in the video."""
+    head: HeadOutput | None
+    """The localization head's output, where there is a head."""
+    logits: Float[Tensor, "b t k"]
+    """The host's own T-CAM: raw scores, the background's last."""
+
+
+class Localizer(nn.Module, Generic[MatchingT]):
+    """Everything that inference runs. `fusion` is KSM's share in the fused T-CAM."""
+
+    def __init__(self, host: Host[Any], ksm: MatchingT | None, head: LocalizationHead | None, *, fusion: float) -> None:
+        super().__init__()
+        self.host, self.ksm, self.head, self.fusion = host, ksm, head, fusion
+
+    def localize_forward(self, features: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Localization:
+        """Host, stored class queries and head; what is read off them is float32."""
+        output = self.host(features, mask).float()
+        cas, video_scores = self.fused(output, mask)
+        head = None if self.head is None else self.head(output.embedding, mask).float()
+        return Localization(cas, output.attention, video_scores, head, output.cas)
+
+    @full_precision()
+    def fused(
+        self, output: HostOutput, mask: Bool[Tensor, "b t"], *, share: float | None = None
+    ) -> tuple[Float[Tensor, "b t c"], Float[Tensor, "b c"]]:
+        """Fused T-CAM and video scores: the host's probabilities and KSM's, weighted, background left out.
+
+        A T-CAM is the softmax of the raw scores of a snippet; the host has its own video scores, and KSM's are the
+        softmax of the top-k mean of its suppressed scores. KSM matches the stored class queries. `share` is KSM's,
+        `fusion` when not given.
+        """
+        cas = output.cas.softmax(dim=-1)
+        video = self.host.video_scores(output, mask)
+        if self.ksm is not None:
+            matching = self.ksm.match(output.embedding, self.ksm.class_queries)
+            suppressed = self.ksm.suppressed(matching, output.attention)
+            share = self.fusion if share is None else share
+            cas = (1 - share) * cas + share * matching.softmax(dim=-1)
+            own = topk_mean(suppressed, mask, ratio=self.ksm.recipe.mil_ratio).softmax(dim=-1)
+            video = (1 - share) * video + share * own
+        return cas[..., :-1], video[..., :-1]
