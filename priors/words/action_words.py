@@ -7,6 +7,7 @@ from functools import cache, lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from cache.descriptions.function_words import FUNCTION_WORDS
 from priors.words.tokens import tokenize
 
 if TYPE_CHECKING:
@@ -15,15 +16,11 @@ if TYPE_CHECKING:
 ACTION_WORDS_VERSION = 1
 """Part of the fingerprint of embeddings; raised when other words of the same text would be marked."""
 
-_FUNCTION_WORD_LIST = """
-a an the this that these those some any each every all both no not n't and or but nor so yet if then than as while
-when where because until about above across after against along among around at before behind below beneath beside
-between beyond by down during for from in inside into near of off on onto out outside over past through to toward
-towards under up upon with within without there here be am is are was were been being do does did done doing has
-have had having can could may might must shall should will would it its he him his she her hers they them their
-theirs we us our you your i me my who whom whose which what how 's 're 've 'll 'd 'm very too also just only
+_FURTHER = """
+'d 'll 'm 're 's 've n't all among because beneath beside beyond doing done every inside outside past toward towards
+upon
 """
-_FUNCTION_WORDS = frozenset(_FUNCTION_WORD_LIST.split())
+_FUNCTION_WORDS = FUNCTION_WORDS | frozenset(_FURTHER.split())
 """They are never marked, even where a class name holds one ("Putting on makeup", "Doing karate")."""
 
 # First the word, then the forms that no rule of spelling leads back to it.

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float32, Int64
 
 from cache.annotations import VideoEntry
 from cache.descriptions.class_texts import TEMPLATE, class_words
+from cache.descriptions.function_words import FUNCTION_WORDS
 from cache.tables.embeddings import PriorTexts
 from cache.tables.schema import Kind
 from training.batches.vocabulary import Vocabulary
@@ -18,16 +19,10 @@ QuerySource = Literal["class_pool", "class_name", "template"]
 SentenceSource = Literal["complete", "class_name", "template"]
 MaskPolicy = Literal["action_words", "content_words", "uniform"]
 
-# English function words: they say nothing about an action, so the mask prefers the others.
-_STOP_WORDS = """
-a an the this that these those some any each both and or but nor so yet if then than as at by for from in into of off
-on onto out over to up down with within without through during before after while until about above across again
-against along around behind below between near under is are was were be been being am do does did has have had having
-can could will would shall should may might must not no it its he him his she her hers they them their theirs we us
-our you your i me my who whom whose which what where when why how there here also very just only more most such same
-other another own too one video
-"""
-STOP_WORDS = frozenset(_STOP_WORDS.split())
+STOP_WORDS = FUNCTION_WORDS | {
+    "again", "another", "more", "most", "one", "other", "own", "same", "such", "video", "why",
+}  # fmt: skip
+"""They say nothing about an action, so the mask prefers the others."""
 
 # How many times likelier than a stop word each kind of word is drawn next; public code uses 2 for content words.
 MASK_WEIGHTS: dict[MaskPolicy, tuple[float, float, float]] = {
