@@ -5,4 +5,4 @@ No arithmetic here, and no models but those of the demo.
 
 from pipelines import former_names
 
-former_names.tell()
+former_names.answer()
