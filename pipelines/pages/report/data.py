@@ -50,7 +50,7 @@ def points(values: Float[np.ndarray, " t"], size: int) -> Float[np.ndarray, " p"
 def packed(values: Float[np.ndarray, " p"]) -> list[Any]:
     """The greatest value (at least 0), and base64 of one byte a point: the share of it in 255 steps, from 0 on."""
     top = max(float(np.nan_to_num(values).max(initial=0.0)), 0.0)
-    steps = np.rint(np.clip(np.nan_to_num(values) / (top or 1.0), 0.0, 1.0) * 255).astype(np.uint8)
+    steps = np.rint(np.clip(np.nan_to_num(values), 0.0, top) / (top or 1.0) * 255).astype(np.uint8)
     return [_round(top, 4), base64.b64encode(steps.tobytes()).decode()]
 
 
