@@ -139,6 +139,21 @@ def test_commands_name_the_python_that_has_the_packages(path):
     assert not re.findall(r"(?<!\.venv/bin/)python -m (?:pipelines|benchmarks)\S*", path.read_text())
 
 
+def headings(document: Path) -> set[str]:
+    """What a link may name behind a #: titles in lower case, without signs, with - for blanks."""
+    titles = re.findall(r"^#+ (.*)$", document.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path):
+    """To files of the repository, and to headings that these have."""
+    for name, heading in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", path.read_text()):
+        target = path.parent / name if name else path
+        assert target.exists(), name
+        assert not heading or heading in headings(target), f"{name}#{heading}"
+
+
 def make_lines() -> list[str]:
     """Commands of the documents that pass a preset or options on, each once."""
     named: list[str] = []
