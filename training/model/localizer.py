@@ -31,7 +31,7 @@ class Localization:
     head: HeadOutput | None
     """The localization head's output, if there is a head."""
     logits: Float[Tensor, "b t k"]
-    """The host's own T-CAM: raw scores, the background's last."""
+    """The host's own T-CAM: logits, the background's last."""
 
 
 class Localizer(nn.Module, Generic[MatchingT]):
