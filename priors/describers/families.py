@@ -17,7 +17,7 @@ class Family:
     """What the processor's `size.longest_edge` limits the pixels of; None if frames have a fixed size."""
     times: Literal["frame", "pair", "spacing"] | None = None
     """How the model is told timestamps: written before each frame, before each pair of frames (their mean), or as the
-    mean distance of frames in its positions; None if it is not told."""
+    mean distance of frames in its positions; None if it gets no timestamps."""
 
 
 FAMILIES = {

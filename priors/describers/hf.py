@@ -148,15 +148,15 @@ class HfDescriber:
     def _too_long(self, requests: Sequence[Request], inputs: dict[str, Any]) -> dict[int, Failure]:
         """Requests that exceed the model's maximum position, beyond which its texts would be noise, by index."""
         limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        found: dict[int, Failure] = {}
+        failures: dict[int, Failure] = {}
         for place, (request, tokens) in enumerate(zip(requests, inputs["attention_mask"].sum(dim=1), strict=True)):
             if limit is not None and int(tokens) + request.max_new_tokens > limit:
-                found[place] = Failure(
+                failures[place] = Failure(
                     f"{int(tokens)} tokens with the frames, and up to {request.max_new_tokens} new ones, are more than "
                     f"the {limit} that {self.model_id} takes; lower frames.count"
                     f"{' or describer.max_pixels' if self.family.pixel_budget else ''}"
                 )
-        return found
+        return failures
 
     def _seeds(self, requests: Sequence[Request], again: bool) -> list[int]:
         from priors.describers.token_choice import row_seed
@@ -212,7 +212,7 @@ def _to(value: Any, target: Any) -> Any:
 
 
 def _token_ids(*values: int | list[int] | None) -> set[int]:
-    found: set[int] = set()
+    ids: set[int] = set()
     for value in values:
-        found.update(value if isinstance(value, list) else [] if value is None else [value])
-    return found
+        ids.update(value if isinstance(value, list) else [] if value is None else [value])
+    return ids

@@ -80,10 +80,10 @@ class RowMaker:
 @cache
 def made_by() -> str:
     """Versions of the software and the host, as JSON."""
-    found = {"host": socket.gethostname()}
+    versions = {"host": socket.gethostname()}
     for name in _SOFTWARE:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return json.dumps(found, sort_keys=True)
+    return json.dumps(versions, sort_keys=True)

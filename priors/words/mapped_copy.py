@@ -99,7 +99,7 @@ def _convert(file: WordFile, home: Path, on_share: OnShare | None) -> None:
     state = _state(file)
     reader = WordReader(file)
     words: list[str] = []
-    told = time.monotonic()
+    reported_at = time.monotonic()
     with atomic_path(home / _VECTORS) as unfinished, unfinished.open("wb") as out:
         width = start = 0
         for block in reader.blocks():
@@ -108,8 +108,8 @@ def _convert(file: WordFile, home: Path, on_share: OnShare | None) -> None:
                 start = _write_header(out, rows=0, width=width)
             words += block.words
             out.write(np.ascontiguousarray(block.vectors, "<f4").data)
-            if time.monotonic() - told >= _TELL_SECONDS:
-                told = time.monotonic()
+            if time.monotonic() - reported_at >= _TELL_SECONDS:
+                reported_at = time.monotonic()
                 _log.info("converting %s: %d words, %.0f %%", file.name, len(words), 100 * block.share)
                 if on_share is not None:
                     on_share(block.share)

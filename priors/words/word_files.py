@@ -244,8 +244,8 @@ def _choose(path: Path, member: str | None) -> str:
         return member
     if member is None and len(names) == 1:
         return names[0]
-    found = "none" if member is None else repr(member)
-    raise CacheError(f"glove.member: found {found}, expected one of the tables in {path}: {', '.join(names) or 'none'}")
+    given = "none" if member is None else repr(member)
+    raise CacheError(f"glove.member: found {given}, expected one of the tables in {path}: {', '.join(names) or 'none'}")
 
 
 def _parse(parts: list[str], width: int) -> tuple[str, np.ndarray | None]:

@@ -18,8 +18,8 @@ SPECIALS = 3
 class Vocabulary:
     """Words of the training texts that have a vector; id = position + 3.
 
-    Id 0 pads, 1 stands for a masked word, 2 for every word without a vector. Most frequent word first, ties by
-    alphabet, so the same texts give the same ids whatever order they come in.
+    Id 0 is padding, 1 a masked word, 2 any word without a vector. Words are sorted by frequency, then by alphabet, so
+    that the ids do not depend on the order of the texts.
     """
 
     words: tuple[str, ...]

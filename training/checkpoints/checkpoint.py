@@ -93,7 +93,7 @@ def save_checkpoint(
     models = {"model.safetensors": model} | ({} if average is None else {"ema.safetensors": average})
     for name, one in models.items():
         _refuse_broken_weights(one, name, state.step)
-    segments = None if pseudo is None else {video: vars(found) for video, found in pseudo.items()}
+    segments = None if pseudo is None else {video: vars(fields) for video, fields in pseudo.items()}
     states = {name: optimizer.state_dict() for name, optimizer in optimizers.items()}
     rest = {"notes": dict(notes), "buffers": {name: value.cpu() for name, value in _training_buffers(model).items()}}
 
@@ -230,7 +230,7 @@ def load_training(folder: Path) -> dict[str, Any]:
     except Exception as error:  # a damaged zip raises whatever its reader does
         raise TrainingError(f"{path}: cannot be read: {error}; train again with `make train`") from error
     if stored["pseudo"] is not None:
-        stored["pseudo"] = {video: PseudoSegments(**found) for video, found in stored["pseudo"].items()}
+        stored["pseudo"] = {video: PseudoSegments(**fields) for video, fields in stored["pseudo"].items()}
     return {"notes": {}, "buffers": {}} | stored
 
 

@@ -63,8 +63,8 @@ def best_checkpoint(run: Path) -> Best | None:
     """The best checkpoint; None if there was no validation, and, with a warning, if it is damaged."""
     path = run / FOLDER / _BEST
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        best = Best(run / FOLDER / found["checkpoint"], found["score"], found["criterion"])
+        document = json.loads(path.read_text(encoding="utf-8"))
+        best = Best(run / FOLDER / document["checkpoint"], document["score"], document["criterion"])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -58,11 +58,13 @@ def evaluate_detections(
     dataset: Dataset, detections: DetectionTable, protocol: Protocol, *, unknown_labels: UnknownLabels = "error"
 ) -> Evaluation:
     """Score detections (in seconds) on the videos of a protocol. Raises CacheError as `counted` does."""
-    what = counted(dataset, detections, protocol, unknown_labels=unknown_labels)
+    selected = counted(dataset, detections, protocol, unknown_labels=unknown_labels)
     scores = mean_average_precision(
-        what.detections, what.truth, tious=protocol.tious, classes=dataset.classes, ties=protocol.ties
+        selected.detections, selected.truth, tious=protocol.tious, classes=dataset.classes, ties=protocol.ties
     )
-    return Evaluation(protocol, scores, len(what.truth), len(what.detections), what.outside, what.left_out)
+    return Evaluation(
+        protocol, scores, len(selected.truth), len(selected.detections), selected.outside, selected.left_out
+    )
 
 
 def counted(
@@ -111,8 +113,8 @@ def protocol_videos(dataset: Dataset, protocol: Protocol) -> list[VideoEntry]:
     detections in ambiguous segments are to be left out and it has no such segments.
     """
     videos = [video for video in dataset.split(protocol.subset) if video.video_id not in protocol.left_out]
-    found = {video.video_id for video in videos}
-    missing = [video for video in protocol.required if video not in found]
+    present = {video.video_id for video in videos}
+    missing = [video for video in protocol.required if video not in present]
     counted = len(videos) == protocol.videos or protocol.videos is None
     if missing or not counted:
         lacking = f", without {', '.join(missing)}" if missing else ""

@@ -116,9 +116,9 @@ def class_hits(dataset: Dataset, detections: DetectionTable, protocol: Protocol)
 
     Videos are numbered as `protocol_videos` gives them. Raises CacheError as `counted` does.
     """
-    what = counted(dataset, detections, protocol)
-    truth = TruthRows.of(what.truth)
-    ranking = Ranking.of(what.detections, truth, protocol.ties)
+    selected = counted(dataset, detections, protocol)
+    truth = TruthRows.of(selected.truth)
+    ranking = Ranking.of(selected.detections, truth, protocol.ties)
     hits = ranking.matched(np.asarray(protocol.tious, dtype=np.float64)) >= 0
     return [
         ClassHits(label, ranking.videos[first:end], hits[first:end], truth.videos[truth.labels == number])

@@ -121,8 +121,8 @@ def _interpolated(hits: Bool[Array, "n k"], positives: int) -> Float[Array, " k"
     """Average precision of one class from the hits of its sorted detections, at every threshold."""
     if not len(hits) or not positives:
         return np.zeros(hits.shape[1])
-    found = np.cumsum(hits, axis=0)
-    precision = found / np.arange(1, len(hits) + 1)[:, None]
+    true_positives = np.cumsum(hits, axis=0)
+    precision = true_positives / np.arange(1, len(hits) + 1)[:, None]
     envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
     # recall rises by 1 / positives at each hit, and only there
     return (envelope * hits).sum(axis=0) / positives
@@ -138,10 +138,10 @@ def _match(
 ) -> Int[Array, "n k"]:
     """The ground-truth row that each of the sorted detections is matched with at each threshold; -1 for a false
     positive, such as any detection whose group has no ground truth."""
-    found = np.full((len(segments), len(tious)), -1)
+    matches = np.full((len(segments), len(tious)), -1)
     numbers, group_of_truth, sizes = np.unique(truth_groups, return_inverse=True, return_counts=True)
     if not len(numbers):
-        return found
+        return matches
     place = _rank_in_group(group_of_truth)
     padded = np.zeros((len(numbers), sizes.max(), 2))  # padding has no length, so its IoU is 0
     padded[group_of_truth, place] = truth
@@ -151,7 +151,7 @@ def _match(
     near = np.flatnonzero(numbers[group] == groups)
     near = near[_reaches(segments[near], padded, group[near], tious.min())]
     if not len(near):
-        return found
+        return matches
     locked = np.zeros((len(numbers), len(tious), sizes.max()), dtype=bool)
     turn = _rank_in_group(group[near])
     by_turn = near[np.argsort(turn, kind="stable")]
@@ -169,8 +169,8 @@ def _match(
         if order is not None:
             best = np.take_along_axis(order, best, 1)
         locked[here[row], threshold, best[row, threshold]] = True
-        found[now] = np.where(reached, row_of[here[:, None], best], -1)
-    return found
+        matches[now] = np.where(reached, row_of[here[:, None], best], -1)
+    return matches
 
 
 def _reaches(

@@ -194,8 +194,8 @@ def cam_candidates(
 
 
 def _thresholds(curve: str, recipe: LocalizeRecipe) -> tuple[float, ...]:
-    own = recipe.attention_thresholds if curve == "attention" else None
-    return recipe.thresholds if own is None else own
+    of_attention = recipe.attention_thresholds if curve == "attention" else None
+    return recipe.thresholds if of_attention is None else of_attention
 
 
 def _head_candidates(

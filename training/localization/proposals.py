@@ -88,14 +88,14 @@ def propose(
     in which a curve reaches a threshold; one that several thresholds or votes have in common is returned once.
     """
     size = votes[0][0].shape[1] + 1
-    found = []
+    keys_of_votes = []
     for curves, thresholds in votes:
         row, _, start, end = find_runs(curves, np.asarray(thresholds, dtype=np.float64))
         keys = _distinct((row * size + start) * size + end)  # one integer per run
         if len(curves) != rows:  # one curve for all rows
             keys = (np.arange(rows)[:, None] * size**2 + keys).ravel()
-        found.append(keys)
-    keys = found[0] if len(found) == 1 else _distinct(np.concatenate(found))
+        keys_of_votes.append(keys)
+    keys = keys_of_votes[0] if len(keys_of_votes) == 1 else _distinct(np.concatenate(keys_of_votes))
     row_and_start, end = np.divmod(keys, size)
     row, start = np.divmod(row_and_start, size)
     return row, np.stack([start, end], axis=1).astype(np.float64)

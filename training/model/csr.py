@@ -51,8 +51,8 @@ class CsrRecipe(Recipe):
     attention_dropout: float = Field(default=0.5, ge=0, lt=1)
     """Dropout between the two convolutions of the attention."""
     gating: Gating = "outside"
-    """Where A_CSR enters the transformer's attention: outside its softmax, renormalised, or inside (eqs 14, 15 to
-    the letter)."""
+    """Where A_CSR enters the transformer's attention (eqs 14 and 15): outside = outside its softmax, renormalised;
+    inside = inside, as the paper writes it."""
     decoder: Literal["causal", "bidirectional"] = "causal"
     """Words that the decoder sees when it predicts a word: causal = those before it, masked ones hidden;
     bidirectional = the whole masked sentence, so that unmasked words are merely copied."""

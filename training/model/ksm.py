@@ -109,9 +109,9 @@ class KeySemanticMatching(ClassMatching):
         prompt = torch.cat((self.start, self.context)).expand(len(words), -1, -1)
         tokens = self.project(torch.cat((prompt, words), dim=1))
         x = tokens + sinusoids(tokens.shape[1], tokens.shape[2], device=tokens.device)
-        prompt_and_words = torch.cat((mask.new_ones(len(words), prompt.shape[1]), mask), dim=1)
+        full_mask = torch.cat((mask.new_ones(len(words), prompt.shape[1]), mask), dim=1)
         for block in self.blocks:
-            x = block(x, mask=prompt_and_words)
+            x = block(x, mask=full_mask)
         return self.out(self.norm(x[:, 0]))
 
     def queries(self, words: Float[Tensor, "c n g"], mask: Bool[Tensor, "c n"]) -> Float[Tensor, "k e"]:

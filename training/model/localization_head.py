@@ -70,7 +70,7 @@ class HeadOutput:
     """Valid mask: False where the point lies in the padding; its logits and offsets are meaningless."""
 
     def float(self) -> Self:
-        """The same in float32, which losses and geometry need whatever the precision of the forward pass."""
+        """The same in float32, which losses and geometry need with any precision of the forward pass."""
         return as_float32(self)
 
 

@@ -74,12 +74,12 @@ def characteristics(
     columns: Columns, matched: Int[Array, "n k"], bins: Sequence[Binned], recipe: DiagnosisRecipe
 ) -> tuple[Characteristic, ...]:
     """False negatives and mAP in every bin."""
-    found = found_truths(columns, matched, min_precision=recipe.min_precision)
+    detected = found_truths(columns, matched, min_precision=recipe.min_precision)
     return tuple(
         Characteristic(
             name=one.name,
             unknown=int((one.place < 0).sum()),
-            bins=tuple(_bin(columns, matched, found, one, place) for place in range(len(one.labels))),
+            bins=tuple(_bin(columns, matched, detected, one, place) for place in range(len(one.labels))),
         )
         for one in bins
     )
@@ -91,13 +91,13 @@ def found_truths(columns: Columns, matched: Int[Array, "n k"], *, min_precision:
     As in DETAD, an instance whose true positive has a rank at which the normalised precision is not above
     `min_precision` counts as missed: so low in the ranking it is of no use.
     """
-    found = np.zeros((len(columns.truth), matched.shape[1]), dtype=bool)
+    detected = np.zeros((len(columns.truth), matched.shape[1]), dtype=bool)
     for rows, truths in zip(columns.by_class(), columns.truths.tolist(), strict=True):
         of_class = matched[rows]
         precise = precisions(of_class >= 0, of_class < 0, truths=truths, size=columns.mean_truths) > min_precision
         row, threshold = np.nonzero((of_class >= 0) & precise)
-        found[of_class[row, threshold], threshold] = True
-    return found
+        detected[of_class[row, threshold], threshold] = True
+    return detected
 
 
 def _fifths(numbers: Float[Array, " m"]) -> tuple[float, ...]:
@@ -107,7 +107,7 @@ def _fifths(numbers: Float[Array, " m"]) -> tuple[float, ...]:
     return tuple(borders[borders < numbers.max()].tolist())
 
 
-def _bin(columns: Columns, matched: Int[Array, "n k"], found: Bool[Array, "m k"], bins: Binned, place: int) -> Bin:
+def _bin(columns: Columns, matched: Int[Array, "n k"], detected: Bool[Array, "m k"], bins: Binned, place: int) -> Bin:
     inside = bins.place == place
     edges = (0.0, *bins.inner, None)
     truths = int(inside.sum())
@@ -116,7 +116,7 @@ def _bin(columns: Columns, matched: Int[Array, "n k"], found: Bool[Array, "m k"]
         low=edges[place] or 0.0,
         high=edges[place + 1],
         truths=truths,
-        missed=tuple((1 - found[inside].mean(axis=0)).tolist()) if truths else None,
+        missed=tuple((1 - detected[inside].mean(axis=0)).tolist()) if truths else None,
         map=_map_of(columns, matched, inside, normalized=False) if truths else None,
         map_normalized=_map_of(columns, matched, inside, normalized=True) if truths else None,
     )

@@ -21,9 +21,9 @@ def precisions(
     2012) that DETAD uses, which makes classes and bins of different size comparable. With `size = truths` it is the
     plain precision. 0 before the first true or false positive.
     """
-    found = np.cumsum(right, axis=0) * (size / truths)
-    total = found + np.cumsum(wrong, axis=0)
-    return np.divide(found, total, out=np.zeros_like(found), where=total > 0)
+    true_positives = np.cumsum(right, axis=0) * (size / truths)
+    total = true_positives + np.cumsum(wrong, axis=0)
+    return np.divide(true_positives, total, out=np.zeros_like(true_positives), where=total > 0)
 
 
 def average_precision(
@@ -39,12 +39,12 @@ def curves(
 ) -> Float[Array, "k r"]:
     """The highest precision at each recall or above; 0 where the recall is never reached."""
     envelope = _envelope(precisions(right, wrong, truths=truths, size=truths))
-    found = np.cumsum(right, axis=0)
+    true_positives = np.cumsum(right, axis=0)
     needed = np.ceil(recalls * truths - 1e-9)  # a recall such as 0.15 of 20 truths is 3 of them, not 3.0000000000000004
     curve = np.zeros((right.shape[1], len(recalls)))
     for threshold in range(right.shape[1]):
-        first = np.searchsorted(found[:, threshold], needed)
-        reached = first < len(found)
+        first = np.searchsorted(true_positives[:, threshold], needed)
+        reached = first < len(true_positives)
         curve[threshold, reached] = envelope[first[reached], threshold]
     return curve
 

@@ -44,20 +44,20 @@ def figures(diagnosis: Diagnosis) -> dict[str, float]:
     "AP LongJump" (mean over the thresholds), and those of completeness over all truths.
     """
     at = [f"@{tiou_key(tiou)}" for tiou in diagnosis.tious]
-    found: dict[str, float | None] = {"average mAP": diagnosis.average}
-    found |= {f"mAP{name}": value for name, value in zip(at, diagnosis.map, strict=True)}
-    found |= {f"missed{name}": value for name, value in zip(at, diagnosis.missed, strict=True)}
+    values: dict[str, float | None] = {"average mAP": diagnosis.average}
+    values |= {f"mAP{name}": value for name, value in zip(at, diagnosis.map, strict=True)}
+    values |= {f"missed{name}": value for name, value in zip(at, diagnosis.missed, strict=True)}
     for name, errors in zip(at, diagnosis.errors, strict=True):
         first = errors.top[0]
         if first.detections:
-            found |= {f"{kind}{name}": count / first.detections for kind, count in first.errors.items()}
+            values |= {f"{kind}{name}": count / first.detections for kind, count in first.errors.items()}
     whole = diagnosis.completeness.overall
-    found["incompleteness"] = whole.missed.mean if whole.missed else None
-    found["over-completeness"] = whole.outside.mean if whole.outside else None
-    found["without a pair"] = 1 - whole.paired / whole.truths if whole.truths else None
-    found["time missed"], found["time outside"] = whole.time_missed, whole.time_outside
-    found |= {f"AP {one.label}": mean(one.ap) for one in diagnosis.classes}
-    return {name: value for name, value in found.items() if value is not None}
+    values["incompleteness"] = whole.missed.mean if whole.missed else None
+    values["over-completeness"] = whole.outside.mean if whole.outside else None
+    values["without a pair"] = 1 - whole.paired / whole.truths if whole.truths else None
+    values["time missed"], values["time outside"] = whole.time_missed, whole.time_outside
+    values |= {f"AP {one.label}": mean(one.ap) for one in diagnosis.classes}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _measured(runs: Sequence[Run]) -> dict[str, Measured]:
