@@ -1,4 +1,4 @@
-"""CannedDescriber: a describer without a model, for tests and demos."""
+"""CannedDescriber: a describer that answers by a function instead of a model."""
 
 from __future__ import annotations
 

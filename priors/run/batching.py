@@ -1,4 +1,4 @@
-"""Batches of questions of similar length: a batch takes as long as its longest one, and padding is wasted work."""
+"""Batches of questions of similar length, since a batch takes as long as its longest question."""
 
 from __future__ import annotations
 

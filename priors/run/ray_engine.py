@@ -1,4 +1,4 @@
-"""The same session on a Ray cluster: a Ray Data job over units of videos, one copy of the model in each worker."""
+"""The engine on a Ray cluster: a Ray Data job over units of videos, with one copy of the model in each worker."""
 
 from __future__ import annotations
 
