@@ -138,7 +138,7 @@ BAD = {
         "video_id",
         "found 7, expected text",
     ),
-    b'{"video_id": "b", "action_class": "Dive", "kind": "key", "description": "again"}': ("", "stand in line 4"),
+    b'{"video_id": "b", "action_class": "Dive", "kind": "key", "description": "again"}': ("", "duplicate of line 4"),
     b'{"video_id": "t", "action_class": "Dive", "kind": "key", "description": "x", "duration": -1}': (
         "duration",
         "above 0",

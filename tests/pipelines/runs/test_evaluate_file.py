@@ -93,7 +93,7 @@ def test_the_subset_is_where_the_detections_lie(files: list[str], capsys: pytest
     [
         ({"one": [], "three": []}, r"lie in subsets \['training', 'validation'\]; say with --subset"),
         ({"nowhere": []}, r"lie in none of the annotated videos; say with --subset .*\['training', 'validation'\]"),
-        ({"one": [], "v_one": []}, "'one' stands there both with and without 'v_'"),
+        ({"one": [], "v_one": []}, "'one' both with and without 'v_'"),
         ({"one": [{"label": "Hop", "segment": [0, 1], "score": 1}]}, "label 'Hop' .* --unknown-labels ignore"),
     ],
 )
