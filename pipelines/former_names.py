@@ -1,4 +1,4 @@
-"""Commands were modules once (`python -m pipelines.train`): whoever still types that is told today's name."""
+"""In version 0.1 each command was a module (`python -m pipelines.train`): typing that shows the current command."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ FORMER: Mapping[str, str] = {
     "migrate": "migrate",
     "experiments.run": "table3",
 }
-"""By the module's former name below `pipelines`, the command."""
+"""Module of version 0.1 below `pipelines` -> command."""
 
 
 class FormerNames:
-    """Asked by the import system when no file has a name."""
+    """Import hook: called for a module name that no file has."""
 
     @staticmethod
     def find_spec(fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        """Raise ModuleNotFoundError that tells today's name of a former command; None for any other name."""
+        """Raise ModuleNotFoundError that names the command for a module of version 0.1; None for any other name."""
         command = FORMER.get(fullname.removeprefix("pipelines."))
         if not fullname.startswith("pipelines.") or command is None:
             return None
-        raise ModuleNotFoundError(f"the command is `python -m pipelines {command}` now", name=fullname)
+        raise ModuleNotFoundError(f"the command is `python -m pipelines {command}`", name=fullname)
 
 
 def tell() -> None:
-    """Have former names told from now on."""
+    """Install the import hook."""
     if FormerNames not in sys.meta_path:
         sys.meta_path.append(FormerNames)
