@@ -173,7 +173,7 @@ def test_priors_end_with_1_while_failures_remain(priors_run, capsys):
     assert generate.main(priors_run) == 0
     shown = capsys.readouterr().out
     assert "Failures" not in shown
-    assert re.search(r"there before\W+2\D", shown)
+    assert re.search(r"already there\W+2\D", shown)
 
 
 def test_inspection_shows_coverage_failures_and_samples(priors_run, capsys):
