@@ -249,7 +249,7 @@ def test_cells_of_01_are_renamed_and_not_trained_again(table, monkeypatch, capsy
     """The table says what to run; after that every cell has its training and its scores."""
     homes = [_finish_as_01(cell) for cell in cells(table)]
     monkeypatch.setattr(make, "run_jobs", lambda *jobs, **options: pytest.fail("a cell was trained"))
-    with pytest.raises(CacheError, match=r"holds 2 cells of this table.*version 0\.1.*run `make migrate`"):
+    with pytest.raises(CacheError, match=r"holds 2 runs of this table.*version 0\.1.*run `make migrate`"):
         make.main(table)
     assert all(home.exists() for home in homes)
     asked = migrate.MigrateRun(dataset=table.dataset, runs=table.train.run.parent)
@@ -259,7 +259,7 @@ def test_cells_of_01_are_renamed_and_not_trained_again(table, monkeypatch, capsy
     assert all(cell.done and cell.run.trained for cell in grid)
     assert TrainRun.load(grid[0].run.train.run / "recipe.json").run == grid[0].run.train.run
     migrate.main(asked)
-    assert "0 cells" in capsys.readouterr().out
+    assert "0 runs of tables" in capsys.readouterr().out
 
 
 def test_cells_of_other_data_are_left_alone(table, capsys):

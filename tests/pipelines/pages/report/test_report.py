@@ -246,7 +246,7 @@ def test_from_a_run_folder(run: Path) -> None:
     assert list(views) == ["damaged", "good", "missing"], "the worst first"
     assert views["good"].problem == ""
     assert "damaged.mp4" in views["damaged"].problem
-    assert views["missing"].problem == "No frames: the annotations know no file of this video"
+    assert views["missing"].problem == "No frames: the annotations name no file for this video"
     assert [item.right for item in views["good"].judged.drawn] == [True]
     assert content.diagnosis is not None
     assert content.diagnosis.truths == 2
