@@ -17,7 +17,7 @@ Presets = Mapping[str, tuple[str, R]]
 """Name of a preset -> (title, the recipe that options change)."""
 
 _HELP = ("-h", "--help")
-_FILES = "--recipe FILE loads a recipe (a saved config, such as runs/NAME/recipe.json) instead of the preset's. \
+_FILES = "--recipe FILE starts from a saved recipe (config, such as runs/NAME/recipe.json) instead of the defaults; \
 --save-recipe FILE writes the resulting recipe to FILE and exits."
 
 
@@ -49,7 +49,7 @@ def read_recipe(
         shown = tyro.extras.overridable_config_cli(dict(presets), prog=prog, description=described, args=["--help"])
         return shown, target
     title, start = presets[name]
-    return _on_top(start, rest[1:], f"{prog} {name}", f"{about} Preset {name}: {title}. {_FILES}".strip()), target
+    return _on_top(start, rest[1:], f"{prog} {name}", f"{about} Preset {name} ({title}). {_FILES}".strip()), target
 
 
 def save_recipe(recipe: object, path: Path) -> None:

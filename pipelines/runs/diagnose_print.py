@@ -103,9 +103,7 @@ def _print_characteristic(one: Characteristic, place: int, at: str) -> None:
         numbers = [None if values is None else values[place] for values in (b.missed, b.map, b.map_normalized)]
         rows.append([span, str(b.truths), *map(percent, numbers)])
     unknown = f"; {amount(one.unknown, 'instance')} in videos of unknown duration" if one.unknown else ""
-    table(
-        f"By {one.name} at {at} [%]{unknown}", [one.name, "instances", "false negatives", "mAP", "normalised mAP"], rows
-    )
+    table(f"By {one.name} at {at} [%]{unknown}", [one.name, "count", "false negatives", "mAP", "normalised mAP"], rows)
 
 
 def _print_completeness(found: Diagnosis) -> None:

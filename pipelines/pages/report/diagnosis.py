@@ -23,10 +23,11 @@ _STYLES = {kind: f"s{place}" for place, kind in enumerate(_KINDS, start=1)}
 _SHOWN = ("0.1", "0.3", "0.5", "0.7", "0.75", "0.95")
 """Temporal IoUs that have their own curve."""
 _PROPERTIES = {
-    "length": "length of the instance [s]",
-    "coverage": "share of the video that the instance covers [%]",
-    "instances": "instances of the same class in the video",
+    "length": ("length", "length of the instance [s]"),
+    "coverage": ("coverage", "share of the video that the instance covers [%]"),
+    "instances": ("number of instances", "instances of the same class in the video"),
 }
+"""Characteristic -> name in titles, label of its axis."""
 
 
 def diagnosis_sections(found: Diagnosis) -> str:
@@ -76,9 +77,7 @@ def _errors(found: Diagnosis, at: int) -> str:
     }
     keys = legend({"s0": "true positive"} | {_STYLES[k]: name for k, (name, _) in _KINDS.items()})
     shares = percents("share of the detections [%]")
-    first = stacked(
-        "Kinds of error", "top-scoring detections of a class; G = its ground-truth instances", shares, stacks
-    )
+    first = stacked("Kinds of error", "top detections of a class; G = its ground-truth instances", shares, stacks)
     gain_axis = percents("mAP gain [points]", max(*gains.values(), 0.05) * 1.1, digits=1)
     second = columns("mAP gain", "kind of error that is removed", gain_axis, bars)
     head = [Column("error", numbers=False), *(Column(f"{tiou:g}") for tiou in found.tious)]
@@ -107,17 +106,17 @@ def _characteristics(found: Diagnosis, at: int) -> str:
             name: Bar(b.map_normalized[at] if b.map_normalized else None, f"{b.label}: {_instances(b)}", "s0")
             for name, b in zip(names, one.bins, strict=True)
         }
-        label = _PROPERTIES[one.name]
+        name, label = _PROPERTIES[one.name]
         axis = percents(
             "false negatives [%]", max((bar.value or 0.0 for bar in lost.values()), default=0.0) * 1.15 or 0.1
         )
         missed += figure(
-            columns(f"False negatives by {one.name}", label, axis, lost, reference=("all instances", found.missed[at])),
-            f"False negatives by {one.name}",
+            columns(f"False negatives by {name}", label, axis, lost, reference=("all instances", found.missed[at])),
+            f"False negatives by {name}",
         )
         axis = percents("normalised mAP [%]")
         sensitivity += figure(
-            columns(f"mAP by {one.name}", label, axis, kept, reference=("all instances", whole)), f"mAP by {one.name}"
+            columns(f"mAP by {name}", label, axis, kept, reference=("all instances", whole)), f"mAP by {name}"
         )
     tiou = found.tious[at]
     note = (
@@ -183,7 +182,7 @@ def _completeness(found: Diagnosis) -> str:
     shown = "".join(f'<div class="tile"><b>{value}</b><span>{escape(name)}</span></div>' for value, name in tiles)
     per = "" if found.recipe.kept == 1 else f"{found.recipe.kept:g} x "
     note = (
-        f"For the N top-scoring detections of each class, N = {per}number of its ground-truth instances. "
+        f"Computed from the N top-scoring detections of each class, N = {per}number of its ground-truth instances. "
         f"{overall.paired:,} of {overall.truths:,} instances are matched by one of them with a tIoU of "
         f"{found.recipe.paired:g} or more. Over these matches: the share of the instance that the detection misses "
         "(incompleteness) and the share of the detection outside the instance (over-completeness)."
@@ -195,15 +194,15 @@ def _completeness(found: Diagnosis) -> str:
 def _sides(row: tuple[str, Extent]) -> tuple[str, tuple[Sequence[Bar], Sequence[Bar]]]:
     name, one = row
     missed = [
-        ("before all detections", one.missed_start, "s1"),
-        ("in gaps between detections", one.missed_inside, "s4"),
-        ("after all detections", one.missed_end, "s3"),
-        ("but covered by other detections", one.missed_fragments, "s5"),
+        ("missed before all detections", one.missed_start, "s1"),
+        ("missed in gaps between detections", one.missed_inside, "s4"),
+        ("missed after all detections", one.missed_end, "s3"),
+        ("missed, but covered by other detections", one.missed_fragments, "s5"),
     ]
     outside = [
-        ("before the instance", one.outside_before, "s0"),
-        ("after the instance", one.outside_after, "s2"),
-        ("in other instances of the class", one.outside_neighbours, "other"),
+        ("outside, before the instance", one.outside_before, "s0"),
+        ("outside, after the instance", one.outside_after, "s2"),
+        ("outside, in other instances of the class", one.outside_neighbours, "other"),
     ]
     parts = [
         [Bar(value, f"{name}: {_share(value)} {where}", style) for where, value, style in side]

@@ -80,7 +80,7 @@ def video_legend(content: ReportContent) -> str:
     keys |= {"tcam": "T-CAM of the class", "ksm": "A_KSM, the host's attention"}
     note = ""
     if any(view.attention_csr is not None for view in content.videos):
-        keys["csr"] = "A_CSR"
+        keys["csr"] = "A_CSR, the attention of CSR"
     elif content.run.recipe.train.model.use_csr:
         note = "The curves of this run hold no A_CSR; evaluate with --csr-curves to show it."
     else:

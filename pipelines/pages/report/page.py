@@ -116,7 +116,7 @@ def _qualities(values: Sequence[float]) -> str:
 def map_section(runs: Sequence[Metrics], names: Sequence[str] = (), *, beside: str = "") -> str:
     """The mAP of runs with the same thresholds, as a table and as curves; `beside` is a figure next to the curves."""
     names, tious = names or [one.run for one in runs], runs[0].tious
-    note = "In percent at each temporal IoU, computed as in ActivityNet's official evaluator; average: mean over tIoU."
+    note = "In percent, computed as in ActivityNet's official evaluator; average: mean over all tIoU."
     best = [max(values) for values in zip(*((*one.map, one.average) for one in runs), strict=True)]
     rows = []
     for name, one in zip(names, runs, strict=True):
