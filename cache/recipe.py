@@ -39,6 +39,13 @@ class Recipe(BaseModel):
     """Fields that the class had once, each with the only value that it still stands for, as JSON. Files that hold that
     value are read; those that hold another are refused."""
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Let `--help` wrap the docstrings of fields as it needs, not where their lines end in the source."""
+        for field in cls.model_fields.values():
+            if field.description is not None:
+                field.description = " ".join(field.description.split())
+
     def canonical(self) -> dict[str, Any]:
         """What tells this recipe from others of its class, as JSON: the fields that differ from their defaults.
 

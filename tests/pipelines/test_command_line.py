@@ -5,15 +5,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic.fields import FieldInfo
 
 from cache.errors import CacheError
 from cache.files.stopping import STOPS
+from cache.recipe import Recipe
 from pipelines.__main__ import COMMANDS, main
 from pipelines.command_line import read_recipe
 from pipelines.presets.demo import Demo
 from pipelines.presets.known import choices
 from pipelines.run_folder.recipe import TrainRun
 from pipelines.runs.evaluate_file import EvaluateFileRun
+from tests.support.command_line import parse
 
 CHOICES = choices(lambda preset: preset.train_on(None))
 
@@ -152,3 +155,20 @@ def test_help_begins_with_what_the_command_does(capsys: pytest.CaptureFixture[st
     shown = capsys.readouterr().out
     assert not ended.value.code
     assert shown.partition("\n\n")[2].startswith(COMMANDS["train"].about)
+
+
+def fields(recipe: Recipe) -> Iterator[tuple[str, FieldInfo]]:
+    """All fields of a recipe and of the recipes in it, which become its options."""
+    for name, field in type(recipe).model_fields.items():
+        yield name, field
+        value = getattr(recipe, name)
+        for inner in value.values() if isinstance(value, dict) else (value,):
+            if isinstance(inner, Recipe):
+                yield from fields(inner)
+
+
+@pytest.mark.parametrize("command", [name for name, command in COMMANDS.items() if command.start is not None])
+def test_every_option_has_a_help_in_one_paragraph(command: str):
+    """Which `--help` wraps to the terminal, wherever the lines of the docstring end in the source."""
+    helps = {name: field.description or "" for name, field in fields(parse(command, "demo"))}
+    assert [name for name, text in helps.items() if not text or "\n" in text or "  " in text] == []
