@@ -112,7 +112,7 @@ def test_rows_of_a_seed_see_the_same_batches(world):
 
 
 def test_cells_are_named_after_settings_and_data_not_after_places(world):
-    """More seeds, workers or redraws and another folder change no cell; settings, features, words and truth do."""
+    """Seeds, workers, redraws and the folder change no run; settings, features, words and ground truth do."""
     recipe = table_on(world)
 
     def keys(one: TableRun) -> list[tuple[str, str]]:
@@ -202,7 +202,7 @@ def test_a_failing_cell_is_named_and_the_others_go_on(world, capsys):
 
 
 def test_killed_and_started_again_it_goes_on(world):
-    """SIGKILL of the table while its second cell trains: its worker ends, too; then only what is missing is made."""
+    """SIGKILL of the table while its second run trains: its worker ends, too; then only what is missing is made."""
     recipe = changed_loop(table_on(world, seeds=1, workers=1), steps=100, checkpoint_every=20)
     host, whole = cells(recipe)
     recipe.save(world.parent / "table.json")

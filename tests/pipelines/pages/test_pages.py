@@ -163,7 +163,7 @@ def test_reading_at_a_time(page: Page) -> None:
 
 
 def test_the_timeline_stands_at_its_seconds(page: Page) -> None:
-    """Truth, detections and curves share the axis; a missed truth looks different; classes can be chosen."""
+    """Ground truth, detections and curves share the axis; a false negative looks different; classes can be chosen."""
     open_video(page, "alpha")
     boxes = page.run(
         "const box = ({ x, width }) => [x.baseVal.value, x.baseVal.value + width.baseVal.value];"

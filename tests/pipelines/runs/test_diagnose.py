@@ -25,7 +25,7 @@ TRUTH = (Segment("Jump", 0.0, 10.0), Segment("Dive", 20.0, 30.0))
 
 @pytest.fixture
 def annotations(tmp_path: Path) -> Path:
-    """Two test videos, one without truth, and one of another subset."""
+    """Two test videos, one without ground truth, and one of another subset."""
     videos = (
         VideoEntry("v", "testing", 40.0, ("Dive", "Jump"), TRUTH, None),
         VideoEntry("w", "testing", 40.0, (), (), None),
