@@ -40,6 +40,13 @@ class Recipe(BaseModel):
     """Fields that the class no longer has, each with the value, as JSON, that corresponds to its present behaviour.
     Files with this value can be read; those with another are refused."""
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Let `--help` wrap the docstrings of fields as it needs, not where their lines end in the source."""
+        for field in cls.model_fields.values():
+            if field.description is not None:
+                field.description = " ".join(field.description.split())
+
     def canonical(self) -> dict[str, Any]:
         """The canonical form of the recipe, as JSON: the fields that differ from their defaults.
 

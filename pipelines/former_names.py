@@ -47,7 +47,7 @@ class _Loader(InspectLoader):
 
 
 class FormerNames:
-    """Asked by the import system when no file has a name."""
+    """Import hook: called for a module name that no file has."""
 
     @staticmethod
     def find_spec(fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:

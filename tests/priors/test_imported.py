@@ -208,7 +208,7 @@ def test_an_import_is_embedded_and_audited(dataset, tmp_path, capsys):
     assert import_descriptions.main(_run(tmp_path, file)) == 0
     assert import_descriptions.main(_run(tmp_path, file)) == 0
     shown = capsys.readouterr().out
-    assert "columns without a meaning here: score" in shown
+    assert "ignored columns: score" in shown
     assert "2 descriptions of 'training' are missing" in shown
     home = newest_folder(tmp_path / "descriptions").path
     assert home.name == ImportedRecipe.of(file, model="owner/elsewhere").fingerprint()
