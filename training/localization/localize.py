@@ -15,9 +15,8 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from cache.detections import Detection
 from cache.features import FeatureGrid
 from cache.recipe import Recipe
-from training.localization.overlaps import Overlap
 from training.localization.proposals import Candidates, mean_inside, outer_inner, propose, refine, stretch
-from training.localization.suppression import fuse, hard_nms, rank, soft_nms
+from training.localization.suppression import Overlap, fuse, hard_nms, rank, soft_nms
 
 Array = np.ndarray
 
