@@ -4,8 +4,7 @@ Snippets are action where both streams attend, background where neither does, el
 action, background with background, and ambiguous snippets only listen. One matrix holds all these graphs: a row is who
 a snippet listens to, and each snippet is in one graph alone.
 
-Default is the corrected form; `official=True` reproduces the public code. See `two_stream` and `delu` for what differs:
-as the default drops no logits out, chance does not rule the graph in training.
+The default is the corrected form; `official=True` reproduces the public code (`training.compat.forms`).
 """
 
 from collections.abc import Mapping
