@@ -28,7 +28,7 @@ from pipelines.run_folder.recipe import TrainRun
 from training.checkpoints.checkpoint import Trained
 from training.checkpoints.folder import Best, best_checkpoint
 from training.checkpoints.footprint import Footprint, footprint
-from training.compat.localize import Method, official_recipe
+from training.compat.localize import PublicMethod, official_recipe
 from training.evaluation.evaluate import Evaluation, evaluate_detections, protocol_videos
 from training.evaluation.protocol import ProtocolChoice, tiou_key
 from training.inference import detect, load_run
@@ -60,7 +60,7 @@ class EvalRun(ProtocolChoice):
     csr_curves: bool = False
     """Also draw A_CSR over each video, for the report's timelines. Localization does not need CSR: without this it is
     neither loaded nor run."""
-    official: Method | None = None
+    official: PublicMethod | None = None
     """Read them off as the public code of this method does on THUMOS14, whatever `localize` says."""
     device: DeviceName | None = None
     """Where the model runs; when not given, where the training was told to (its loop.device)."""

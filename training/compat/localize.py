@@ -50,8 +50,8 @@ from training.localization.suppression import average_groups, leaders, rank, sof
 
 Array = np.ndarray
 
-Method = Literal["co2net", "delu", "ddgnet", "boosting", "um", "gaufuse"]
-"""Methods whose public code is repeated here."""
+PublicMethod = Literal["co2net", "delu", "ddgnet", "boosting", "um", "gaufuse"]
+"""Methods whose public code is repeated here; each belongs to a `PublicFamily`."""
 
 ONE_LONGER = np.array([0.0, 1.0])
 """Added to [start, end]: the public code's length is end - start + 1."""
@@ -61,7 +61,7 @@ GAUFUSE_POWER = 0.9
 """gaufuse: margins grow with the length to this power."""
 
 
-def official_recipe(method: Method) -> LocalizeRecipe:
+def official_recipe(method: PublicMethod) -> LocalizeRecipe:
     """The settings with which the public code of a method localizes in THUMOS14."""
     keep_all = LocalizeRecipe(source="cam", relative=False, min_score=-1e6, most=1_000_000)
     match method:

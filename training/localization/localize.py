@@ -20,7 +20,7 @@ from training.localization.suppression import Overlap, fuse, hard_nms, rank, sof
 
 Array = np.ndarray
 
-Family = Literal["co2net", "um", "gaufuse"]
+PublicFamily = Literal["co2net", "um", "gaufuse"]
 """Public code that localizes in a way of its own: DELU, DDG-Net and Boosting-WTAL do as CO2-Net does."""
 
 
@@ -29,7 +29,7 @@ class LocalizeRecipe(Recipe):
 
     source: Literal["head", "cam", "head+cam"] = "head"
     """Who proposes: the localization head, the thresholded T-CAM, or both together."""
-    official: Family | None = None
+    official: PublicFamily | None = None
     """T-CAM way: repeat the public code of that family, its peculiarities included (`compat.localize` lists them);
     the settings that go with it are those of `official_recipe`. None: the corrected way."""
     class_threshold: float = Field(default=0.2, ge=0, le=1)
