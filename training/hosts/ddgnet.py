@@ -23,6 +23,7 @@ from training.hosts.evidential import EvidentialRecipe, evidential_terms
 from training.hosts.host import StreamsOutput
 from training.hosts.two_stream import SLOPE, AttentionHead, TwoStreamHost, TwoStreamRecipe
 from training.nn.layers import SnippetConv, masked_mean
+from training.nn.losses import top_count
 from training.nn.precision import full_precision
 
 
@@ -206,7 +207,7 @@ def _cosines(stream: Float[Tensor, "b t d"]) -> Float[Tensor, "b t t"]:
 
 def _nearest(similarity: Float[Tensor, "b t t"], mask: Bool[Tensor, "b t"], *, ratio: int) -> Bool[Tensor, "b t t"]:
     """Each row's max(1, t // ratio) greatest among real snippets, t the video's own length; more where some tie."""
-    count = (mask.sum(1) // ratio).clamp(min=1)
+    count = top_count(mask, ratio=ratio)
     hidden = similarity.masked_fill(~mask.unsqueeze(1), -torch.inf)
     top = hidden.topk(max(1, mask.shape[1] // ratio), dim=2).values
     last = top.gather(2, (count - 1)[:, None, None].expand(-1, top.shape[1], 1))
