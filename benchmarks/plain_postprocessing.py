@@ -1,8 +1,8 @@
 """Post-processing in plain Python, built as the public code is: one threshold, one segment, one candidate at a time.
 
-An independent second form of what `training.localization.proposals` and `training.localization.suppression` do at once:
-tests compare the results, `python -m benchmarks.proposals` the time. With `official` it has that code's margins of
-whole snippets, its guard and its repeated segments; `extra` is what it adds to lengths.
+An independent second form of `training.localization.proposals` and `training.localization.suppression`: tests compare
+the results, `python -m benchmarks.proposals` the time. With `official` it has that code's margins of whole snippets,
+its guard and its repeated segments; `extra` is what it adds to lengths.
 """
 
 import math

@@ -33,7 +33,7 @@ from pipelines.run_folder.metrics import Metrics
 from pipelines.run_folder.recipe import TrainRun, on_host
 from pipelines.runs.evaluate import EvalRun
 from training.checkpoints.folder import is_finished
-from training.compat.localize import Method
+from training.compat.localize import PublicMethod
 from training.evaluation.intervals import BootstrapRecipe
 from training.evaluation.protocol import Protocol, ProtocolChoice
 from training.localization.localize import LocalizeRecipe
@@ -225,7 +225,7 @@ class Taken(Recipe):
 
     protocol: Protocol
     localize: LocalizeRecipe
-    official: Method | None
+    official: PublicMethod | None
 
 
 def key_of(made_by: Recipe, data: list[str]) -> str:

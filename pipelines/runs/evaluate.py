@@ -28,7 +28,7 @@ from pipelines.run_folder.recipe import TrainRun
 from training.checkpoints.checkpoint import Trained
 from training.checkpoints.folder import Best, best_checkpoint
 from training.checkpoints.footprint import Footprint, footprint
-from training.compat.localize import Method, official_recipe
+from training.compat.localize import PublicMethod, official_recipe
 from training.evaluation.evaluate import Evaluation, evaluate_detections, protocol_videos
 from training.evaluation.protocol import ProtocolChoice, tiou_key
 from training.inference import detect, load_run
@@ -60,7 +60,7 @@ class EvalRun(ProtocolChoice):
     csr_curves: bool = False
     """Also write the attention of CSR (A_CSR), for the report's timelines. Localization does not need CSR, so it is
     neither loaded nor run by default."""
-    official: Method | None = None
+    official: PublicMethod | None = None
     """Use the post-processing of this method's public code for THUMOS14; overrides --localize.*."""
     device: DeviceName | None = None
     """Device of the model; loop.device of the training when not given."""

@@ -13,9 +13,10 @@ from pipelines.console import say
 from pipelines.run_folder.files import RECIPE_FILE
 from pipelines.run_folder.recipe import TrainRun
 from training.checkpoints.folder import find_checkpoint
-from training.checkpoints.public_code import OfficialHost, Variant, import_official
+from training.checkpoints.public_code import Variant, import_official
+from training.compat.names import PublicHost
 
-_PROTOCOLS: Mapping[OfficialHost, str] = {
+_PROTOCOLS: Mapping[PublicHost, str] = {
     "co2net": "thumos14-co2",
     "delu": "thumos14-co2",
     "ddgnet": "thumos14-co2",
@@ -32,7 +33,7 @@ class ImportCheckpointRun(Recipe):
     """Folder of the dataset: holds annotations.json and features/."""
     run: Path
     """Folder of the run that is written; it must not hold a checkpoint."""
-    host: OfficialHost = "co2net"
+    host: PublicHost = "co2net"
     """Host whose public code saved the file."""
     file: Path = Path("best.pkl")
     """The file, as torch.save wrote it."""

@@ -15,13 +15,12 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from cache.detections import Detection
 from cache.features import FeatureGrid
 from cache.recipe import Recipe
-from training.localization.overlaps import Overlap
 from training.localization.proposals import Candidates, mean_inside, outer_inner, propose, refine, stretch
-from training.localization.suppression import fuse, hard_nms, rank, soft_nms
+from training.localization.suppression import Overlap, fuse, hard_nms, rank, soft_nms
 
 Array = np.ndarray
 
-Family = Literal["co2net", "um", "gaufuse"]
+PublicFamily = Literal["co2net", "um", "gaufuse"]
 """Hosts whose public code has post-processing of its own; DELU, DDG-Net and Boosting-WTAL have that of CO2-Net."""
 
 
@@ -30,7 +29,7 @@ class LocalizeRecipe(Recipe):
 
     source: Literal["head", "cam", "head+cam"] = "head"
     """Where proposals come from: the localization head, the thresholded T-CAM, or both."""
-    official: Family | None = None
+    official: PublicFamily | None = None
     """T-CAM: use the post-processing of this host's public code, with its defects (listed in `compat.localize`);
     `official_recipe` has the settings that go with it. None: the corrected post-processing."""
     class_threshold: float = Field(default=0.2, ge=0, le=1)

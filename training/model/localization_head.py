@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from cache.recipe import Recipe
 from training.localization.proposals import Candidates
 from training.model.pseudo_labels import PseudoBatch, PseudoLabelRecipe
+from training.nn.losses import cross_entropy, label_shares, top_count
 from training.nn.precision import as_float32, full_precision
 
 
@@ -248,13 +249,13 @@ def pooled_mil(
     The softmax makes it a ranking of classes; how many points are action at all is left to the focal loss. A video
     without labels contributes 0.
     """
-    count = (mask.sum(dim=1) // pool).clamp(min=1)
+    count = top_count(mask, ratio=pool)
+    # `nn.losses.topk_mean` differs in its layout, and so in the order of its sums: equal to rounding, not to the bit
     per_class = logits.masked_fill(~mask[..., None], -torch.inf).transpose(1, 2).contiguous()
     best = per_class.topk(max(logits.shape[1] // pool, 1), dim=2).values
     within = torch.arange(best.shape[2], device=best.device) < count[:, None]
     pooled = best.masked_fill(~within[:, None], 0.0).sum(dim=2) / count[:, None]
-    target = labels / labels.sum(dim=1, keepdim=True).clamp(min=1)
-    return -(target * pooled.log_softmax(dim=1)).sum(dim=1).mean()
+    return cross_entropy(pooled, label_shares(labels)).mean()
 
 
 def decode(output: HeadOutput, index: int, *, min_score: float, top: int) -> Candidates:
