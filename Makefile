@@ -113,10 +113,10 @@ migrate: $(STAMP)  ## rename caches and tables of version 0.1 to their current n
 	@$(PY) -m pipelines migrate $(PRESET) $(ARGS)
 
 bench-%: $(STAMP)  ## run a benchmark of benchmarks/ by its name: make bench-idle, bench-kill, bench-families, bench-parity ...
-	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m benchmarks.$* $(ARGS)
+	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m benchmarks $* $(ARGS)
 
-cuda-wheels: $(STAMP)  ## download wheels/ for benchmarks/cuda_check.sh, the checks on a GPU machine without network
-	@$(PY) -m benchmarks.cuda_wheels $(ARGS)
+cuda-wheels: $(STAMP)  ## download wheels/ for benchmarks/cuda/check.sh, the checks on a GPU machine without network
+	@$(PY) -m benchmarks wheels $(ARGS)
 
 test: lint types contracts pytest  ## run every check: lint, format, types, import contracts, tests
 

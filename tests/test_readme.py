@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
+from benchmarks.__main__ import benchmarks
 from cache.annotations import Dataset
 from cache.recipe import Recipe
 from cache.tables.embeddings import TOKENS_TABLE, VOCABULARY_TABLE
@@ -28,15 +29,15 @@ from cache.tables.schema import (
 )
 from cache.tables.store import PartStore
 from tests.support.command_line import parse
+from tests.support.data.rows import described
 from tests.support.file_map import COMMAND, file_map, with_map
 from tests.support.paths import ROOT
-from tests.support.rows import described
 
 README = (ROOT / "README.md").read_text()
 CACHES = (ROOT / "docs/caches.md").read_text()
 DATASETS = (ROOT / "docs/datasets.md").read_text()
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-BENCHMARKS = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
+BENCHMARKS = set(benchmarks())
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 

@@ -20,7 +20,7 @@ from priors.video.reader import Reader
 
 ReaderName = Literal["pyav", "decord", "torchcodec"]
 AUTO: ReaderName = "pyav"
-"""The reader of `auto`: the only one that is correct on every file, and about the fastest (benchmarks.readers)."""
+"""The reader of `auto`: the only one that is correct on every file, and about the fastest (`make bench-readers`)."""
 
 _INSTALL = {
     "decord": "pip install decord",

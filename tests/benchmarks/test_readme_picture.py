@@ -12,8 +12,8 @@ from benchmarks.readme_picture import SCALE, WIDTH, take
 from pipelines.runs.report import ReportRun
 from pipelines.runs.report import main as report
 from tests.support.chromium import BROWSER, DRIVER
+from tests.support.data.reports import hostile_world, write_run
 from tests.support.paths import ROOT
-from tests.support.reports import hostile_world, write_run
 
 PICTURE = ROOT / "docs/timeline.png"
 

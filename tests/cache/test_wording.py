@@ -12,7 +12,7 @@ from cache.tables.schema import DESCRIPTION_KEY, DESCRIPTIONS
 from cache.tables.store import PartStore
 from cache.wording import amount
 from pipelines.caches.import_dataset import print_report
-from tests.support.rows import Made, described, failed
+from tests.support.data.rows import Made, described, failed
 
 
 @pytest.mark.parametrize(

@@ -33,10 +33,10 @@ from cache.tables.schema import (
 )
 from cache.tables.store import PartStore
 from pipelines.caches.export import ExportRun, main
-from tests.support.caches import HOSTILE, LABEL, said, small_cache
 from tests.support.command_line import parse
+from tests.support.data.caches import HOSTILE, LABEL, said, small_cache
+from tests.support.data.rows import described
 from tests.support.paths import ROOT
-from tests.support.rows import described
 
 DOCUMENT = (ROOT / "docs/caches.md").read_text()
 KEY = ("video_id", "action_class", "kind")

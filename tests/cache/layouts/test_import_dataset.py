@@ -13,7 +13,7 @@ from cache.features import FeatureStore
 from cache.layouts.convert import ConvertRecipe
 from cache.layouts.mend import MendRecipe
 from pipelines.caches.import_dataset import ImportDatasetRun, main
-from tests.support.dataset_layouts import (
+from tests.support.data.dataset_layouts import (
     DATA,
     LENGTHS,
     features,

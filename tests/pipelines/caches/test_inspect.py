@@ -14,9 +14,9 @@ from cache.tables.schema import DESCRIPTION_KEY, DESCRIPTIONS, KINDS
 from cache.tables.store import PartStore
 from pipelines.caches.inspect import InspectRun, main
 from pipelines.caches.inspect_print import size
-from tests.support.caches import HOSTILE, LABEL, MadeBy, said, small_cache
 from tests.support.command_line import parse
-from tests.support.rows import failed
+from tests.support.data.caches import HOSTILE, LABEL, MadeBy, said, small_cache
+from tests.support.data.rows import failed
 
 
 @pytest.fixture

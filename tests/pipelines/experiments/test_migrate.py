@@ -31,9 +31,9 @@ from priors.run.recipe import DataRecipe, DescriptionRecipe, PriorsRecipe, Promp
 from priors.stage import make_priors
 from priors.words.embed import embed
 from priors.words.glove import GloveRecipe, WordVectors
-from tests.support.rows import Made, described
-from tests.support.tiny_world import make_world, small_training
-from tests.support.version_01 import old_embeddings_content, old_features_content, old_name, old_store
+from tests.support.data.rows import Made, described
+from tests.support.data.tiny_world import make_world, small_training
+from tests.support.data.version_01 import old_embeddings_content, old_features_content, old_name, old_store
 
 GENERATION = {
     "temperature": 0.0,

@@ -18,9 +18,9 @@ from pipelines.runs.compare import CompareRun
 from pipelines.runs.compare import main as compare
 from pipelines.runs.report import ReportRun
 from pipelines.runs.report import main as report
-from tests.support.caches import HOSTILE, LABEL, small_cache
 from tests.support.chromium import BROWSER, DRIVER, Page, chromium
-from tests.support.reports import IMAGE, SCRIPT, describe, hostile_world, write_run
+from tests.support.data.caches import HOSTILE, LABEL, small_cache
+from tests.support.data.reports import IMAGE, SCRIPT, describe, hostile_world, write_run
 
 pytestmark = [
     pytest.mark.skipif(not (BROWSER and DRIVER), reason="there is no chromium with its chromedriver"),

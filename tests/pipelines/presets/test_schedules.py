@@ -19,9 +19,9 @@ from pipelines.presets.base import Preset
 from pipelines.presets.known import PRESETS
 from pipelines.presets.method import MEASURED, PAPER
 from pipelines.run_folder.recipe import MethodSettings, TrainRun
+from tests.support.data.tiny_world import make_world
+from tests.support.data.toy_data import CLASSES, STREAMS, tiny_recipe, toy_dataset, toy_store
 from tests.support.paths import ROOT
-from tests.support.tiny_world import make_world
-from tests.support.toy_data import CLASSES, STREAMS, tiny_recipe, toy_dataset, toy_store
 from training.batches.data import DataRecipe, WtalData
 from training.hosts.gaufuse import GauFuseRecipe
 from training.hosts.recipes import ACTIVITYNET, HostKind, default_recipe

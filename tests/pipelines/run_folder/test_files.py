@@ -11,7 +11,7 @@ from pipelines.run_folder.files import RESULTS
 from pipelines.run_folder.recipe import TrainRun
 from pipelines.runs import report, train
 from pipelines.runs.evaluate import EvalRun, evaluate
-from tests.support.toy_data import save_toy, tiny_recipe
+from tests.support.data.toy_data import save_toy, tiny_recipe
 from training.loop.fit import fit
 
 

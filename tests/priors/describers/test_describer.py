@@ -20,8 +20,8 @@ from priors.describers.recipe import DescriberRecipe, resolve_dtype, text_settin
 from priors.pretrained.model_files import ModelError, model_id, resolve_revision
 from priors.run.recipe import DescriptionRecipe, PromptsRecipe
 from priors.video.frames import FramesRecipe
-from tests.support.family_checks import PROMPT, RAGGED, noise
-from tests.support.tiny_models import save_tiny
+from tests.support.models.family_checks import PROMPT, RAGGED, noise
+from tests.support.models.tiny_models import save_tiny
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from priors.features.flow import optical_flow
 from priors.features.snippets import Chunk, Cutter, Failed, View, cut, snippet_starts
 from priors.pretrained.model_files import ModelError
 from priors.pretrained.torchvision_cpu import make_torchvision_importable
-from tests.support import videos
-from tests.support.odd_decoding import odd_cut
+from tests.support.videos import videos
+from tests.support.videos.odd_decoding import odd_cut
 
 MEAN, SPREAD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.plain_losses import plain_guide, plain_mil, plain_norm, plain_suppressed
-from tests.support.small_hosts import CLASSES, KINDS, RECIPES, STREAMS
+from tests.support.models.small_hosts import CLASSES, KINDS, RECIPES, STREAMS
+from tests.support.plain.losses import plain_guide, plain_mil, plain_norm, plain_suppressed
 from training.batches.data import Targets
 from training.compat.forms import argsort_as_rank
 from training.errors import TrainingError

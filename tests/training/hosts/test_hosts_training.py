@@ -16,9 +16,9 @@ import torch
 from safetensors.torch import load_file
 
 from pipelines.experiments.arms import plan_of
+from tests.support.data.toy_data import save_toy, tiny_recipe, toy_training_data
+from tests.support.models.small_hosts import KINDS, RECIPES
 from tests.support.paths import ROOT
-from tests.support.small_hosts import KINDS, RECIPES
-from tests.support.toy_data import save_toy, tiny_recipe, toy_training_data
 from training.batches.data import WtalData
 from training.checkpoints.checkpoint import load_trained
 from training.hosts.recipes import HOST_TITLES, HostKind

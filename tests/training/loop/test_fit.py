@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from cache.errors import CacheError
 from cache.recipe import Recipe
-from tests.support.toy_data import CLASSES, STREAMS, tiny_recipe, toy_dataset, toy_store, toy_texts
+from tests.support.data.toy_data import CLASSES, STREAMS, tiny_recipe, toy_dataset, toy_store, toy_texts
 from training.batches.data import WtalData
 from training.checkpoints.checkpoint import load_state, load_trained
 from training.checkpoints.folder import find_checkpoint

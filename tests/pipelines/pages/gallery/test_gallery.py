@@ -20,8 +20,8 @@ from pipelines.caches.inspect import InspectRun, main
 from pipelines.pages.gallery.page import Frame, GalleryContent, Said, VideoCard, gallery
 from pipelines.pages.gallery.source import GallerySource, gather, write_gallery
 from pipelines.pages.marked_texts import MarkedText
-from tests.support.caches import HOSTILE, LABEL, small_cache
-from tests.support.videos import write_video
+from tests.support.data.caches import HOSTILE, LABEL, small_cache
+from tests.support.videos.videos import write_video
 
 VOID = {"meta", "img", "input"}
 

@@ -27,9 +27,9 @@ from pipelines.pages.report.page import report
 from pipelines.pages.report.videos import JudgedVideo, cutoffs, judge, judge_subset, spread
 from pipelines.run_folder.recipe import TrainRun
 from pipelines.runs.report import ReportRun, gather, main
-from tests.support.reports import GRID, WordsBy, World, content, metrics, write_run
-from tests.support.rows import described
-from tests.support.videos import write_video
+from tests.support.data.reports import GRID, WordsBy, World, content, metrics, write_run
+from tests.support.data.rows import described
+from tests.support.videos.videos import write_video
 from training.evaluation.protocol import Protocol
 from training.localization.curves import Curves
 
