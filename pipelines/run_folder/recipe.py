@@ -11,7 +11,7 @@ import tyro
 from cache.errors import CacheError
 from cache.recipe import Recipe
 from cache.tables.folders import only_fingerprint
-from training.hosts.recipes import HostKind, other_host
+from training.hosts.recipes import HostKind, OutsideKind, other_host
 from training.recipe import TrainRecipe
 
 MethodSettings = Literal["measured", "paper"]
@@ -28,8 +28,10 @@ class TrainRun(Recipe):
     """Folder of snippet features; features/ in the dataset's folder when not given."""
     embeddings: Path | None = None
     """Folder embeddings/<recipe>; needed only where the dataset has several."""
-    host: HostKind | None = None
-    """Another host than the preset's, with its own settings for such data and what the preset changes of them."""
+    host: HostKind | OutsideKind | None = None
+    """Another host than the preset's, with its own settings for such data and what the preset changes of them. One
+    outside the repository is named by the module and class of its recipe, my_module:MyRecipe; the module is imported.
+    """
     settings: MethodSettings | None = None
     """Settings of the method that the preset starts from: those that were measured to work on the demo (when not
     given), or the paper's. Other options change single fields of them."""
@@ -97,7 +99,7 @@ class TrainRun(Recipe):
         )
 
 
-def on_host(recipe: TrainRecipe, kind: HostKind, changes: Mapping[str, Any] | None = None) -> TrainRecipe:
+def on_host(recipe: TrainRecipe, kind: str, changes: Mapping[str, Any] | None = None) -> TrainRecipe:
     """The same training on another host, with its settings for such data and `changes` of fields by their dotted
     names; on the host that it has, the training itself.
     """
