@@ -1,6 +1,7 @@
 """The promises that the tree itself makes: imports stay light, targets and dependencies stay in step."""
 
 import ast
+import importlib
 import re
 import shutil
 import subprocess
@@ -83,7 +84,7 @@ def test_packages_hold_a_docstring_and_nothing_else(package):
     """No re-exports: an import names the module that has the thing. `pipelines` has its former names told besides."""
     docstring, *rest = ast.parse(package.read_text()).body
     assert isinstance(docstring, ast.Expr)
-    told = "from pipelines import former_names\nformer_names.tell()"
+    told = "from pipelines import former_names\nformer_names.answer()"
     assert "\n".join(map(ast.unparse, rest)) == (told if package == ROOT / "pipelines/__init__.py" else "")
 
 
@@ -92,6 +93,15 @@ def test_folders_hold_about_a_dozen_files(package):
     """And say what belongs there."""
     assert (package / "__init__.py").exists()
     assert len(list(package.glob("*.py"))) <= 14
+
+
+def test_tests_lie_where_the_files_lie_that_they_test():
+    """The folder of a test is a folder of the project; what lies in tests/ itself tests the repository as a whole."""
+    folders = {path.parent.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
+    assert {folder for folder in folders if not (ROOT / folder).is_dir()} == set()
+    assert {path.name for path in (ROOT / "tests").glob("test_*.py")} == {
+        "test_layout.py", "test_readme.py", "test_warnings.py",
+    }  # fmt: skip
 
 
 def test_no_file_imports_its_importer():
@@ -154,12 +164,28 @@ def test_the_list_of_commands_loads_next_to_nothing():
     assert set(re.findall(r"-m pipelines ([a-z][a-z0-9-]*)", MAKEFILE)) <= named == set(COMMANDS)
 
 
+@pytest.mark.parametrize(
+    ("former", "arguments", "command"),
+    [("compare", [], "compare"), ("experiments.run", ["--table", "table5"], "table5"), ("migrate", [], "migrate")],
+)
+def test_former_names_of_commands_run_them(former, arguments, command):
+    """`python -m` with the module's former name is the command, and says so. `--table` chose between the tables."""
+    options = [*arguments, "--save-recipe"]  # which wants a file
+    done = run_python(
+        f"import runpy, sys; sys.argv[1:] = {options!r}; runpy.run_module('pipelines.{former}', run_name='__main__')"
+    )
+    assert done.returncode == 2
+    told, error = done.stderr.splitlines()
+    assert told == f"python -m pipelines.{former} is `python -m pipelines {command}` now"
+    assert error.startswith("--save-recipe: found no file")
+
+
 @pytest.mark.parametrize(("former", "command"), FORMER.items())
-def test_former_names_of_commands_are_told(former, command):
-    """In one line; names that never were commands are missing as any other."""
-    done = run_python(f"import runpy; runpy.run_module('pipelines.{former}')")
-    assert f"`python -m pipelines {command}`" in done.stderr.splitlines()[-1]
+def test_former_names_are_no_modules(former, command):
+    """They are commands of today, and nothing to import."""
     assert command in COMMANDS
+    with pytest.raises(ModuleNotFoundError, match=f"python -m pipelines {command}"):
+        importlib.import_module(f"pipelines.{former}")
 
 
 def test_the_start_of_a_command_loads_no_library_of_models():

@@ -1,4 +1,4 @@
-"""A video file as PyAV opens it: what it must be, its clock, and where it ends by its header."""
+"""Opens a video file with PyAV: checks what it is, its clock, and its end according to the header."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 MAX_PIXELS = 8192 * 8192
-"""Of a picture. A header that claims more is damaged or an attack: a single frame would take gigabytes."""
+"""Largest picture. A header with more pixels is damaged or an attack: a single frame would take gigabytes."""
 
 
 class VideoError(UserError):
@@ -34,7 +34,7 @@ class VideoError(UserError):
 
 
 def open_pictures(path: Path) -> tuple[InputContainer, VideoStream]:
-    """The container and its first video stream. Raises VideoError, without waiting, for whatever is no video file."""
+    """The container and its first video stream. Raises VideoError, without blocking, for anything but a video file."""
     container = _open(path)
     try:
         stream = _best(path, container)
@@ -60,7 +60,7 @@ def _best(path: Path, container: InputContainer) -> VideoStream:
 
 
 def check_size(path: Path, width: int, height: int) -> None:
-    """Raise VideoError if a picture of this size is not to be decoded."""
+    """Raise VideoError if a picture of this size must not be decoded."""
     if width * height > MAX_PIXELS:
         raise VideoError(path, f"{width}x{height} pixels are more than {MAX_PIXELS}: a damaged header, or no video")
 
@@ -68,8 +68,8 @@ def check_size(path: Path, width: int, height: int) -> None:
 def _open(path: Path) -> InputContainer:
     file = _open_file(path)
     try:
-        # By its descriptor (of which FFmpeg makes a copy), not its name: a playlist in disguise cannot name other files
-        # or addresses, and a name of any characters will do.
+        # By its descriptor (which FFmpeg duplicates), not its name: a disguised playlist cannot refer to other files or
+        # addresses, and names may hold any character.
         options = {"fd": str(file), "protocol_whitelist": "fd"}
         return av.open("fd:", container_options=options, metadata_errors="replace")
     except MemoryError:
@@ -85,7 +85,7 @@ def _open_file(path: Path) -> int:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
             raise VideoError(path, "a folder, not a file")
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe or a device may wait for ever
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe or a device may block forever
             raise VideoError(path, "not a regular file")
         if status.st_size == 0:
             raise VideoError(path, "empty file (0 bytes)")
@@ -97,7 +97,7 @@ def _open_file(path: Path) -> int:
 
 
 def clock(container: InputContainer, stream: VideoStream) -> tuple[Fraction, Fraction]:
-    """Seconds a tick, and the time stamp in seconds that a player calls 0."""
+    """Seconds per tick, and the timestamp in seconds that a player shows as 0."""
     tick = stream.time_base or Fraction(1, av.time_base)
     begin = (stream.start_time or 0) * tick
     if container.start_time is None:
@@ -108,7 +108,7 @@ def clock(container: InputContainer, stream: VideoStream) -> tuple[Fraction, Fra
 
 
 def declared_end(container: InputContainer, stream: VideoStream, tick: Fraction, origin: Fraction) -> float | None:
-    """Where the video ends by its header, in seconds; None if the header is silent."""
+    """End of the video according to its header, in seconds; None if the header does not say."""
     ends = []
     if stream.duration:
         ends.append(float(((stream.start_time or 0) + stream.duration) * tick - origin))
@@ -123,7 +123,7 @@ def declared_end(container: InputContainer, stream: VideoStream, tick: Fraction,
 
 
 def packets(container: InputContainer, stream: VideoStream) -> Iterator[av.Packet]:
-    """The packets of a stream in the order of the file, the empty one that flushes the decoder last.
+    """The packets of a stream in file order, and last the empty one that flushes the decoder.
 
     Raises an FFmpegError where the readable part of the file ends.
     """
@@ -131,12 +131,12 @@ def packets(container: InputContainer, stream: VideoStream) -> Iterator[av.Packe
         try:
             yield from container.demux(stream)
             return
-        except IndexError:  # PyAV has no name for a stream that damaged data announces on the way
+        except IndexError:  # damaged data announces a stream that PyAV does not know
             continue
 
 
 def scanned_end(path: Path) -> float:
-    """Where the last packet ends, in seconds, without decoding."""
+    """End of the last packet, in seconds, without decoding."""
     end, seen = Fraction(0), False
     with _open(path) as container:
         try:

@@ -15,15 +15,15 @@ def sample(
 ) -> tuple[UInt8[np.ndarray, "n h w 3"], Float64[np.ndarray, " n"], tuple[int, int], bool]:
     """Pictures, their times, (height, width) of the source, and whether the video is partial.
 
-    `video` tells the header's duration and clock; decord's own clock begins at the first picture. Raises VideoError as
-    `sample_frames` does, for transport streams and edit lists (wrong frames), and where decord gives no usable
-    time stamps (AVI).
+    `video` has the header's duration and clock; decord's own clock begins at the first picture. Raises VideoError as
+    `sample_frames` does, for transport streams and edit lists (wrong frames), and if decord gives no usable timestamps
+    (AVI).
     """
     import decord
 
     if video.container.format.name == "mpegts" or _hides_frames(video):
         raise VideoError(video.path, "decord: wrong with transport streams and edit lists; use frames.reader pyav")
-    decord.logging.set_level(decord.logging.QUIET)  # FFmpeg's complaints; errors are raised
+    decord.logging.set_level(decord.logging.QUIET)  # FFmpeg's warnings; errors are raised
     try:
         source = decord.VideoReader(str(video.path), num_threads=1)
         stamps = source.get_frame_timestamp(range(len(source))).astype(np.float64) + video.begin

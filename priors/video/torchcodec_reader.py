@@ -15,10 +15,10 @@ def sample(
 ) -> tuple[UInt8[np.ndarray, "n h w 3"], Float64[np.ndarray, " n"], tuple[int, int], bool]:
     """Pictures, their times, (height, width) of the source, and whether the video is partial.
 
-    `video` tells the header's duration and clock. torchcodec is asked for frames by their numbers: by time it takes
-    another one where the file does not say how long each is shown. In its exact mode it reads all packets first; the
-    approximate mode is wrong where the rate varies. Raises VideoError as `sample_frames` does, for AVI files (no time
-    stamps), and where torchcodec shows other frames than it was asked for or gives up on a single bad packet.
+    `video` has the header's duration and clock. Frames are requested by index: by time, torchcodec takes another one if
+    the file does not say how long each is shown. In its exact mode it reads all packets first; the approximate mode is
+    wrong for variable frame rates. Raises VideoError as `sample_frames` does, for AVI files (no timestamps), and if
+    torchcodec returns other frames than requested or stops at a single bad packet.
     """
     from torchcodec.decoders import VideoDecoder  # pyright: ignore[reportPrivateImportUsage]
 
@@ -34,17 +34,17 @@ def sample(
     starts = np.array([float(stamp * video.tick - video.origin) for stamp in stamps])
     chosen = np.maximum(np.searchsorted(starts, times + video.tolerance, side="right") - 1, 0)
     try:
-        with video.path.open("rb") as file:  # not by name: it takes no name that is not UTF-8
+        with video.path.open("rb") as file:  # not by name: it takes UTF-8 names only
             source = VideoDecoder(
                 file, stream_index=video.stream.index, dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode="exact"
             )
             partial = video.falls_short((source.metadata.end_stream_seconds or 0.0) - float(video.origin))
-            found = [source.get_frame_at(int(index)) for index in chosen]
+            frames = [source.get_frame_at(int(index)) for index in chosen]
     except (RuntimeError, ValueError, IndexError) as error:
         raise VideoError(video.path, f"torchcodec: {(str(error).strip() or repr(error)).splitlines()[0]}") from error
-    seconds = np.array([frame.pts_seconds for frame in found]) - float(video.origin)
+    seconds = np.array([frame.pts_seconds for frame in frames]) - float(video.origin)
     if not np.allclose(seconds, starts[chosen], rtol=0, atol=video.tolerance):
-        # Its seeks come down too late in transport streams, and it does not notice.
+        # Its seeks end up too late in transport streams, without an error.
         raise VideoError(video.path, "torchcodec: shows frames of other times; use frames.reader pyav")
-    pictures = [frame.data.numpy() for frame in found]
+    pictures = [frame.data.numpy() for frame in frames]
     return shrink(pictures, max_side), seconds, (pictures[0].shape[0], pictures[0].shape[1]), partial

@@ -1,4 +1,4 @@
-"""A state dict of a host's public code as a checkpoint of ours: the host alone, without KSM, CSR and head."""
+"""Import of a state dict of a host's public code as a checkpoint: the host alone, without KSM, CSR and head."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _NESTED = ("state_dict", "model")
 
 @dataclass(frozen=True)
 class Imported:
-    """What came of a file."""
+    """Result of an import."""
 
     checkpoint: Path
     recipe: TrainRecipe
     weights: int
-    """Numbers that were taken over."""
+    """Number of imported parameters."""
     passed_over: tuple[str, ...]
     """Names that the public code saves and never runs."""
 
@@ -46,8 +46,8 @@ class Imported:
 def read_official(path: Path, *, allow_pickle: bool) -> dict[str, Tensor]:
     """Tensors by name of a file of torch.save, bare or under `state_dict` or `model`, without the prefix `module.`.
 
-    Weights alone are read first. Only with `allow_pickle`, and where that does not suffice, is the file unpickled in
-    full, which runs whatever code it holds. Raises `TrainingError` where it is no such file.
+    It is read with weights_only=True first. If that fails and `allow_pickle` is set, the file is unpickled in full,
+    which runs any code in it. Raises `TrainingError` if it is no such file.
     """
     if not path.is_file():
         raise TrainingError(f"{path}: no such file; expected a state dict of a host's public code")
@@ -73,7 +73,7 @@ def read_official(path: Path, *, allow_pickle: bool) -> dict[str, Tensor]:
 def _unpickle(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=False)
-    except Exception as error:  # a pickle raises whatever it likes
+    except Exception as error:  # unpickling can raise anything
         raise TrainingError(f"{path}: is no checkpoint of torch.save: {error}") from error
 
 
@@ -87,7 +87,7 @@ def import_official(
     grid: FeatureGrid,
     allow_pickle: bool = False,
 ) -> Imported:
-    """Write `run`/checkpoint out of a file of the public code. Widths are those of its weights.
+    """Write `run`/checkpoint from a file of the public code. Widths are those of its weights.
 
     Raises `TrainingError` before anything is written where names are missing or unknown, or the weights do not fit the
     classes and features.

@@ -1,4 +1,4 @@
-"""Tables as commands: which cells there are, that each is made once, and what is written of them."""
+"""Tables as commands: which runs they have, that each is trained once, and what is written."""
 
 import csv
 import dataclasses
@@ -27,6 +27,7 @@ from pipelines.experiments.published import comparable, load_published
 from pipelines.run_folder.recipe import TrainRun
 from pipelines.runs import train
 from pipelines.runs.evaluate import EvalRun
+from tests.support.command_line import parse
 from tests.support.paths import ROOT
 from tests.support.tiny_world import make_world, small_training, words_of
 from training.checkpoints.folder import find_checkpoint
@@ -55,7 +56,7 @@ def table_on(world: Path, **fields: object) -> TableRun:
 
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Cells run in this process; the names of those that were."""
+    """Runs are trained in this process; the names of those that were."""
     ran: list[str] = []
 
     def here(missing, *, workers, devices):
@@ -111,7 +112,7 @@ def test_rows_of_a_seed_see_the_same_batches(world):
 
 
 def test_cells_are_named_after_settings_and_data_not_after_places(world):
-    """More seeds, workers or redraws and another folder change no cell; settings, features, words and truth do."""
+    """Seeds, workers, redraws and the folder change no run; settings, features, words and ground truth do."""
     recipe = table_on(world)
 
     def keys(one: TableRun) -> list[tuple[str, str]]:
@@ -163,7 +164,7 @@ def test_a_finished_cell_is_never_run_again(world, trained, capsys):
     gain, low, high = float(gain), float(low), float(high)
     assert gain == pytest.approx((by_arm["both"] - by_arm["host"]).mean(), abs=0.051)
     assert low <= gain <= high
-    assert "4 of 4 cells are there" in capsys.readouterr().out
+    assert "4 of 4 runs are finished" in capsys.readouterr().out
     for suffix, start in (("png", b"\x89PNG"), ("svg", b"<?xml")):
         assert (recipe.folder / f"table3.{suffix}").read_bytes().startswith(start)
 
@@ -177,7 +178,7 @@ def test_rows_that_read_detections_otherwise_share_a_training(world, trained):
     assert len(list(training.glob("testing-*/metrics.json"))) == 3
     assert not list(training.rglob("curves.npz"))  # no report is made of a cell
     assert "detections from head |" in (recipe.folder / "ablations.md").read_text()
-    assert (recipe.folder / "ablations.md").read_text().count("as the preset has it") == 1
+    assert (recipe.folder / "ablations.md").read_text().count("same as baseline") == 1
     # table 3's whole model is this training, too
     assert [one.done for one in cells(table_on(world, seeds=1))] == [False, True]
 
@@ -197,11 +198,11 @@ def test_a_failing_cell_is_named_and_the_others_go_on(world, capsys):
     assert "metrics.jsonl" in log.read_text()
     text = (recipe.folder / "table3.md").read_text()
     assert "| failed |" in text
-    assert "Not there, and left out of the means: + both (MLLM4WTAL), seed 0." in text
+    assert "Missing runs, not in the means: + both (MLLM4WTAL), seed 0." in text
 
 
 def test_killed_and_started_again_it_goes_on(world):
-    """SIGKILL of the table while its second cell trains: its worker ends, too; then only what is missing is made."""
+    """SIGKILL of the table while its second run trains: its worker ends, too; then only what is missing is made."""
     recipe = changed_loop(table_on(world, seeds=1, workers=1), steps=100, checkpoint_every=20)
     host, whole = cells(recipe)
     recipe.save(world.parent / "table.json")
@@ -260,6 +261,20 @@ def test_rows_are_chosen_by_name_and_group():
         plan_of("ablations", groups=["masks"])
     with pytest.raises(CacheError, match=r"groups: found gating, but this table has none"):
         plan_of("table3", groups=["gating"])
+    with pytest.raises(CacheError, match=r"rows: found whole, expected some of host, head, ksm"):
+        plan_of("table3", arms=["whole"])
+
+
+@pytest.mark.parametrize("option", ["--rows", "--arms"])
+def test_rows_have_an_option_with_two_names(option: str, tmp_path: Path):
+    """`--rows`, and `--arms` of version 0.1; in recipe.json the field is `arms`."""
+    recipe = parse("table3", "demo", option, "host", "both", "--seeds", "2")
+    assert isinstance(recipe, TableRun)
+    assert (recipe.arms, recipe.seeds) == (("host", "both"), 2)
+    recipe.save(tmp_path / "recipe.json")
+    assert json.loads((tmp_path / "recipe.json").read_text())["arms"] == ["host", "both"]
+    written = parse("table3", "--recipe", str(tmp_path / "recipe.json"), option, "csr")
+    assert written == recipe.model_copy(update={"arms": ("csr",)})
 
 
 HEADER = "table,row,column,value,protocol,source\n"

@@ -251,7 +251,7 @@ def test_a_written_recipe_keeps_its_host_and_settings():
     assert written.resolved() == written.model_copy(update={"settings": "paper"}).resolved().model_copy(
         update={"settings": None}
     )
-    with pytest.raises(CacheError, match="host delu: found a written recipe of um"):
+    with pytest.raises(CacheError, match="host delu: found a saved recipe of um"):
         written.model_copy(update={"host": "delu"}).resolved()
     with pytest.raises(CacheError, match="settings: found 'measured', but the recipe was made with 'paper'"):
         written.model_copy(update={"settings": "measured"}).resolved()
@@ -267,7 +267,7 @@ def test_a_table_on_a_host_without_settings_is_refused():
     with pytest.raises(CacheError, match="table3, rows host, head, ksm, csr, both: host gaufuse"):
         cells(on_gaufuse)
     hosts = REAL["activitynet13"].tables().model_copy(update={"table": "table4", "arms": ("um-whole", "delu-whole")})
-    with pytest.raises(CacheError, match=r"rows um-alone, um-whole: host um: .*--arms delu-alone delu-whole$"):
+    with pytest.raises(CacheError, match=r"rows um-alone, um-whole: host um: .*--rows delu-alone delu-whole$"):
         cells(hosts)
     chosen = hosts.model_copy(update={"train": hosts.train.model_copy(update={"unpublished_settings": True})})
     with pytest.raises(CacheError, match=r"annotations\.json"):

@@ -1,4 +1,4 @@
-"""Training and evaluation as commands, on a cache of random features: one road, end to end."""
+"""Training and evaluation as commands, on a cache of random features, end to end."""
 
 import json
 import re

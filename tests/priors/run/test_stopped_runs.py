@@ -61,7 +61,7 @@ def stop(stage: str, folder: Path, number: signal.Signals, *, whole_group: bool 
             child.send_signal(number)
         out, err = child.communicate(timeout=60)
         assert child.returncode == CODES[number], err
-        assert "What was finished is kept" in err
+        assert "Finished work is kept" in err
         assert number == signal.SIGINT or f"Stopped by {number.name}." in err
     left = psutil.wait_procs(family, timeout=30)[1]
     assert [process for process in left if process.status() != psutil.STATUS_ZOMBIE] == []

@@ -148,7 +148,7 @@ def test_a_local_class_cannot_be_found_again():
     [
         ("gone:x:y", "found 'gone:x:y', expected MODULE:CLASS"),
         ("gone:x", "host gone:x: cannot import gone"),
-        ("dleu", "should be 'plain'"),
+        ("dleu", "invalid choice 'dleu'"),
     ],
 )
 def test_the_command_line_says_what_is_wrong(named: str, message: str, capsys: pytest.CaptureFixture[str]):
