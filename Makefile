@@ -12,7 +12,7 @@ SEEDS ?= 3
 ENGINE ?=
 JOBS ?= 2
 
-export PYTHONPATH := $(CURDIR)
+export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install -qq --no-input --disable-pip-version-check --constraint constraints.txt
 # The stamp's name holds a checksum of what is to be installed: when that changes, the next target installs again.

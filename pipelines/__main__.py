@@ -193,12 +193,18 @@ def main(arguments: Arguments) -> NoReturn:
         hint = f"did you mean {near[0]}?" if near else "`python -m pipelines --help` lists them"
         print(f"python -m pipelines: found no command {name!r}; {hint}", file=sys.stderr)
         sys.exit(2)
-    from pipelines.console import launch
+    from cache.errors import UserError
+    from pipelines.console import BAD_INPUT, fail, launch
 
     module = import_module(f"pipelines.{command.module}")
+    try:
+        presets = getattr(module, command.recipe) if command.start is None else choices(command, options)
+    except UserError as error:  # --host names a class outside the repository that cannot be imported
+        fail(str(error))
+        sys.exit(BAD_INPUT)
     launch(
         command.name,
-        getattr(module, command.recipe) if command.start is None else choices(command, options),
+        presets,
         lambda recipe: module.main(command.finish(recipe, options)),
         arguments=options,
         about=command.about,

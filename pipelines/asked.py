@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 def asked_host(arguments: Sequence[str]) -> HostKind | None:
-    """The value of `--host`; None if it is missing or no known host."""
-    from training.hosts.recipes import HOST_TITLES
+    """The value of `--host`, which may be a class outside the repository; None if it is missing or no known host."""
+    from training.hosts.recipes import HOST_TITLES, is_outside
 
     named = _value(arguments, "--host")
-    return next((kind for kind in HOST_TITLES if kind == named), None)
+    return named if named in HOST_TITLES or is_outside(named) else None
 
 
 def asked_settings(arguments: Sequence[str]) -> MethodSettings:

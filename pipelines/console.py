@@ -22,7 +22,7 @@ from pipelines.command_line import Presets, read_recipe, save_recipe
 
 R = TypeVar("R")
 
-console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+console = Console(highlight=False, soft_wrap=True, emoji=False, width=None if sys.stdout.isatty() else 120)
 _LINE_EVERY = 10.0
 """Seconds between two lines of progress where there is no terminal to draw a bar on."""
 
@@ -88,7 +88,7 @@ def guarded(work: Callable[[], int | None], *, go_on: str = "") -> int:
 
 def fail(message: str) -> None:
     """Print one red message on stderr."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]{escape(message)}[/]")
+    Console(stderr=True, highlight=False, soft_wrap=True, emoji=False).print(f"[bold red]{escape(message)}[/]")
 
 
 def say(message: str) -> None:

@@ -11,10 +11,34 @@ import tyro
 from cache.errors import CacheError
 from cache.recipe import Recipe
 from cache.tables.folders import only_fingerprint
-from training.hosts.recipes import HostKind, other_host
+from training.hosts.recipes import HOST_TITLES, HostKind, OutsideKind, is_outside, other_host
 from training.recipe import TrainRecipe
 
 MethodSettings = Literal["measured", "paper"]
+
+
+def _host_of(words: list[str]) -> str | None:
+    """The value of `--host`. Raises ValueError, which the command line prints, for one that no host has."""
+    (named,) = words
+    if named in HOST_TITLES or is_outside(named):
+        return named
+    if named == "None":
+        return None
+    kinds = ", ".join(map(repr, HOST_TITLES))
+    raise ValueError(f"invalid choice {named!r} (choose from None, {kinds}, or MODULE:CLASS)")
+
+
+HostChoice = Annotated[
+    HostKind | OutsideKind | None,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=f"{{None,{','.join(HOST_TITLES)},MODULE:CLASS}}",
+        instance_from_str=_host_of,
+        is_instance=lambda value: value is None or isinstance(value, str),
+        str_from_instance=lambda value: [str(value)],
+    ),
+]
+"""The kind of a host, of this repository or not."""
 
 
 class TrainRun(Recipe):
@@ -28,8 +52,9 @@ class TrainRun(Recipe):
     """Folder of snippet features; features/ in the dataset's folder when not given."""
     embeddings: Path | None = None
     """Folder embeddings/<config hash>; needed only if the dataset has several."""
-    host: HostKind | None = None
-    """Host (baseline method) instead of the preset's own, with the preset's settings for that host."""
+    host: HostChoice = None
+    """Host (baseline method) instead of the preset's own, with the preset's settings for that host. One outside the
+    repository is given as module:Class of its recipe, such as my_module:MyRecipe; its module is imported."""
     settings: MethodSettings | None = None
     """Settings of MLLM4WTAL: measured (chosen by experiments on the demo; used when not given) or paper (as published).
     Other options change single fields of them."""
@@ -97,7 +122,7 @@ class TrainRun(Recipe):
         )
 
 
-def on_host(recipe: TrainRecipe, kind: HostKind, changes: Mapping[str, Any] | None = None) -> TrainRecipe:
+def on_host(recipe: TrainRecipe, kind: str, changes: Mapping[str, Any] | None = None) -> TrainRecipe:
     """The same training on another host, with that host's default settings and `changes` (by dotted field name);
     unchanged if it has that host already.
     """

@@ -1,6 +1,6 @@
 """What the public code of the hosts does differently, defects included, so that its published figures can be repeated.
 
-Hosts and localization have the corrected form; each departure stands here with its reason, and nothing else does.
+Hosts and localization have the corrected form; what the public code does instead stands here, with the reason.
 
 `official` is the word for it in three places, and means the same in all: "as the method's public code does it".
 The field `official` of a two-stream host's recipe (true or false) is about its network and losses (`forms`). The field

@@ -42,9 +42,9 @@ def average_with_zeros(x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"], *, 
 
 
 def argsort_as_rank(uncertainty: Float[Tensor, "b t"], mask: Bool[Tensor, "b t"]) -> Int[Tensor, "b t"]:
-    """The place i of each video gets argsort[i], the snippet of rank i, where its own rank is meant.
+    """The argsort of the uncertainty, used as if it were the rank: place i gets the place of the snippet of rank i.
 
-    DELU's curriculum then has the right weights on the wrong snippets: they have nothing to do with the uncertainty.
+    DELU's curriculum has the same weights with either, but here on snippets that their uncertainty does not choose.
     `hosts.evidential.uncertainty_rank` is the argsort of this. Padding comes last.
     """
     return uncertainty.masked_fill(~mask, torch.inf).argsort(dim=1, stable=True)
