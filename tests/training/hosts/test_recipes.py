@@ -14,8 +14,8 @@ from pipelines.__main__ import COMMANDS, choices, main
 from pipelines.command_line import read_recipe
 from pipelines.run_folder.recipe import TrainRun
 from pipelines.runs import evaluate, train
+from tests.support.data.toy_data import save_toy
 from tests.support.paths import ROOT
-from tests.support.toy_data import save_toy
 from training.checkpoints.checkpoint import load_state
 from training.checkpoints.folder import find_checkpoint
 from training.errors import TrainingError
