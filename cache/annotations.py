@@ -187,12 +187,10 @@ def _classes(path: Path, document: Mapping, found: set[str]) -> tuple[tuple[str,
         if len(set(declared)) != len(declared):
             raise CacheError(f"{path}: classes: the same class stands there twice")
     spelled = {label: label for label in declared or ()}
-    tidied = {tidy(label): label for label in reversed(declared or ())}
+    tidied: dict[str, str] = {tidy(label): label for label in reversed(declared or ())}
     joined: dict[str, list[str]] = {}
     for label in sorted(found - spelled.keys(), key=lambda label: (tidy(label) != label, label)):
-        spelled[label] = label if declared is not None else tidied.setdefault(tidy(label), label)
-        if declared is not None and tidy(label) in tidied:
-            spelled[label] = tidied[tidy(label)]
+        spelled[label] = tidied.setdefault(tidy(label), label)
         if spelled[label] != label:
             joined.setdefault(spelled[label], []).append(label)
     if declared is not None and (missing := sorted(set(spelled.values()) - set(declared))):

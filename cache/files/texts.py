@@ -91,6 +91,11 @@ def shown(name: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+def plain(name: str) -> str:
+    """A name of a file as text that can be written: bytes that are no UTF-8 as escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def tidy(name: str) -> str:
     """A name in Unicode's form NFC, each white space in it one space, none around it, and without invisible signs."""
     return " ".join(unicodedata.normalize("NFC", name).translate(_INVISIBLE).split())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from cache.annotations import Dataset, read_document
+from cache.annotations import Dataset, read_joined
 from cache.errors import CacheError
 from cache.layouts.found import Found, Quirk
 
@@ -13,7 +13,7 @@ from cache.layouts.found import Found, Quirk
 def is_activitynet(path: Path) -> bool:
     """Whether a JSON file has a `database` of videos."""
     try:
-        return isinstance(read_document(path).get("database"), Mapping)
+        return isinstance(read_joined(path)[0].get("database"), Mapping)
     except CacheError:
         return False
 
@@ -27,9 +27,10 @@ def read_activitynet(path: Path, *, features: Path | None) -> Found:
 def read_database(path: Path) -> tuple[Dataset, list[Quirk]]:
     """A dataset in ActivityNet's JSON, and what had to be put right before it could be read: segments that end before
     they start are left out, and named."""
-    document = read_document(path)
+    document, joined = read_joined(path)
     texts, reversed_ = _mend(document)
-    quirks = []
+    twice = (f"{one.field} ({'; '.join(one.places)}): {one.done}" for one in joined)
+    quirks = [Quirk.of("double_videos", "videos that stand in the file more than once", "made one", twice)]
     if texts:
         quirks.append(
             Quirk(
@@ -67,7 +68,7 @@ def _mend(document: dict) -> tuple[int, list[str]]:
             texts += sum(isinstance(time, str) for time in segment)
             try:
                 start, end = map(float, segment)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 continue
             if start > end:
                 item["segment"] = None
