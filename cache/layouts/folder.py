@@ -178,7 +178,9 @@ def _take(
     found = files.get(plain) or files.get(plain.rpartition("/")[2]) or []  # a path on the machine that wrote the table
     found = [path for path in found if path.name == name] or found
     if not found:
+        near = next((known for known in files if known.casefold() == plain.casefold()), None)
         hint = "; a header has the columns video,label[,subset]" if line == 1 else ""
+        hint = hint if near is None else f"; there is {shown(near)}"
         return f"video: found {shown(name)}, and no such file in the folder{hint}"
     if len(found) > 1:
         return f"video: found {name!r}, which could be {', '.join(path.name for path in found)}; write the whole name"

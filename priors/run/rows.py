@@ -85,12 +85,12 @@ class RowMaker:
 
 def storable(answer: Reply | Failure) -> Reply | Failure:
     """An answer as it is; the failure that it is where its text cannot be written into a file."""
-    try:
-        if isinstance(answer, Reply):
+    if isinstance(answer, Reply):
+        try:
             answer.text.encode()
-    except UnicodeEncodeError as error:
-        around = answer.text[max(error.start - 20, 0) : error.end + 20]
-        return Failure(f"the answer holds a lone surrogate, which is no Unicode text, at {shown(around)}")
+        except UnicodeEncodeError as error:
+            around = shown(answer.text[max(error.start - 20, 0) : error.end + 20])
+            return Failure(f"the answer holds a lone surrogate, which is no Unicode text, at {around}")
     return answer
 
 
