@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cache.annotations import Dataset, read_joined
 from cache.errors import CacheError
+from cache.files.texts import shown, tidy
 from cache.layouts.found import Found, Quirk
 
 
@@ -30,7 +31,11 @@ def read_database(path: Path) -> tuple[Dataset, list[Quirk]]:
     document, joined = read_joined(path)
     texts, reversed_ = _mend(document)
     twice = (f"{one.field} ({'; '.join(one.places)}): {one.done}" for one in joined)
-    quirks = [Quirk.of("double_videos", "videos that stand in the file more than once", "made one", twice)]
+    what = "labels that differ from a name by Unicode's form or white space alone"
+    quirks = [
+        Quirk.of("double_videos", "videos that stand in the file more than once", "made one", twice),
+        Quirk.of("spellings", what, "taken as that name", _tidied(document), unit="labels"),
+    ]
     if texts:
         quirks.append(
             Quirk(
@@ -53,6 +58,27 @@ def read_database(path: Path) -> tuple[Dataset, list[Quirk]]:
             )
         )
     return Dataset.parse(path, document), quirks
+
+
+def _tidied(document: dict) -> list[str]:
+    """Give every label of the document one spelling a class; return what was changed."""
+    changed: dict[str, str] = {}
+
+    def tidied(label: object) -> object:
+        if not isinstance(label, str) or tidy(label) in ("", label):
+            return label  # Dataset.parse says what is wrong with it
+        return changed.setdefault(label, tidy(label))
+
+    database = document.get("database")
+    for entry in database.values() if isinstance(database, Mapping) else ():
+        annotations = entry.get("annotations") if isinstance(entry, Mapping) else None
+        for item in annotations if isinstance(annotations, list) else ():
+            if isinstance(item, dict) and "label" in item:
+                item["label"] = tidied(item["label"])
+    if isinstance(classes := document.get("classes"), list):
+        known = [tidied(label) for label in classes]
+        document["classes"] = [label for index, label in enumerate(known) if label not in known[:index] or not changed]
+    return [f"{shown(old)}: {shown(new)}" for old, new in changed.items()]
 
 
 def _mend(document: dict) -> tuple[int, list[str]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from cache.annotations import VIDEO_SUFFIXES, VideoEntry
 from cache.errors import CacheError
 from cache.files.csv_text import csv_rows, fitted, named_columns
-from cache.files.texts import open_text, shown, tidy, unfit
+from cache.files.texts import open_text, plain, shown, tidy, unfit
 from cache.layouts.found import Found, Quirk
 from cache.wording import amount
 
@@ -143,8 +143,8 @@ def _columns(
     path: Path, line: int, cells: list[str], files: Mapping[str, list[Path]], told: list[str]
 ) -> tuple[Sequence[str], bool]:
     """Our name of each column ("" for one that is ignored), and whether the row is a header."""
-    plain = [re.sub(r"[\W_]", "", tidy(cell).casefold()) for cell in cells]
-    taken = {column: next((name for name in names if name in plain), None) for column, names in NAMES.items()}
+    names = [re.sub(r"[\W_]", "", tidy(cell).casefold()) for cell in cells]
+    taken = {column: next((name for name in known if name in names), None) for column, known in NAMES.items()}
     is_file = bool(cells) and unicodedata.normalize("NFC", cells[0]) in files
     if is_file or not (taken["video"] or taken["label"]):
         if len(cells) not in (2, 3):
@@ -153,16 +153,16 @@ def _columns(
                 "expected video,label[,subset], or a header that names these columns"
             )
         return COLUMNS[: len(cells)], False
-    twice = sorted({cell for cell, name in zip(cells, plain, strict=True) if name and plain.count(name) > 1})
+    twice = sorted({cell for cell, name in zip(cells, names, strict=True) if name and names.count(name) > 1})
     if twice or not (taken["video"] and taken["label"]):
-        known = "; ".join(f"{column}: {', '.join(names)}" for column, names in NAMES.items())
+        known = "; ".join(f"{column}: {', '.join(known)}" for column, known in NAMES.items())
         wrong = f", of which {', '.join(map(shown, twice))} stand twice" if twice else ""
         raise CacheError(
-            f"{path}: line {line}: found the columns {','.join(cells)}{wrong}, expected video,label[,subset] "
+            f"{path}: line {line}: found the columns {plain(','.join(cells))}{wrong}, expected video,label[,subset] "
             f"(names that are known: {known})"
         )
     ours = {name: column for column, name in taken.items() if name}
-    columns = [ours.get(name, "") for name in plain]
+    columns = [ours.get(name, "") for name in names]
     if any(column != cell.casefold() for column, cell in zip(columns, cells, strict=True)):
         told += [f"{shown(cell)}: {column or 'ignored'}" for column, cell in zip(columns, cells, strict=True)]
     return columns, True
@@ -174,11 +174,13 @@ def _take(
     """Put one line among the rows; what is wrong with it, if anything is."""
     name, label, subset = cells["video"], cells["label"], cells.get("subset") or "training"
     subset = SUBSET_NAMES.get(subset.casefold(), subset)
-    plain = unicodedata.normalize("NFC", name).replace("\\", "/")
-    found = files.get(plain) or files.get(plain.rpartition("/")[2]) or []  # a path on the machine that wrote the table
+    wanted = unicodedata.normalize("NFC", name).replace("\\", "/")
+    found = (
+        files.get(wanted) or files.get(wanted.rpartition("/")[2]) or []
+    )  # a path on the machine that wrote the table
     found = [path for path in found if path.name == name] or found
     if not found:
-        near = next((known for known in files if known.casefold() == plain.casefold()), None)
+        near = next((known for known in files if known.casefold() == wanted.casefold()), None)
         hint = "; a header has the columns video,label[,subset]" if line == 1 else ""
         hint = hint if near is None else f"; there is {shown(near)}"
         return f"video: found {shown(name)}, and no such file in the folder{hint}"

@@ -96,10 +96,11 @@ def test_files_of_class_names_that_are_none(tmp_path: Path, text: str, told: str
 def test_segments_keep_their_times_when_labels_change(tmp_path: Path) -> None:
     """In ActivityNet's layout as in a table; a video that stands twice is one, told at import."""
     entry = '{"subset": "training", "annotations": [{"label": "%s", "segment": [%d, 9]}]}'
-    database = f'"v": {entry % ("Dive|Run", 1)}, "w": {entry % ("Dive", 2)}, "v": {entry % ("Hop", 3)}'
+    database = f'"v": {entry % ("Dive|Run", 1)}, "w": {entry % ("Dive", 2)}, "v": {entry % ("Hop ", 3)}'
     (tmp_path / "a.json").write_text(f'{{"database": {{{database}}}}}')
     quirks = imported(tmp_path / "a.json", tmp_path / "out", annotations_only=True)
     assert quirks["double_videos"]["count"] == 1
+    assert quirks["spellings"]["items"] == ["'Hop ': 'Hop'"]
     written = json.loads((tmp_path / "out" / "annotations.json").read_text())["database"]
     assert [(item["label"], item["segment"][0]) for item in written["v"]["annotations"]] == [
         ("Dive", 1), ("Run", 1), ("Hop", 3),
