@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 import math
 import os
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from cache.errors import CacheError
 from cache.files.atomic import atomic_path
+from cache.files.json_text import Joined, joined_lists, read_json
+from cache.files.texts import shown, tidy, unfit
 
+_log = logging.getLogger(__name__)
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".ogv")
 
 
@@ -76,15 +81,16 @@ class Dataset:
         database = document.get("database")
         if not isinstance(database, Mapping):
             raise CacheError(f"{path}: database: found {type(database).__name__}, expected an object of videos")
-        used = {label for entry in database.values() for label in _labels_of(entry)}
-        classes = _classes(path, document, used)
+        found = {label for entry in database.values() for label in _labels_of(entry)}
+        classes, spelled = _classes(path, document, found)
         if videos is not None and not videos.is_dir():
             raise CacheError(f"videos: {videos}: no such folder")
         files = _video_files(videos or path.parent / "videos")
         entries = tuple(
-            _entry(path, video_id, entry, classes, files, prefer_files=videos is not None)
+            _entry(path, video_id, entry, (classes, spelled), files, prefer_files=videos is not None)
             for video_id, entry in database.items()
         )
+        _refuse_one_name(path, database)
         name = document.get("name") or (path.parent.name if path.stem == "annotations" else path.stem)
         return cls(str(name), classes, entries)
 
@@ -128,18 +134,41 @@ class Dataset:
 
 
 def read_document(path: Path) -> dict:
-    """The JSON object of an annotation file. Raises CacheError if there is none."""
+    """The JSON object of an annotation file; a video that occurs twice is joined and reported. Raises CacheError."""
+    document, joined = read_joined(path)
+    for one in joined:
+        _log.warning("%s: %s stands there more than once (%s): %s", path, one.field, "; ".join(one.places), one.done)
+    return document
+
+
+def read_joined(path: Path) -> tuple[dict, list[Joined]]:
+    """The same, and the videos that occur more than once and were joined, as in files that were merged.
+
+    Raises CacheError where the entries of a video contradict each other, or some have annotations in common.
+    """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document, joined = read_json(path, joins={"database": _together})
     except FileNotFoundError:
         raise CacheError(
             f"{path}: no such annotation file; `make import-dataset` makes one of a download, `make videos` the demo's"
         ) from None
-    except (OSError, ValueError) as error:
-        raise CacheError(f"{path}: cannot be read as JSON: {error}") from error
     if not isinstance(document, dict):
         raise CacheError(f"{path}: found a {type(document).__name__}, expected an object with the field 'database'")
-    return document
+    return document, joined
+
+
+def _together(first: object, second: object) -> object:
+    """Two entries of one video as one: equal ones, or those that differ by annotations alone and share none."""
+    if first == second:
+        return first
+    if not isinstance(first, dict) or not isinstance(second, dict):
+        return None
+    lists = [entry.get("annotations") for entry in (first, second)]
+    rest = [{field: value for field, value in entry.items() if field != "annotations"} for entry in (first, second)]
+    if rest[0] != rest[1] or not all(isinstance(items, list) for items in lists):
+        return None
+    together = joined_lists(*lists)  # pyright: ignore[reportArgumentType]
+    return None if together is None else {**first, "annotations": together}
 
 
 def _labels_of(entry: object) -> list[str]:
@@ -150,17 +179,41 @@ def _labels_of(entry: object) -> list[str]:
     return [label for label in labels if isinstance(label, str)]
 
 
-def _classes(path: Path, document: Mapping, used: set[str]) -> tuple[str, ...]:
+def _classes(path: Path, document: Mapping, found: set[str]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The classes, and for every label its class: the one that it is but for Unicode's form and white space."""
     declared = document.get("classes")
-    if declared is None:
-        return tuple(sorted(used))
-    if not isinstance(declared, list) or not all(isinstance(name, str) for name in declared):
-        raise CacheError(f"{path}: classes: expected a list of class names")
-    if len(set(declared)) != len(declared):
-        raise CacheError(f"{path}: classes: found a class twice, expected each once")
-    if missing := sorted(used - set(declared)):
+    if declared is not None:
+        if not isinstance(declared, list) or not all(isinstance(name, str) for name in declared):
+            raise CacheError(f"{path}: classes: expected a list of class names")
+        if len(set(declared)) != len(declared):
+            raise CacheError(f"{path}: classes: found a class twice, expected each once")
+    spelled = {label: label for label in declared or ()}
+    tidied: dict[str, str] = {tidy(label): label for label in reversed(declared or ())}
+    joined: dict[str, list[str]] = {}
+    for label in sorted(found - spelled.keys(), key=lambda label: (tidy(label) != label, label)):
+        spelled[label] = tidied.setdefault(tidy(label), label)
+        if spelled[label] != label:
+            joined.setdefault(spelled[label], []).append(label)
+    if declared is not None and (missing := sorted(set(spelled.values()) - set(declared))):
         raise CacheError(f"{path}: classes: does not hold {missing[:5]}, which the annotations use")
-    return tuple(declared)
+    for label, others in joined.items():
+        _log.warning("%s: %s is the same class as %s: joined", path, ", ".join(map(shown, others)), shown(label))
+    for label in spelled:
+        if (wrong := unfit(label)) is not None:
+            raise CacheError(f"{path}: label: found {shown(label)}, {wrong}")
+    return tuple(declared) if declared is not None else tuple(sorted(set(spelled.values()))), spelled
+
+
+def _refuse_one_name(path: Path, video_ids: Collection[str]) -> None:
+    """Raise CacheError for two ids that are one name but for Unicode's form and white space around them."""
+    known: dict[str, str] = {}
+    for video_id in video_ids:
+        other = known.setdefault(unicodedata.normalize("NFC", video_id).strip(), video_id)
+        if other != video_id:
+            raise CacheError(
+                f"{path}: database: {shown(other)} and {shown(video_id)} are one name in two spellings; keep one, or "
+                "rename one"
+            )
 
 
 def _video_files(folder: Path) -> dict[str, list[Path]]:
@@ -168,7 +221,7 @@ def _video_files(folder: Path) -> dict[str, list[Path]]:
     if folder.is_dir():
         for file in sorted(folder.iterdir()):
             if file.suffix.lower() in VIDEO_SUFFIXES:
-                files.setdefault(file.stem, []).append(file)
+                files.setdefault(unicodedata.normalize("NFC", file.stem), []).append(file)
     return files
 
 
@@ -176,12 +229,15 @@ def _entry(
     path: Path,
     video_id: str,
     entry: object,
-    classes: tuple[str, ...],
+    names: tuple[tuple[str, ...], Mapping[str, str]],
     files: Mapping[str, list[Path]],
     *,
     prefer_files: bool,
 ) -> VideoEntry:
     where = f"{path}: database.{video_id}"
+    if (wrong := unfit(video_id)) is not None:
+        raise CacheError(f"{path}: database: found the id {shown(video_id)}, {wrong}")
+    classes, spelled = names
     # Files are named by the id (features, thumbnails), so it must be a plain file name.
     if not video_id or video_id.startswith(".") or any(sign in video_id for sign in "/\\\0"):
         raise CacheError(f"{where}: a video id must be usable as a file name")
@@ -196,10 +252,11 @@ def _entry(
     for index, item in enumerate(annotations):
         if not isinstance(item, Mapping) or not isinstance(item.get("label"), str) or not item["label"].strip():
             raise CacheError(f"{where}.annotations[{index}].label: expected the name of an action class")
-        labels.add(item["label"])
+        label = spelled[item["label"]]
+        labels.add(label)
         if item.get("segment") is not None:
             start, end = _stretch(f"{where}.annotations[{index}].segment", item["segment"])
-            segments.append(Segment(item["label"], start, end))
+            segments.append(Segment(label, start, end))
     ambiguous = entry.get("ambiguous", [])
     if not isinstance(ambiguous, list):
         raise CacheError(f"{where}.ambiguous: found {type(ambiguous).__name__}, expected a list")
@@ -226,7 +283,7 @@ def _stretch(where: str, value: object) -> tuple[float, float]:
 def _seconds(where: str, value: object) -> float:
     try:
         number = float(value)  # pyright: ignore[reportArgumentType]  # public files hold numbers as strings, too
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number) or number < 0:
         raise CacheError(f"{where}: found {value!r}, expected seconds")
@@ -238,7 +295,9 @@ def _path(
 ) -> Path | None:
     if given is not None and not isinstance(given, str):
         raise CacheError(f"{where}.path: found {given!r}, expected a path relative to the annotation file")
-    candidates = [*files.get(video_id, []), *files.get(f"v_{video_id}", [])]
+    stem = unicodedata.normalize("NFC", video_id)  # file systems have their own idea of Unicode's form
+    candidates = [*files.get(stem, []), *files.get(f"v_{stem}", [])]
+    candidates = [file for file in candidates if file.stem in (video_id, f"v_{video_id}")] or candidates
     if given is not None and not (prefer_files and candidates):
         return Path(os.path.normpath(json_path.parent / given))
     if len(candidates) > 1:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
-from collections.abc import Collection, Iterable, Sequence
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -14,7 +16,10 @@ from jaxtyping import Bool, Float, Int
 
 from cache.errors import CacheError
 from cache.files.atomic import atomic_path
+from cache.files.json_text import joined_lists, read_json
+from cache.files.texts import shown, tidy, unfit
 
+_log = logging.getLogger(__name__)
 _EXPECTED = "{results: {video_id: [{label, score, segment: [start, end]}]}}"
 
 
@@ -72,7 +77,7 @@ class DetectionTable:
             names = [row["label"] for row in rows]
             score = np.array([float(row["score"]) for row in rows], dtype=np.float64)
             times = [(float(start), float(end)) for start, end in [row["segment"] for row in rows]]
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise _first_problem(path, results) from None
         segments = np.array(times, dtype=np.float64).reshape(-1, 2)
         sound = np.isfinite(score) & np.isfinite(segments).all(axis=1) & (segments[:, 0] <= segments[:, 1])
@@ -81,6 +86,7 @@ class DetectionTable:
             raise _first_problem(path, results)
         labels, label = _numbered(names)
         video = np.repeat(np.arange(len(results)), [len(rows_of) for rows_of in results.values()])
+        _check_names(path, (*results, *labels))
         return cls(tuple(results), labels, video, label, score, segments)
 
     def rows(self) -> list[Detection]:
@@ -97,22 +103,42 @@ class DetectionTable:
         )
 
     def named_as(self, video_ids: Collection[str]) -> tuple[DetectionTable, int]:
-        """Rename videos whose ids differ from those in `video_ids` only by a prefix "v_" (YouTube ids). Returns the
-        table and the number of renamed videos.
+        """Rename videos whose ids differ from those in `video_ids` only by a prefix "v_" (YouTube ids), by Unicode form
+        or by white space around them. Returns the table and the number of renamed videos.
 
-        Raises CacheError if both forms of an id have detections.
+        Raises CacheError if two forms of an id have detections.
         """
-        renamed = [_known_as(video, video_ids) for video in self.videos]
+        known = {_plain_id(video): video for video in video_ids}
+        renamed = [_known_as(video, video_ids, known) for video in self.videos]
         if len(set(renamed)) < len(renamed):
             twice = next(name for name in renamed if renamed.count(name) > 1)
-            raise CacheError(f"detections: found video {twice!r} both with and without 'v_' in front")
+            both = [shown(old) for old, new in zip(self.videos, renamed, strict=True) if new == twice]
+            how = "both with and without 'v_' in front" if twice.isascii() else "in two spellings"
+            raise CacheError(f"detections: found video {twice!r} {how}: {', '.join(both)}")
         changed = sum(old != new for old, new in zip(self.videos, renamed, strict=True))
         return replace(self, videos=tuple(renamed)), changed
 
+    def labelled_as(self, classes: Sequence[str]) -> tuple[DetectionTable, dict[str, str]]:
+        """With the classes' own spelling of labels that differ from it by Unicode's form or white space alone, and
+        which those are. Labels that are no class are one where they differ by no more among themselves."""
+        known = {tidy(label): label for label in reversed([*classes, *self.labels])}
+        known |= {tidy(label): label for label in reversed(classes)}
+        renamed = [label if label in classes else known[tidy(label)] for label in self.labels]
+        changed = {old: new for old, new in zip(self.labels, renamed, strict=True) if old != new}
+        labels, numbers = _numbered(renamed)
+        return replace(self, labels=labels, label=numbers[self.label]), changed
 
-def _known_as(video: str, video_ids: Collection[str]) -> str:
-    others = (video.removeprefix("v_"), f"v_{video}")
-    return video if video in video_ids else next((name for name in others if name in video_ids), video)
+
+def _plain_id(video: str) -> str:
+    return unicodedata.normalize("NFC", video).strip()
+
+
+def _known_as(video: str, video_ids: Collection[str], plain_ids: Mapping[str, str]) -> str:
+    if video in video_ids:
+        return video
+    plain = _plain_id(video)
+    others = (plain, plain.removeprefix("v_"), f"v_{plain}")
+    return next((plain_ids[name] for name in others if name in plain_ids), video)
 
 
 def _numbered(names: Sequence[str]) -> tuple[tuple[str, ...], Int[np.ndarray, " n"]]:
@@ -144,11 +170,11 @@ def read_detections(path: Path) -> list[Detection]:
 
 def _results(path: Path) -> dict[str, list]:
     try:
-        document = json.loads(path.read_bytes())
+        document, joined = read_json(path, joins={"results": _together})
     except FileNotFoundError:
         raise CacheError(f"{path}: no such file of detections") from None
-    except (OSError, ValueError) as error:
-        raise CacheError(f"{path}: cannot be read as JSON: {error}; expected {_EXPECTED}") from error
+    for one in joined:
+        _log.warning("%s: %s stands there more than once (%s): %s", path, one.field, "; ".join(one.places), one.done)
     results = document.get("results") if isinstance(document, dict) else None
     if not isinstance(results, dict):
         raise CacheError(f"{path}: results: found {type(results).__name__}, expected {_EXPECTED}")
@@ -156,6 +182,17 @@ def _results(path: Path) -> dict[str, list]:
         if not isinstance(rows, list):
             raise CacheError(f"{path}: results.{video}: found {type(rows).__name__}, expected {_EXPECTED}")
     return results
+
+
+def _together(first: object, second: object) -> object:
+    """Two lists of detections of one video as one: equal ones, or those that have none in common."""
+    return joined_lists(first, second) if isinstance(first, list) and isinstance(second, list) else None
+
+
+def _check_names(path: Path, names: Iterable[str]) -> None:
+    for name in names:
+        if (wrong := unfit(name)) is not None:
+            raise CacheError(f"{path}: results: found the name {shown(name)}, {wrong}")
 
 
 def _first_problem(path: Path, results: dict[str, list]) -> CacheError:
@@ -183,6 +220,6 @@ def _problem(row: object) -> str | None:
 def _finite(value: object) -> float | None:
     try:
         number = float(value)  # pyright: ignore[reportArgumentType]  # whatever is no number raises
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None

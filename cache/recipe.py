@@ -15,6 +15,8 @@ from pydantic_core import to_jsonable_python
 
 from cache.errors import CacheError
 from cache.files.atomic import atomic_path
+from cache.files.json_text import JsonProblem, parse_json
+from cache.files.texts import read_text
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,12 @@ class Recipe(BaseModel):
     def load(cls, path: Path) -> Self:
         """Read a recipe. Raises CacheError naming the file and, for each field, what was found and expected."""
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = read_text(path)
+            parse_json(text)  # for what pydantic takes without a word, such as a field that stands there twice
+        except OSError as error:
             raise CacheError(f"{path}: cannot be read: {error}") from error
+        except JsonProblem as problem:
+            raise CacheError(f"{path}: is no {cls.__name__}: {problem}") from problem
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:

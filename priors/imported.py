@@ -14,6 +14,7 @@ from typing import Any
 from cache.annotations import Dataset
 from cache.descriptions.flags import flags_of
 from cache.errors import CacheError
+from cache.files.json_text import parse_json
 from cache.files.records import Record, file_sha256, read_records
 from cache.recipe import Recipe
 from cache.tables.schema import DESCRIPTION_KEY, DESCRIPTIONS, KINDS, Description
@@ -114,7 +115,7 @@ def check_file(dataset: Dataset, file: Path, recipe: ImportedRecipe) -> Checked:
         has = ", ".join(map(repr, sorted(checked.found | checked.ignored)))
         raise CacheError(
             f"{file}: no row has the column {absent[0]!r}; found {has}, expected {', '.join(COLUMNS)} (in CSV named in "
-            "the first line, and separated by commas)"
+            "the first line, and separated by commas, semicolons or tabs)"
         )
     return checked
 
@@ -234,7 +235,7 @@ def _seconds(values: Mapping[str, Any]) -> tuple[float, ...]:
     value = values.get("frame_seconds", ())
     if isinstance(value, str):  # CSV
         try:
-            value = json.loads(value)
+            value = parse_json(value)
         except ValueError:
             value = None
     if not isinstance(value, (list, tuple)) or not all(_is_time(second) for second in value):

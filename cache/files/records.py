@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cache.errors import CacheError
-from cache.wording import amount
+from cache.files.csv_text import csv_rows, fitted, named_columns
+from cache.files.json_text import parse_json
+from cache.files.texts import open_text
 
-SUFFIXES = (".jsonl", ".ndjson", ".csv", ".parquet")
+SUFFIXES = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
 LONGEST_LINE = 1 << 20
 """Longest line that is read, in characters; a longer one is no description."""
 _ROWS = 256
@@ -47,10 +47,9 @@ def read_records(path: Path) -> Iterator[Record]:
         if suffix == ".parquet":
             yield from _parquet(path)
             return
-        # Bytes that are not UTF-8 become lone surrogates, so that one bad line does not affect the others.
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            yield from _csv(path, file) if suffix == ".csv" else _jsonl(file)
-    except (OSError, pa.ArrowException) as error:
+        with open_text(path) as file:
+            yield from _csv(path, file) if suffix in (".csv", ".tsv") else _jsonl(file)
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise CacheError(f"{path}: cannot be read: {error}") from error
 
 
@@ -77,9 +76,9 @@ def _jsonl(file: TextIO) -> Iterator[Record]:
 
 def _parsed(number: int, line: str) -> Record:
     try:
-        values = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        return Record(number, {}, f"is no JSON: {error}")
+        values = parse_json(line, values_are_checked=True)
+    except ValueError as problem:
+        return Record(number, {}, str(problem).removeprefix("line 1, "))
     if not isinstance(values, dict):
         return Record(number, {}, f"found {type(values).__name__}, expected a JSON object")
     return Record(number, {name: value for name, value in values.items() if value is not None})
@@ -90,32 +89,16 @@ def _csv(path: Path, file: TextIO) -> Iterator[Record]:
     for number, row in csv_rows(file):
         if header is None:
             if isinstance(row, str):
-                raise CacheError(f"{path}: line 1: {row}")
-            if len(set(row)) != len(row):
-                raise CacheError(f"{path}: line 1: two columns have the same name: {row}")
-            header = row
-        elif isinstance(row, str):
-            yield Record(number, {}, row)
-        elif len(row) != len(header):
-            yield Record(number, {}, f"found {amount(len(row), 'field')}, expected {len(header)} as in the header")
-        else:
-            yield Record(number, {name: value for name, value in zip(header, row, strict=True) if value != ""})
-
-
-def csv_rows(file: TextIO) -> Iterator[tuple[int, list[str] | str]]:
-    """Each non-empty row with the line where it begins; a string in place of the row says why it cannot be read."""
-    rows = csv.reader(file, strict=True)
-    while True:
-        number = rows.line_num + 1
-        try:
-            row = next(rows, None)
-        except csv.Error as error:
-            yield number, f"is no CSV: {error}"
+                raise CacheError(f"{path}: line {number}: {row}")
+            header = [name.strip() for name in named_columns(row)]
+            if len(set(header)) != len(header):
+                raise CacheError(f"{path}: line {number}: two columns have the same name: {header}")
             continue
-        if row is None:
-            return
-        if row:
-            yield number, row
+        cells = row if isinstance(row, str) else fitted(row, len(header))
+        if isinstance(cells, str):
+            yield Record(number, {}, cells)
+        else:
+            yield Record(number, {name: value for name, value in zip(header, cells, strict=True) if value != ""})
 
 
 def _parquet(path: Path) -> Iterator[Record]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from cache.annotations import Dataset, read_document
+from cache.annotations import Dataset, read_joined
 from cache.errors import CacheError
+from cache.files.texts import shown, tidy
 from cache.layouts.found import Found, Quirk
 
 
 def is_activitynet(path: Path) -> bool:
     """Whether a JSON file has a `database` of videos."""
     try:
-        return isinstance(read_document(path).get("database"), Mapping)
+        return isinstance(read_joined(path)[0].get("database"), Mapping)
     except CacheError:
         return False
 
@@ -27,9 +28,14 @@ def read_activitynet(path: Path, *, features: Path | None) -> Found:
 def read_database(path: Path) -> tuple[Dataset, list[Quirk]]:
     """A dataset in ActivityNet's JSON, and its data issues: segments that end before they start are left out and
     listed."""
-    document = read_document(path)
+    document, joined = read_joined(path)
     texts, reversed_ = _mend(document)
-    quirks = []
+    twice = (f"{one.field} ({'; '.join(one.places)}): {one.done}" for one in joined)
+    what = "labels that differ from a name by Unicode's form or white space alone"
+    quirks = [
+        Quirk.of("double_videos", "videos that occur more than once", "joined", twice),
+        Quirk.of("spellings", what, "taken as that name", _tidied(document), unit="labels"),
+    ]
     if texts:
         quirks.append(
             Quirk(
@@ -54,6 +60,27 @@ def read_database(path: Path) -> tuple[Dataset, list[Quirk]]:
     return Dataset.parse(path, document), quirks
 
 
+def _tidied(document: dict) -> list[str]:
+    """Give every label of the document one spelling a class; return what was changed."""
+    changed: dict[str, str] = {}
+
+    def tidied(label: object) -> object:
+        if not isinstance(label, str) or tidy(label) in ("", label):
+            return label  # Dataset.parse says what is wrong with it
+        return changed.setdefault(label, tidy(label))
+
+    database = document.get("database")
+    for entry in database.values() if isinstance(database, Mapping) else ():
+        annotations = entry.get("annotations") if isinstance(entry, Mapping) else None
+        for item in annotations if isinstance(annotations, list) else ():
+            if isinstance(item, dict) and "label" in item:
+                item["label"] = tidied(item["label"])
+    if isinstance(classes := document.get("classes"), list):
+        known = [tidied(label) for label in classes]
+        document["classes"] = [label for index, label in enumerate(known) if label not in known[:index] or not changed]
+    return [f"{shown(old)}: {shown(new)}" for old, new in changed.items()]
+
+
 def _mend(document: dict) -> tuple[int, list[str]]:
     """Remove the times of reversed segments; returns how many times are text, and the removed segments."""
     texts, reversed_ = 0, []
@@ -67,7 +94,7 @@ def _mend(document: dict) -> tuple[int, list[str]]:
             texts += sum(isinstance(time, str) for time in segment)
             try:
                 start, end = map(float, segment)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 continue
             if start > end:
                 item["segment"] = None

@@ -14,6 +14,7 @@ from typing import Any
 
 from cache.annotations import Segment, VideoEntry
 from cache.errors import CacheError
+from cache.files.texts import text_lines
 from cache.layouts.found import Found, Quirk, check_names
 from cache.layouts.pickled import is_pickled, plain_objects, refusal
 from cache.wording import amount
@@ -154,11 +155,8 @@ def _ambiguous(path: Path, names: set[str]) -> tuple[dict[str, list[tuple[float,
         what, done = f"no {AMBIGUOUS_FILE}: ambiguous segments are unknown", "none are imported"
         return {}, [Quirk(name="no_ambiguous", what=what, done=done, count=1, unit="files", items=(path.name,))]
     raw = path.read_bytes()
-    lines = raw.decode("utf-8", "replace").splitlines()
-    for number, line in enumerate(lines, start=1):
+    for number, line in text_lines(path):
         words = line.split()
-        if not words:
-            continue
         try:
             start, end = map(float, words[-2:])
         except ValueError:

@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cache.annotations import VIDEO_SUFFIXES, VideoEntry
 from cache.errors import CacheError
-from cache.files.records import csv_rows
+from cache.files.csv_text import csv_rows, fitted, named_columns
+from cache.files.texts import open_text, plain, shown, tidy, unfit
 from cache.layouts.found import Found, Quirk
+from cache.wording import amount
 
 COLUMNS = ("video", "label", "subset")
+NAMES = {
+    "video": (
+        "video",
+        "filename",
+        "file",
+        "videofile",
+        "videoname",
+        "videoid",
+        "clip",
+        "clipname",
+        "path",
+    ),
+    "label": ("label", "labels", "activity", "action", "actionclass", "class", "classname", "category", "actions"),
+    "subset": ("subset", "split", "set"),
+}
+"""What people call the columns, without case, spaces, hyphens and underscores; of several, the first is taken."""
 SUBSETS = ("training", "validation", "testing")
+SUBSET_NAMES = {"train": "training", "val": "validation", "test": "testing"} | {name: name for name in SUBSETS}
+"""In any case."""
 
 
 @dataclass(frozen=True)
@@ -37,92 +59,113 @@ class _Row:
 def read_folder(videos: Path, labels: Path) -> tuple[Found, list[BadLine]]:
     """Read the table; several rows of a video give it several labels.
 
-    A header is optional; without one the columns are `video,label` or `video,label,subset`. The default subset is
-    `training`. A video is a file name (or a path inside the folder), with or without suffix. Outside training the label
+    Columns are separated by commas, semicolons or tabs, and called as in `NAMES`, in any case; others are ignored. A
+    header is optional; without one the columns are `video,label` or `video,label,subset`, without a subset a video is
+    of `training`. A video is a file name (or its path in the folder), with or without suffix. Outside training a label
     may be empty. Raises CacheError if the table cannot be read at all; single lines that cannot be used are returned.
     """
-    files = _files(videos)
+    files, undecodable = _files(videos)
     rows: dict[Path, _Row] = {}
     bad: list[BadLine] = []
     repeated: list[str] = []
-    for line, cells in _table(labels):
+    columns: list[str] = []
+    for line, cells in _table(labels, files, columns):
         reason = cells if isinstance(cells, str) else _take(cells, line, files, rows, repeated)
         if reason:
             bad.append(BadLine(line, reason))
-    quirks = []
-    if repeated:
-        what = "duplicate lines"
-        quirks.append(
-            Quirk(
-                name="repeated_lines",
-                what=what,
-                done="counted once",
-                count=len(repeated),
-                unit="lines",
-                items=tuple(repeated),
-            )
-        )
-    if unlisted := sorted({path for paths in files.values() for path in paths} - rows.keys()):
-        what, done = "videos of the folder that the table does not name", "left out"
-        names = tuple(path.relative_to(videos).as_posix() for path in unlisted)
-        quirks.append(Quirk(name="unlisted", what=what, done=done, count=len(unlisted), items=names))
+    unlisted = sorted({path for paths in files.values() for path in paths} - rows.keys())
+    names = (path.relative_to(videos).as_posix() for path in unlisted)
+    what = "duplicate lines"
+    quirks = (
+        Quirk.of("columns", "columns of the table", "read, or ignored", columns, unit="columns"),
+        Quirk.of("repeated_lines", what, "counted once", repeated, unit="lines"),
+        Quirk.of("undecodable", "files whose names are no UTF-8", "left out; rename them", undecodable, unit="files"),
+        Quirk.of("unlisted", "videos of the folder that the table does not name", "left out", names),
+    )
     classes = tuple(sorted({label for row in rows.values() for label in row.labels}))
     entries = tuple(_entries(rows, classes))
-    return Found("folder", videos.resolve().name, classes, entries, True, None, tuple(quirks)), bad
+    found = Found("folder", videos.resolve().name, classes, entries, True, None, tuple(q for q in quirks if q.count))
+    return found, bad
 
 
-def _files(folder: Path) -> dict[str, list[Path]]:
-    """Files by every name that may refer to them."""
+def _files(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
+    """Every name that a video may be called by, in Unicode's form NFC; and the files that no text can name."""
     names: dict[str, list[Path]] = {}
+    undecodable = []
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() not in VIDEO_SUFFIXES or not path.is_file() or path.name.startswith("."):
             continue
         inside = path.relative_to(folder)
+        if unfit(inside.as_posix()) is not None:
+            undecodable.append(shown(inside.as_posix()))
+            continue
         for name in {path.name, path.stem, inside.as_posix(), inside.with_suffix("").as_posix()}:
-            names.setdefault(name, []).append(path)
+            names.setdefault(unicodedata.normalize("NFC", name), []).append(path)
     if not names:
         raise CacheError(f"{folder}: found no videos, expected files such as {', '.join(VIDEO_SUFFIXES[:5])}")
-    return names
+    return names, undecodable
 
 
-def _table(path: Path) -> Iterator[tuple[int, dict[str, str] | str]]:
-    """Cells by column, or the problem of the line."""
+def _table(path: Path, files: Mapping[str, list[Path]], told: list[str]) -> Iterator[tuple[int, dict[str, str] | str]]:
+    """Cells by column, or what is wrong with the line; `told` receives what was made of a header that is not ours."""
     columns: Sequence[str] | None = None
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with open_text(path) as file:
             for line, row in csv_rows(file):
                 cells = row if isinstance(row, str) else [cell.strip() for cell in row]
-                if isinstance(cells, list) and not any(cells):
-                    continue
                 if columns is None and isinstance(cells, list):
-                    columns, is_header = _columns(path, line, cells)
+                    cells = named_columns(cells)
+                    columns, is_header = _columns(path, line, cells, files, told)
                     if is_header:
                         continue
-                if isinstance(cells, str):
-                    yield line, cells
-                elif columns is not None and len(cells) != len(columns):
-                    expected = ",".join(columns)
-                    yield line, f"found {len(cells)} fields, expected {expected}; quote a comma that belongs to a name"
+                if isinstance(cells, list) and columns is not None:
+                    cells = fitted(cells, len(columns))
+                    if isinstance(cells, str):
+                        cells = f"{cells} ({','.join(filter(None, columns))}); quote a comma that belongs to a name"
+                if isinstance(cells, list):
+                    values = dict(zip(columns or (), cells, strict=True))
+                    wrong = next((wrong for cell in values.values() if (wrong := _unfit(cell))), None)
+                    yield line, wrong or values
                 else:
-                    yield line, dict(zip(columns or (), cells, strict=True))
-    except (OSError, UnicodeDecodeError) as error:
-        raise CacheError(f"{path}: cannot be read as a table in UTF-8: {error}") from error
+                    yield line, cells
+    except (OSError, UnicodeError) as error:
+        raise CacheError(f"{path}: cannot be read as a table: {error}; save it as CSV in UTF-8") from error
     if columns is None:
         raise CacheError(f"{path}: is empty; expected lines with video,label")
 
 
-def _columns(path: Path, line: int, cells: list[str]) -> tuple[Sequence[str], bool]:
-    names = [cell.lower() for cell in cells]
-    if not {"video", "label"} & set(names):
+def _unfit(cell: str) -> str:
+    wrong = unfit(" ".join(cell.split()))
+    return "" if wrong is None else f"found {shown(cell)}, {wrong}; save the table as CSV in UTF-8"
+
+
+def _columns(
+    path: Path, line: int, cells: list[str], files: Mapping[str, list[Path]], told: list[str]
+) -> tuple[Sequence[str], bool]:
+    """Our name of each column ("" for one that is ignored), and whether the row is a header."""
+    names = [re.sub(r"[\W_]", "", tidy(cell).casefold()) for cell in cells]
+    taken = {column: next((name for name in known if name in names), None) for column, known in NAMES.items()}
+    is_file = bool(cells) and unicodedata.normalize("NFC", cells[0]) in files
+    if is_file or not (taken["video"] or taken["label"]):
         if len(cells) not in (2, 3):
-            hint = (
-                "; its columns seem to be separated by ';' or tabs" if any(s in "".join(cells) for s in ";\t") else ""
+            raise CacheError(
+                f"{path}: line {line}: found {amount(len(cells), 'field')} ({', '.join(map(shown, cells[:6]))}), "
+                "expected video,label[,subset], or a header that names these columns"
             )
-            raise CacheError(f"{path}: line {line}: found {len(cells)} fields, expected video,label[,subset]{hint}")
         return COLUMNS[: len(cells)], False
-    if len(set(names)) != len(names) or not {"video", "label"} <= set(names) <= set(COLUMNS):
-        raise CacheError(f"{path}: line {line}: found the columns {','.join(cells)}, expected video,label[,subset]")
-    return names, True
+    twice = sorted({cell for cell, name in zip(cells, names, strict=True) if name and names.count(name) > 1})
+    if twice or not (taken["video"] and taken["label"]):
+        known = "; ".join(f"{column}: {', '.join(known)}" for column, known in NAMES.items())
+        wrong = f", of which {', '.join(map(shown, twice))} stand twice" if twice else ""
+        raise CacheError(
+            f"{path}: line {line}: found the columns {plain(','.join(cells))}{wrong}, expected video,label[,subset] "
+            f"(names that are known: {known})"
+        )
+    ours = {name: column for column, name in taken.items() if name}
+    columns = [ours.get(name, "") for name in names]
+    if any(column != cell.casefold() for column, cell in zip(columns, cells, strict=True)):
+        told += [f"{shown(cell)}: {column or 'ignored'}" for column, cell in zip(columns, cells, strict=True)]
+    return columns, True
 
 
 def _take(
@@ -130,9 +173,16 @@ def _take(
 ) -> str:
     """Add one line to the rows; returns its problem, or an empty text."""
     name, label, subset = cells["video"], cells["label"], cells.get("subset") or "training"
-    paths = files.get(name, [])
+    subset = SUBSET_NAMES.get(subset.casefold(), subset)
+    wanted = unicodedata.normalize("NFC", name).replace("\\", "/")
+    # The path may be that of the machine that wrote the table.
+    paths = files.get(wanted) or files.get(wanted.rpartition("/")[2]) or []
+    paths = [path for path in paths if path.name == name] or paths
     if not paths:
-        return f"video: found {name!r}, and no such file in the folder"
+        near = next((known for known in files if known.casefold() == wanted.casefold()), None)
+        hint = "; a header has the columns video,label[,subset]" if line == 1 else ""
+        hint = hint if near is None else f"; there is {shown(near)}"
+        return f"video: found {shown(name)}, and no such file in the folder{hint}"
     if len(paths) > 1:
         return f"video: found {name!r}, which could be {', '.join(path.name for path in paths)}; write the whole name"
     if subset not in SUBSETS:

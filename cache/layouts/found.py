@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import NonNegativeInt
+from pydantic import NonNegativeInt, field_validator
 
 from cache.annotations import VideoEntry
 from cache.errors import CacheError
+from cache.files.texts import plain
 from cache.recipe import Recipe
 
 Layout = Literal["co2", "um", "activitynet", "folder"]
@@ -30,6 +31,12 @@ class Quirk(Recipe):
     """What `count` counts."""
     items: tuple[str, ...] = ()
     """All occurrences, by the name of their video or file."""
+
+    @field_validator("items", mode="before")
+    @classmethod
+    def _storable(cls, items: Iterable[str]) -> tuple[str, ...]:
+        """A name of a file may hold bytes that are no UTF-8; a report can not."""
+        return tuple(map(plain, items))
 
     @classmethod
     def of(cls, name: str, what: str, done: str, items: Iterable[str], *, unit: str = "videos") -> Quirk:

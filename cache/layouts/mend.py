@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -11,11 +11,18 @@ from pydantic import NonNegativeFloat
 
 from cache.annotations import Dataset, Segment, VideoEntry
 from cache.layouts.found import Found, Quirk
-from cache.layouts.thumos14 import missing_videos
 from cache.recipe import Recipe
 from cache.wording import amount
 
 TRAINING = "training"
+_THUMOS14_NAMES = """
+BaseballPitch BasketballDunk Billiards CleanAndJerk CliffDiving CricketBowling CricketShot Diving FrisbeeCatch
+GolfSwing HammerThrow HighJump JavelinThrow LongJump PoleVault Shotput SoccerPenalty TennisSwing ThrowDiscus
+VolleyballSpiking
+"""
+_THUMOS14 = frozenset(_THUMOS14_NAMES.split())
+_SOMETIMES_LEFT_OUT = ("video_test_0000270", "video_test_0001292", "video_test_0001496")
+"""The test videos by which the 213, 212 and 210 videos of published results differ."""
 
 
 class MendRecipe(Recipe):
@@ -38,7 +45,7 @@ def mend(found: Found, recipe: MendRecipe, subsets: Mapping[str, str]) -> tuple[
     quirks = [
         *found.quirks,
         *_renamed(found, subsets),
-        *missing_videos(found.classes, {video.video_id for video in videos}),
+        *_missing_videos(found.classes, {video.video_id for video in videos}),
         *_duplicates(videos),
         *_contradictory(found, videos, recipe),
         *_labels_differ(found, videos, recipe),
@@ -105,6 +112,17 @@ def _renamed(found: Found, subsets: Mapping[str, str]) -> Iterator[Quirk]:
         count=sum(counts[old] for old in changed),
         items=tuple(f"{old} is {new}: {counts[old]}" for old, new in changed.items()),
     )
+
+
+def _missing_videos(classes: Collection[str], video_ids: Collection[str]) -> list[Quirk]:
+    """Test videos of THUMOS14 that are missing in the annotations; empty for other datasets."""
+    if set(classes) != _THUMOS14:
+        return []
+    missing = tuple(name for name in _SOMETIMES_LEFT_OUT if name not in video_ids)
+    what = (
+        f"THUMOS14 test videos missing in these annotations ({213 - len(missing)} of the 213 with instances are there)"
+    )
+    return [Quirk.of("lacking", what, "not included", missing)]
 
 
 def _duplicates(videos: Sequence[VideoEntry]) -> Iterator[Quirk]:

@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from cache.annotations import VIDEO_SUFFIXES
+from cache.annotations import VIDEO_SUFFIXES, read_joined
 from cache.errors import CacheError
+from cache.files.texts import plain
 from cache.layouts.activitynet import is_activitynet
 from cache.layouts.co2 import is_co2
 from cache.layouts.found import Layout
 from cache.layouts.um import GT_FILE, is_um
 
+TABLES, WORKBOOKS = (".csv", ".tsv"), (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 _SIGNS = {
     "co2": "<NAME>-Annotations/ with classlist.npy, videoname.npy, subset.npy ... beside <NAME>-I3D-JOINTFeatures.npy",
     "um": "gt.json, split_train.txt, split_test.txt beside features/{train,test}/{rgb,flow}/<video>.npy",
     "activitynet": "a JSON with a `database` beside features/<video>.npy or features/{rgb,flow}/<video>.npy",
-    "folder": "video files and a CSV with the columns video,label",
+    "folder": "video files and a table (.csv, .tsv) with the columns video,label",
 }
 
 
@@ -52,8 +54,14 @@ def recognise(source: Path, *, layout: Literal["auto"] | Layout = "auto", annota
     if places:
         found = "\n".join(f"  --layout {place.layout} --annotations {place.annotations}" for place in places)
         raise CacheError(f"{source}: could be read in several ways; choose one:\n{found}")
+    for file in [chosen] if chosen else sorted(inside.iterdir()):
+        if file.suffix.lower() in WORKBOOKS:
+            what = "is a workbook; save its sheet as CSV (UTF-8), with the columns video,label[,subset]"
+            raise CacheError(f"{file}: {what}")
+        if file.suffix.lower() == ".json":
+            read_joined(file)  # says what is wrong with it, if anything is
     signs = "\n".join(f"  {kind}: {_SIGNS[kind]}" for kind in kinds)
-    names = sorted(path.name + ("/" if path.is_dir() else "") for path in inside.iterdir())
+    names = sorted(plain(path.name) + ("/" if path.is_dir() else "") for path in inside.iterdir())
     shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "") or "nothing"
     wanted = chosen or source
     raise CacheError(f"{wanted}: is in no known layout. Expected one of\n{signs}\nfound in {inside}: {shown}")
@@ -74,10 +82,10 @@ def _places(kind: Layout, inside: Path, chosen: Path | None) -> Iterator[Place]:
                 if file.suffix == ".json" and not is_um(file.parent) and is_activitynet(file):
                     yield Place(kind, file, _folder_of_features(inside))
         case "folder":
-            tables = [chosen] if chosen else sorted(inside.glob("*.csv"))
+            tables = [chosen] if chosen else sorted(inside.iterdir())
             if any(path.suffix.lower() in VIDEO_SUFFIXES for path in inside.rglob("*")):
                 for file in tables:
-                    if file.suffix.lower() == ".csv":
+                    if file.suffix.lower() in (*TABLES, *((".txt",) if chosen else ())):
                         yield Place(kind, file, None, videos=inside)
 
 

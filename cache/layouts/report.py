@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ class ImportReport(Recipe):
     options: dict[str, Any]
     """Options of the command."""
     classes: NonNegativeInt
+    class_videos: dict[str, NonNegativeInt] = {}  # noqa: RUF012  # frozen with the recipe
+    """Class -> its videos, in the order of the classes."""
     subsets: dict[str, SubsetCount]
     quirks: tuple[Quirk, ...]
     annotations_sha256: str
@@ -55,6 +58,12 @@ def count_subsets(dataset: Dataset, lengths: Mapping[str, int]) -> dict[str, Sub
             snippets=sum(lengths.get(video.video_id, 0) for video in videos),
         )
     return counts
+
+
+def count_classes(dataset: Dataset) -> dict[str, int]:
+    """Class -> how many videos have it, in the order of the classes."""
+    counts = Counter(label for video in dataset.videos for label in video.labels)
+    return {name: counts[name] for name in dataset.classes}
 
 
 def check_own(annotations: Path) -> None:

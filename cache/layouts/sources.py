@@ -6,6 +6,7 @@ Axes: t snippets, d feature width.
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,6 +161,8 @@ def _mapped(file: Path) -> np.ndarray:
 def name_in(source: FeatureSource, video_id: str) -> str | None:
     """Name of a video in the source: its id, with a prefix `v_` added or removed if needed; None if it has none."""
     candidates = (video_id, f"v_{video_id}", video_id.removeprefix("v_"))
+    if not video_id.isascii():  # file systems have their own idea of Unicode's form
+        candidates += tuple(unicodedata.normalize("NFD", name) for name in candidates)
     return next((name for name in candidates if name in source.names), None)
 
 

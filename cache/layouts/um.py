@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cache.errors import CacheError
+from cache.files.texts import text_lines
 from cache.layouts.activitynet import read_database
 from cache.layouts.found import Found, Quirk
 
@@ -50,13 +51,7 @@ def read_um(folder: Path, *, features: Path | None) -> Found:
 def _splits(folder: Path) -> dict[str, str]:
     splits: dict[str, str] = {}
     for subset, name in SPLIT_FILES.items():
-        try:
-            lines = (folder / name).read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise CacheError(f"{folder / name}: cannot be read: {error}") from error
-        for number, line in enumerate(lines, start=1):
-            if not (video_id := line.strip()):
-                continue
+        for number, video_id in text_lines(folder / name):
             if video_id in splits:
                 raise CacheError(f"{folder / name}: line {number}: {video_id!r} is already in a split")
             splits[video_id] = subset

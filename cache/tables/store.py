@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from cache.errors import CacheError
 from cache.files.atomic import atomic_path, remove_unfinished
+from cache.files.json_text import read_json
 from cache.files.lock import Shard, hold
 from cache.recipe import Recipe, differences, fingerprint_of
 from cache.tables.columns import holds_vectors, to_table
@@ -306,8 +307,8 @@ def _shared_values(column: pa.ChunkedArray) -> list[Any]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return read_json(path)[0]
+    except OSError as error:
         raise CacheError(f"{path}: cannot be read: {error}") from error
 
 

@@ -12,15 +12,17 @@ from cache.annotations import Dataset
 from cache.errors import CacheError
 from cache.files.atomic import atomic_path
 from cache.files.records import file_sha256
+from cache.files.texts import shown, unfit
 from cache.layouts.activitynet import read_activitynet
 from cache.layouts.co2 import read_co2
 from cache.layouts.convert import Converted, ConvertRecipe, Plan, convert, plan
 from cache.layouts.folder import BadLine, read_folder
 from cache.layouts.found import Found, Layout, Quirk, canonical_subsets
+from cache.layouts.labels import named, read_class_names
 from cache.layouts.lengths import check_lengths, feature_quirks
 from cache.layouts.mend import MendRecipe, mend
 from cache.layouts.recognise import Place, recognise
-from cache.layouts.report import REPORT_FILE, ImportReport, check_own, count_subsets
+from cache.layouts.report import REPORT_FILE, ImportReport, check_own, count_classes, count_subsets
 from cache.layouts.sources import open_source
 from cache.layouts.um import read_um
 from cache.recipe import Recipe
@@ -43,6 +45,8 @@ class ImportDatasetRun(Recipe):
     auto: detected from the files."""
     annotations: Path | None = None
     """The <NAME>-Annotations folder, JSON or CSV; needed where the source holds none or several."""
+    classes: Path | None = None
+    """Names of classes that are numbers: a file with lines such as `41 High kick`."""
     features: Path | None = None
     """The joint .npy or the folder of .npy files; needed where the source holds none or several."""
     annotations_only: bool = False
@@ -64,6 +68,10 @@ class ImportDatasetRun(Recipe):
 
 def main(recipe: ImportDatasetRun) -> int:
     """Read, convert, write, report. Annotations are written last, so no incomplete import can be trained on."""
+    for path in (recipe.dataset, recipe.source, recipe.annotations, recipe.features):
+        if path is not None and (wrong := unfit(str(path.absolute()))) is not None:
+            raise CacheError(f"{shown(str(path))}: found a name {wrong}; rename the folder, or move what is in it")
+    names = {} if recipe.classes is None else read_class_names(recipe.classes)
     place = recognise(recipe.source, layout=recipe.layout, annotations=recipe.annotations)
     check_own(recipe.dataset / "annotations.json")
     say(f"layout {place.layout}: {place.annotations}")
@@ -73,6 +81,7 @@ def main(recipe: ImportDatasetRun) -> int:
         if not recipe.skip_invalid:
             fail("Nothing was written. Fix these lines, or leave them out with --skip-invalid.")
             return BAD_INPUT
+    found = named(found, names)
     subsets = canonical_subsets([video.subset for video in found.videos], where=place.annotations)
     dataset, quirks = mend(replace(found, name=recipe.dataset.name), recipe.mend, subsets)
     planned = None
@@ -163,6 +172,7 @@ def _write(recipe: ImportDatasetRun, found: Found, dataset: Dataset, quirks: lis
             layout=found.layout,
             options=recipe.model_dump(mode="json"),
             classes=len(dataset.classes),
+            class_videos=count_classes(dataset),
             subsets=count_subsets(dataset, {} if planned is None else planned.lengths),
             quirks=tuple(quirk for quirk in quirks if quirk.count),
             annotations_sha256=file_sha256(unfinished),
@@ -182,6 +192,8 @@ def print_report(report: ImportReport) -> None:
     if report.quirks:
         rows = [[_told(quirk), _number(quirk)] for quirk in report.quirks]
         table("Data issues and how they were handled", ["issue", "count"], rows)
+    counts = (f"{name!r} {count}" for name, count in report.class_videos.items())
+    say(f"{amount(report.classes, 'class', 'classes')}, with their number of videos: {', '.join(counts) or 'none'}")
 
 
 def _number(quirk: Quirk) -> str:

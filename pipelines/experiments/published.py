@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cache.errors import CacheError
+from cache.files.csv_text import csv_rows, fitted, named_columns
+from cache.files.texts import open_text
 from pipelines.experiments.arms import TABLES, plan_of
 from training.evaluation.protocol import PROTOCOLS, Protocol, differences, tiou_grid
 
@@ -68,7 +69,10 @@ def load_published(path: Path, table: str) -> dict[str, list[Published]]:
             ) from None
         protocol = _protocol(path, number, line["protocol"])
         if line["table"] == table:
-            found.setdefault((line["row"], line["source"], protocol), {})[line["column"]] = value
+            values = found.setdefault((line["row"], line["source"], protocol), {})
+            if line["column"] in values:
+                raise CacheError(f"{path}: line {number}: column: {line['column']!r} of this row stands there before")
+            values[line["column"]] = value
     published: dict[str, list[Published]] = {}
     for (row, source, protocol), values in found.items():
         published.setdefault(row, []).append(Published(source, protocol, values))
@@ -89,14 +93,25 @@ def _protocol(path: Path, number: int, text: str) -> Protocol:
 
 
 def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:
+    header: list[str] | None = None
+    lines = []
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file, restval="")
-            if tuple(reader.fieldnames or ()) != FIELDS:
-                raise CacheError(f"{path}: found the columns {reader.fieldnames}, expected {', '.join(FIELDS)}")
-            return [(reader.line_num, line) for line in reader]
-    except OSError as error:
+        with open_text(path) as file:
+            for number, row in csv_rows(file):
+                cells = row if header is None or isinstance(row, str) else fitted(row, len(header))
+                if isinstance(cells, str):
+                    raise CacheError(f"{path}: line {number}: {cells}")
+                if header is None:
+                    header = named_columns(cells)
+                    if tuple(header) != FIELDS:
+                        raise CacheError(f"{path}: found the columns {header}, expected {', '.join(FIELDS)}")
+                else:
+                    lines.append((number, dict(zip(header, cells, strict=True))))
+    except (OSError, UnicodeError) as error:
         raise CacheError(f"{path}: cannot be read: {error}") from error
+    if header is None:
+        raise CacheError(f"{path}: is empty, expected the columns {', '.join(FIELDS)}")
+    return lines
 
 
 def _expect(path: Path, number: int, field: str, found: str, expected: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from cache.errors import CacheError
 from cache.recipe import Recipe
 from pipelines.console import say
 from pipelines.runs.diagnose_print import print_diagnosis, print_runs
+from pipelines.runs.evaluate_file import named_as_annotated
 from training.evaluation.diagnosis.diagnose import diagnose
 from training.evaluation.diagnosis.schema import FILE, RUNS_FILE, Diagnosis, DiagnosisRecipe
 from training.evaluation.diagnosis.seeds import Run, over_runs
@@ -103,7 +104,8 @@ def _of_run(recipe: DiagnoseRun, folder: Path, output: Path) -> Run:
 def _of_file(recipe: DiagnoseRun, detections: Path, output: Path) -> Diagnosis:
     if recipe.annotations is None:
         raise CacheError("annotations: not given; name the annotations that --detections belong to with --annotations")
-    dataset, table = Dataset.load(recipe.annotations), DetectionTable.read(detections)
+    dataset = Dataset.load(recipe.annotations)
+    table = named_as_annotated(DetectionTable.read(detections), dataset)
     return _diagnosed(recipe, dataset, table, _protocol(recipe, None), detections.stem, output)
 
 

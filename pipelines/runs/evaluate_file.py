@@ -15,6 +15,7 @@ import tyro
 from cache.annotations import Dataset
 from cache.detections import DetectionTable
 from cache.errors import CacheError
+from cache.files.texts import alike, shown
 from cache.wording import amount
 from pipelines.console import note, say, table
 from training.evaluation.evaluate import Evaluation, UnknownLabels, evaluate_detections
@@ -40,9 +41,7 @@ class EvaluateFileRun(ProtocolChoice):
 def main(recipe: EvaluateFileRun) -> None:
     """Print the scores on stdout, and the detections that do not count on stderr."""
     dataset = Dataset.load(recipe.annotations)
-    found, renamed = DetectionTable.read(recipe.detections).named_as({video.video_id for video in dataset.videos})
-    if renamed:
-        note(f"{amount(renamed, 'video')} matched by adding or removing the prefix 'v_' of the id")
+    found = named_as_annotated(DetectionTable.read(recipe.detections), dataset)
     protocol = _protocol(recipe, dataset, found)
     evaluation = evaluate_detections(dataset, found, protocol, unknown_labels=recipe.unknown_labels)
     for line in uncounted(evaluation):
@@ -53,6 +52,22 @@ def main(recipe: EvaluateFileRun) -> None:
         scored = f"{amount(evaluation.detections, 'detection')} in {amount(evaluation.videos, 'video')}"
         say(f"{scored}; {protocol.describe()}")
         _print_table(evaluation)
+
+
+def named_as_annotated(found: DetectionTable, dataset: Dataset) -> DetectionTable:
+    """Detections with the names that the annotations have for the same videos and classes; what differed is told.
+
+    Raises CacheError where one video has detections under two names.
+    """
+    found, renamed = found.named_as({video.video_id for video in dataset.videos})
+    if renamed:
+        note(f"{amount(renamed, 'video')} matched by the prefix 'v_' of the id, its Unicode form or white space")
+    found, respelled = found.labelled_as(dataset.classes)
+    for old, new in respelled.items():
+        note(f"label {shown(old)} is taken as the class {shown(new)}")
+    for group in alike({*dataset.classes, *found.labels}):
+        note(f"labels that look alike, taken as different classes: {', '.join(map(shown, sorted(group)))}")
+    return found
 
 
 def document(evaluation: Evaluation) -> dict[str, object]:

@@ -18,6 +18,7 @@ from priors.describers.recipe import DescriberRecipe
 from priors.run.plan import Plan, VideoWork, plan
 from priors.run.preflight import check_target, check_videos
 from priors.run.recipe import DescriptionRecipe, RunRecipe
+from priors.run.rows import kept
 from priors.run.run_log import Progress, RunLog
 from priors.run.session import Outcome, Session
 
@@ -160,9 +161,16 @@ class _Writer:
 
 
 def append(store: PartStore, rows: list[Description], *, name: str | None = None) -> None:
-    """Write rows (as the Parquet file of that name), or raise a CacheError that says what is lost."""
+    """Write rows (as the Parquet file of that name); a row with a value that fits no column becomes a failed one.
+
+    Raises CacheError saying what is lost where nothing can be written.
+    """
     try:
-        store.append(rows, name=name)
+        try:
+            store.append(rows, name=name)
+        except CacheError:  # of a value that fits no column, which is not to take the others with it
+            if fit := [row for row in map(kept, rows) if row is not None]:
+                store.append(fit, name=name)
     except OSError as error:
         raise CacheError(
             f"{store.folder}: {len(rows)} finished descriptions could not be written ({error.strerror}); all before "

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -12,13 +14,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pydantic import JsonValue
 
 from cache.descriptions.flags import flags_of
-from cache.tables.schema import Description
-from priors.describers.protocol import Describer, Reply
+from cache.errors import CacheError
+from cache.files.texts import plain, shown
+from cache.tables.columns import to_table
+from cache.tables.schema import DESCRIPTIONS, Description
+from priors.describers.protocol import Describer, Failure, Reply
 from priors.run.batching import Asked
 from priors.run.plan import Question
 from priors.run.recipe import DescriptionRecipe
 from priors.video.decoding import Decoded
 
+_log = logging.getLogger(__name__)
 _SOFTWARE = ("mllm4wtal", "transformers", "torch", "av")
 
 
@@ -51,7 +57,7 @@ class RowMaker:
         """The failed row of a question."""
         row = self._row(question, decoded, self._recipe.max_new_tokens(question.key[2]))
         no_reply = dict.fromkeys(("description", "prompt_tokens", "new_tokens", "finish_reason"))
-        return Description(**row, **no_reply, status="failed", error=reason, flags=())
+        return Description(**row, **no_reply, status="failed", error=plain(reason), flags=())
 
     def _row(self, question: Question, decoded: Decoded, max_new_tokens: int) -> dict:
         video_id, label, kind = question.key
@@ -75,6 +81,35 @@ class RowMaker:
             "made_by": made_by(),
             "created_at": datetime.now(UTC),
         }
+
+
+def storable(answer: Reply | Failure) -> Reply | Failure:
+    """An answer as it is; the failure that it is where its text cannot be written into a file."""
+    if isinstance(answer, Reply):
+        try:
+            answer.text.encode()
+        except UnicodeEncodeError as error:
+            around = shown(answer.text[max(error.start - 20, 0) : error.end + 20])
+            return Failure(f"the answer holds a lone surrogate, which is no Unicode text, at {around}")
+    return answer
+
+
+def kept(row: Description) -> Description | None:
+    """A row as it is, or as a failed one where a value of it fits no column; None where that would take the place of an
+    earlier text, or its key itself cannot be stored. Both are told."""
+    try:
+        to_table([row], DESCRIPTIONS)
+        return row
+    except CacheError as error:
+        reason = plain(str(error))
+    said = dict.fromkeys(("description", "prompt_tokens", "new_tokens", "finish_reason"))
+    failed = replace(row, **said, status="failed", error=f"cannot be stored: {reason}", flags=())
+    _log.warning("%s, %s, %s: cannot be stored: %s", shown(row.video_id), shown(row.action_class), row.kind, reason)
+    try:
+        to_table([failed], DESCRIPTIONS)
+    except CacheError:
+        return None
+    return failed if row.attempt == 1 else None
 
 
 @cache

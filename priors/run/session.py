@@ -18,7 +18,7 @@ from priors.pretrained.model_files import ModelError
 from priors.run.batching import Asked, Batcher
 from priors.run.plan import Question, VideoWork
 from priors.run.recipe import DescriptionRecipe, RunRecipe, again_settings
-from priors.run.rows import RowMaker
+from priors.run.rows import RowMaker, storable
 from priors.video.decode_pool import DecodePool
 from priors.video.decoding import Decoded
 
@@ -136,7 +136,7 @@ class Session:
     ) -> Outcome:
         rows = []
         finished = new_tokens = failed = 0
-        for one, answer in zip(asked, answers, strict=True):
+        for one, answer in zip(asked, map(storable, answers), strict=True):
             video = one.work.entry.video_id
             left[video] = left.get(video, len(one.work.questions)) - 1
             if not left[video]:

@@ -146,3 +146,52 @@ def test_public_annotation_files_load_as_they_are():
     assert len(activitynet.classes) == 100
     thumos = Dataset.load(DATA / "thumos14" / "um_layout" / "gt.json")
     assert len(thumos.classes) == 20
+
+
+def test_a_video_that_stands_there_twice(tmp_path, caplog):
+    """Merged files: joined where they differ by annotations alone, which are told; refused where they contradict."""
+    one = '{"subset": "s", "duration": 9, "annotations": [{"label": "Dive"}]}'
+    path = tmp_path / "a.json"
+    path.write_text(f'{{"database": {{"v": {one},\n "v": {one.replace("Dive", "Run")}}}}}')
+    assert Dataset.load(path).videos[0].labels == ("Dive", "Run")
+    assert "database.v stands there more than once (line 1, column 15; line 2, column 2): joined" in caplog.text
+    path.write_text(f'{{"database": {{"v": {one}, "v": {one.replace("9", "8")}}}}}')
+    with pytest.raises(CacheError, match=r"database: 'v' stands there twice .* do not agree"):
+        Dataset.load(path)
+
+
+def test_spellings_of_a_label_are_one_class(tmp_path, caplog):
+    """Unicode's form and white space; what is declared, or stands there once, stays as it is written."""
+    items = [{"label": label, "segment": [1, 2]} for label in ("Saut \xe0", "Saut a\u0300", "Dive ", "High\xa0Jump")]
+    path = _write(tmp_path, {"v": {"subset": "s", "annotations": items}})
+    dataset = Dataset.load(path)
+    assert dataset.classes == ("Dive ", "High\xa0Jump", "Saut \xe0")
+    assert [segment.label for segment in dataset.videos[0].segments][:2] == ["Saut \xe0"] * 2
+    assert r"'Saut a\u0300' is the same class as 'Saut \xe0': joined" in caplog.text
+    path = _write(tmp_path, {"v": {"subset": "s", "annotations": items}}, classes=["Dive", "High Jump", "Saut a\u0300"])
+    assert Dataset.load(path).videos[0].labels == ("Dive", "High Jump", "Saut a\u0300")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (r'{"caf\udce9": {"subset": "s"}}', r"'caf\\udce9', which is no Unicode text .* rename it"),
+        (r'{"a\u0000": {"subset": "s"}}', r"'a\\x00', which holds the control character '\\x00'"),
+        (r'{"a": {"subset": "s", "annotations": [{"label": "x\u0007"}]}}', r"'x\\x07', which holds"),
+        (r'{"\u00e9": {"subset": "s"}, "e\u0301": {"subset": "s"}}', "one name in two spellings"),
+        ('{"a": {"subset": "s", "duration": 1e999}}', r"database\.a\.duration: found 1e999"),
+    ],
+)
+def test_names_that_cannot_be_stored_are_refused_before_any_work(tmp_path, text, told):
+    """Whatever could not be written afterwards."""
+    (tmp_path / "a.json").write_text(f'{{"database": {text}}}')
+    with pytest.raises(CacheError, match=told):
+        Dataset.load(tmp_path / "a.json")
+
+
+def test_files_are_found_in_another_form_of_unicode(tmp_path):
+    """macOS hands out names in NFD."""
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "e\u0301.mp4").touch()
+    path = _write(tmp_path, {"\xe9": {"subset": "s"}})
+    assert Dataset.load(path).videos[0].path == tmp_path / "videos" / "e\u0301.mp4"

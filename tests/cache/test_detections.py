@@ -1,6 +1,7 @@
 """Detections in and out of ActivityNet's results JSON."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -104,3 +105,32 @@ def test_ids_with_and_without_prefix():
     rows = [Detection(video, "x", 1.0, 0.0, 1.0) for video in ("v_a", "b", "v_c", "d")]
     table, changed = DetectionTable.of(rows).named_as({"a", "v_b", "v_c", "c"})
     assert (table.videos, changed) == (("a", "v_b", "v_c", "d"), 2)
+
+
+def rows_of(*labels: str) -> str:
+    """Detections of a video as JSON."""
+    return json.dumps([{"label": label, "score": 0.9, "segment": [1, 5]} for label in labels])
+
+
+def test_a_video_that_stands_there_twice_keeps_its_detections(tmp_path, caplog):
+    """Files that were merged: joined and told with both places; refused where detections would count twice."""
+    path = tmp_path / "merged.json"
+    path.write_text(f'{{"results": {{"v1": {rows_of("Dive")}, "v1": {rows_of("Run")}, "v1": {rows_of("Dive")}}}}}')
+    with pytest.raises(CacheError, match=r"merged\.json: results: 'v1' stands there 3 times .*do not agree"):
+        read_detections(path)
+    path.write_text(f'{{"results": {{"v1": {rows_of("Dive")}, "v1": {rows_of("Run")}}}}}')
+    assert [row.label for row in read_detections(path)] == ["Dive", "Run"]
+    assert "results.v1 stands there more than once (line 1, column 14; line 1, column " in caplog.text
+
+
+def test_names_are_compared_without_form_and_white_space():
+    """NFC against NFD, no-break and outer spaces; two spellings of one video are refused, of one label joined."""
+    rows = [Detection(*names, 1.0, 0.0, 1.0) for names in (("e\u0301", "High\xa0Jump"), ("b ", "High Jump"))]
+    table, changed = DetectionTable.of(rows).named_as({"\xe9", "b"})
+    assert (table.videos, changed) == (("\xe9", "b"), 2)
+    table, respelled = table.labelled_as(["High Jump"])
+    assert (table.labels, table.label.tolist()) == (("High Jump",), [0, 0])
+    assert respelled == {"High\xa0Jump": "High Jump"}
+    both = DetectionTable.of([replace(rows[0], video_id="\xe9"), rows[0]])
+    with pytest.raises(CacheError, match=r"two spellings: '\\xe9', 'e\\u0301'"):
+        both.named_as({"\xe9"})

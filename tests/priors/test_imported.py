@@ -175,8 +175,8 @@ def test_every_bad_line_is_named(dataset, tmp_path):
     ("text", "told"),
     [
         (
-            "video_id;action_class;kind;description\na;Dive;key;x\n",
-            r"'video_id'; found 'video_id;action_class;.*commas",
+            "video_id|action_class|kind|description\na|Dive|key|x\n",
+            r"'video_id'; found 'video_id\|action_class\|.*commas",
         ),
         ("video_id,label,kind,description\na,Dive,key,x\n", r"'action_class'; found 'description', 'kind', 'label'"),
     ],

@@ -187,6 +187,11 @@ def table(folder: Path, text: str) -> tuple[list[tuple[str, str, tuple[str, ...]
         "video,label\none,Swim\ntwo.mkv,Dive\n",
         "\ufeffLabel,Video\r\nSwim,one.mp4\r\n\r\nDive,two\r\n",
         "video,label,subset\none,Swim,\ntwo,Dive,training\n",
+        "one;Swim\ntwo;Dive\n",
+        "sep=;\nFilename;Activity;Notes\none.mp4;Swim;bad, light\ntwo.mkv;Dive;\n",
+        "Split\tClip Name\tCLASS\nTrain\tC:\\videos\\one.mp4\tSwim\ntraining\ttwo\tDive\n",
+        "video,label,,\none,Swim,,\ntwo,Dive,,\n,,,\n",
+        'video,label,notes\none,Swim,"two\nlines, ""quoted"""\ntwo,Dive,x\n',
         '"one","Swim"\n"two" ,Dive\n"one", Swim\n',
     ],
 )
@@ -235,7 +240,7 @@ def test_bad_lines_are_named_and_the_others_stand(tmp_path, line, words):
     ("text", "words"),
     [
         ("video,lable\none,Swim\n", "expected video,label"),
-        ("one;Swim\n", "separated by"),
+        ("one|Swim\n", r"found 1 field \('one\|Swim'\)"),
         ("video,label,label\n", "expected video,label"),
         ("", "is empty"),
     ],

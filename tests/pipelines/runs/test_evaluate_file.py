@@ -59,7 +59,7 @@ def test_one_json_object_on_stdout(files: list[str]) -> None:
     assert (found["protocol"]["name"], found["protocol"]["subset"]) == ("seconds", "validation")
     assert found["protocol"]["units"] == "seconds"
     assert done.stderr.splitlines() == [
-        "1 video matched by adding or removing the prefix 'v_' of the id",
+        "1 video matched by the prefix 'v_' of the id, its Unicode form or white space",
         "1 detections in videos that the protocol does not hold count as false positives "
         "(--outside leave-out drops them)",
         "1 detections are of classes without ground truth in these videos (not in the mean): Run",
@@ -119,3 +119,44 @@ def test_it_starts_without_torch() -> None:
     code = "import sys, pipelines.runs.evaluate_file; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+TWICE = (
+    '{"database": {"v1": {"subset": "testing", "annotations": [{"label": "Dive", "segment": [1, 5]}]},'
+    ' "v1": {"subset": "testing", "annotations": [{"label": "Run", "segment": [6, 9]}]}}}'
+)
+
+
+def test_a_video_that_stands_twice_has_the_right_map(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the annotations, in the results, or in both: as if each stood there once, never half of it."""
+    found = [{"label": "Dive", "score": 0.9, "segment": [1, 5]}, {"label": "Run", "score": 0.9, "segment": [6, 9]}]
+    truth = [{key: row[key] for key in ("label", "segment")} for row in found]
+    once = {
+        "--annotations": json.dumps({"database": {"v1": {"subset": "testing", "annotations": truth}}}),
+        "--detections": json.dumps({"results": {"v1": found}}),
+    }
+    merged = {"--annotations": TWICE, "--detections": f'{{"results": {{"v1": [{json.dumps(found[0])}], '}
+    merged["--detections"] += f'"v1": [{json.dumps(found[1])}]}}}}'
+    for annotations, detections in ((once, merged), (merged, once), (merged, merged)):
+        arguments = []
+        for option, texts in (("--annotations", annotations), ("--detections", detections)):
+            (tmp_path / option).write_text(texts[option])
+            arguments += [option, str(tmp_path / option)]
+        run(*arguments, "--json")
+        assert json.loads(capsys.readouterr().out)["average"] == 1.0
+
+
+def test_spellings_of_a_class_are_one_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """White space and Unicode's form never cost a class its score; names that differ by case are told."""
+    rows = [
+        {"label": "Saut a\u0300", "score": 0.9, "segment": [1, 5]},
+        {"label": "Dive\xa0", "score": 1, "segment": [1, 5]},
+    ]
+    truth = [{"label": label, "segment": [1, 5]} for label in ("Saut \xe0", "Dive", "dive")]
+    annotations = write(tmp_path / "a.json", {"database": {"v": {"subset": "testing", "annotations": truth}}})
+    detections = write(tmp_path / "d.json", {"results": {"v": rows}})
+    run("--annotations", annotations, "--detections", detections, "--json")
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["average"] == pytest.approx(2 / 3)
+    assert r"label 'Saut a\u0300' is taken as the class 'Saut \xe0'" in captured.err
+    assert "labels that look alike, taken as different classes: 'Dive', 'dive'" in captured.err

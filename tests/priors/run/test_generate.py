@@ -308,6 +308,31 @@ def test_one_bad_request_does_not_fail_its_neighbours(tmp_path):
     assert all(len(row["frame_seconds"]) == 3 for row in failed)
 
 
+def test_an_answer_that_cannot_be_stored_costs_its_own_row(tmp_path, caplog):
+    """A lone surrogate in a text, a count beyond its column: failed rows with the reason; the others are kept."""
+
+    class Odd(Watched):
+        def describe(self, prepared: Prepared) -> list[Reply | Failure]:
+            replies = super().describe(prepared)
+            for number, request in enumerate(prepared.requests):
+                if "Swim" in request.prompt:
+                    text, count = ("cut \ud83d off", 3) if "detail" in request.prompt else ("fine", 1 << 40)
+                    replies[number] = Reply(text, count, 2, "eos")
+            return replies
+
+    dataset, store = _pool(tmp_path, 2), open_store(tmp_path / "descriptions")
+    done = _run(dataset, store, Odd())
+    assert done.failed == 1  # the other is found at writing
+    rows = {(row["video_id"], row["action_class"], row["kind"]): row for row in store.rows()}
+    assert rows.keys() == _keys(dataset)
+    failed = {key: row["error"] for key, row in rows.items() if row["status"] == "failed"}
+    assert failed.keys() == {("v1", "Swim", "key"), ("v1", "Swim", "complete")}
+    assert r"lone surrogate, which is no Unicode text, at 'cut \ud83d off'" in failed["v1", "Swim", "complete"]
+    assert "cannot be stored: column prompt_tokens" in failed["v1", "Swim", "key"]
+    assert "column prompt_tokens" in caplog.text
+    assert _run(dataset, store).described == 2
+
+
 def test_out_of_memory_halves_the_batch(tmp_path):
     """From then on; a single request that does not fit is a failed row."""
     sizes = []
