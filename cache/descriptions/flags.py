@@ -16,6 +16,7 @@ MEANINGS: dict[Flag, str] = {
     "refusal": "decline to answer",
     "cut": "end in the middle",
     "wrong_language": "are not in English",
+    "reasoning": "came with reasoning, which was cut off",
 }
 """What descriptions with a flag do, as the rest of a sentence."""
 
@@ -91,15 +92,18 @@ FUNCTION_WORDS = frozenset(_ENGLISH.split())
 _FOREIGN_WORDS = tuple(frozenset(line.split()) for line in _FOREIGN.strip().splitlines())
 
 
-def flags_of(text: str, *, prompt: str, finish_reason: FinishReason | None) -> tuple[Flag, ...]:
+def flags_of(
+    text: str, *, prompt: str, finish_reason: FinishReason | None, reasoning: bool = False
+) -> tuple[Flag, ...]:
     """What is wrong with `text`, the answer to `prompt`, in the order of FLAGS; () for a good one.
 
     empty: no letter in it. repeats_prompt: nearly all of it is the prompt, or a sentence of it. loops: words, groups of
     words or sentences again and again. refusal: the model declines, or says that it saw nothing. cut: ended by the
     limit of new tokens, or in the middle of a sentence. wrong_language: another script, or words of another language.
+    reasoning: as the caller says who cut it off.
     """
     plain = unicodedata.normalize("NFKC", text)
-    found: set[Flag] = set()
+    found: set[Flag] = {"reasoning"} if reasoning else set()
     if finish_reason == "length" or _breaks_off(plain):
         found.add("cut")
     if not any(sign.isalpha() for sign in plain):

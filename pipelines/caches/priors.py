@@ -123,6 +123,8 @@ def _print_failures(done: PriorsSummary) -> None:
     if not failed:
         return
     rows = [[*key, reason] for key, reason in failed[:_FAILURES_SHOWN]]
-    table("Failures: put the videos right and run `make priors` again", ["video", "class", "kind", "reason"], rows)
+    table(
+        "Failures: mend what the reasons name and run `make priors` again", ["video", "class", "kind", "reason"], rows
+    )
     if len(failed) > _FAILURES_SHOWN:
         say(f"... and {len(failed) - _FAILURES_SHOWN} more; `make inspect` lists them all")
