@@ -99,7 +99,7 @@ def _print_summary(done: PriorsSummary) -> None:
         rows += [
             ("took, the model's loading left out", duration(state.seconds)),
             ("videos/s", f"{state.videos_per_second:.3g}"),
-            ("new tokens/s", f"{state.tokens_per_second:.3g}"),
+            ("new tokens/s", f"{state.tokens_per_second:.3g}" if state.new_tokens else "unknown"),
             ("model waited for frames", f"{state.waiting:.1%} of the time"),
         ]
     if embedded is not None:
