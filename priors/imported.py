@@ -19,6 +19,8 @@ from cache.files.records import Record, file_sha256, read_records
 from cache.recipe import Recipe
 from cache.tables.schema import DESCRIPTION_KEY, DESCRIPTIONS, KINDS, Description
 from cache.tables.store import PartStore
+from priors.answers.completion import text_and_reasoning
+from priors.answers.reasoning import without_reasoning
 from priors.run.rows import made_by
 
 COLUMNS = ("video_id", "action_class", "kind", "description")
@@ -87,6 +89,8 @@ class Checked:
 
     good: int = 0
     bad: int = 0
+    reasoning: int = 0
+    """Good lines from whose descriptions reasoning was cut off."""
     problems: list[Problem] = field(default_factory=list)
     """The first problems; there may be more."""
     by_column: Counter[str] = field(default_factory=Counter)
@@ -111,6 +115,7 @@ def check_file(dataset: Dataset, file: Path, recipe: ImportedRecipe) -> Checked:
                 checked.problems.append(row)
         else:
             checked.good += 1
+            checked.reasoning += "reasoning" in row.flags
     if checked.found | checked.ignored and (absent := [name for name in COLUMNS if name not in checked.found]):
         has = ", ".join(map(repr, sorted(checked.found | checked.ignored)))
         raise CacheError(
@@ -184,7 +189,7 @@ def _row(record: Record, labels: Mapping[str, tuple[str, ...]], recipe: Imported
         raise _Bad("action_class", f"found {label!r}, expected a class of video {video_id!r}: {has}")
     if kind not in KINDS:
         raise _Bad("kind", f"found {kind!r}, expected {' or '.join(KINDS)}")
-    text = " ".join(_text(values, "description").split())
+    text, reasoning = _description(values)
     prompt = _text(values, "prompt", recipe.prompt((video_id, label, kind)))
     model = _text(values, "model_id", recipe.model)
     return Description(
@@ -205,12 +210,25 @@ def _row(record: Record, labels: Mapping[str, tuple[str, ...]], recipe: Imported
         prompt_tokens=None,
         new_tokens=None,
         finish_reason=None,
-        flags=flags_of(text, prompt=prompt, finish_reason=None),
+        flags=flags_of(text, prompt=prompt, finish_reason=None, reasoning=reasoning),
         partial=None,
         attempt=1,
         made_by=made_by(),
         created_at=datetime.now(UTC),
     )
+
+
+def _description(values: Mapping[str, Any]) -> tuple[str, bool]:
+    """The text without reasoning, white space collapsed, and whether there was any. It may be a message's content as
+    servers give it: a list of parts."""
+    value = values.get("description")
+    text, apart = text_and_reasoning(value) if isinstance(value, (list, dict)) else ("", "")
+    if text or not apart:
+        text = _text({**values, "description": text} if text else values, "description")
+    said = without_reasoning(text, apart=apart)
+    if said.no_text is not None:
+        raise _Bad("description", f"{said.no_text.replace('the answer', 'the text')}; no description follows it")
+    return " ".join(said.text.split()), said.reasoning
 
 
 def _text(values: Mapping[str, Any], column: str, otherwise: str | None = None) -> str:

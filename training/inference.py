@@ -23,7 +23,7 @@ from training.localization.curves import Curves
 from training.localization.localize import DEFAULT_RECIPE, LocalizeRecipe, localize
 from training.localization.proposals import Candidates
 from training.model.localization_head import decode
-from training.nn.devices import DeviceName, pick_device, use_tf32
+from training.nn.devices import DeviceName, pick_device, refuse_other_arithmetic, use_tf32
 
 
 def load_run(
@@ -43,8 +43,10 @@ def load_run(
     folder = checkpoint or find_checkpoint(run)
     if folder is None:
         raise TrainingError(f"{run / FOLDER}: no such checkpoint; run `make train`")
+    chosen = pick_device(device)
+    refuse_other_arithmetic(chosen, tf32=False)
     use_tf32(False)
-    trained = load_trained(folder, device=pick_device(device), csr_attention=csr_attention)
+    trained = load_trained(folder, device=chosen, csr_attention=csr_attention)
     if trained.state.classes != dataset.classes:
         raise TrainingError(
             f"{folder}: was trained on the classes {list(trained.state.classes)}; "

@@ -16,6 +16,7 @@ MEANINGS: dict[Flag, str] = {
     "refusal": "decline to answer",
     "cut": "are cut off",
     "wrong_language": "are not in English",
+    "reasoning": "came with reasoning, which was cut off",
 }
 """Meaning of each flag, to complete the sentence "descriptions that ..."."""
 
@@ -92,15 +93,18 @@ FUNCTION_WORDS = frozenset(_ENGLISH.split())
 _FOREIGN_WORDS = tuple(frozenset(line.split()) for line in _FOREIGN.strip().splitlines())
 
 
-def flags_of(text: str, *, prompt: str, finish_reason: FinishReason | None) -> tuple[Flag, ...]:
+def flags_of(
+    text: str, *, prompt: str, finish_reason: FinishReason | None, reasoning: bool = False
+) -> tuple[Flag, ...]:
     """The flags of `text`, the answer to `prompt`, in the order of FLAGS; () if there are none.
 
     empty: no letter in it. repeats_prompt: nearly all of it is the prompt, or a sentence of it. loops: words, groups of
     words or sentences are repeated. refusal: the model declines, or says that it saw nothing. cut: ended by the token
-    limit, or in the middle of a sentence. wrong_language: another script, or words of another language.
+    limit, or in the middle of a sentence. wrong_language: another script, or words of another language. reasoning: set
+    by the caller, who cut it off.
     """
     plain = unicodedata.normalize("NFKC", text)
-    flags: set[Flag] = set()
+    flags: set[Flag] = {"reasoning"} if reasoning else set()
     if finish_reason == "length" or _breaks_off(plain):
         flags.add("cut")
     if not any(sign.isalpha() for sign in plain):

@@ -19,9 +19,9 @@ Kind = Literal["key", "complete"]
 
 Status = Literal["ok", "failed"]
 FinishReason = Literal["eos", "length"]
-Flag = Literal["empty", "repeats_prompt", "loops", "refusal", "cut", "wrong_language"]
-"""Problems of a text: no letters, repeats the prompt, repeats itself, declines to answer, is cut off, is not
-English."""
+Flag = Literal["empty", "repeats_prompt", "loops", "refusal", "cut", "wrong_language", "reasoning"]
+"""Problems of a text: no letters, repeats the prompt, repeats itself, declines to answer, is cut off, is not English;
+and a note: reasoning was cut off from it."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 FLAGS: tuple[Flag, ...] = get_args(Flag)
@@ -57,7 +57,7 @@ class Description:
     video_stamp: str | None
     """Cheap content stamp of the video file: 16 hex digits of the sha256 of its size, first and last 64 KiB."""
     prompt_tokens: int | None
-    """Input tokens, frames included; None in a failed row and for imported texts."""
+    """Input tokens, frames included; None in a failed row, for imported texts, and if a server does not say."""
     new_tokens: int | None
     finish_reason: FinishReason | None
     """eos: the model ended the answer. length: it was cut off at the token limit. None: as for the counts."""
@@ -73,15 +73,12 @@ class Description:
     """With a time zone."""
 
     def __post_init__(self) -> None:
-        counted = (self.prompt_tokens, self.new_tokens, self.finish_reason)
         if self.kind not in KINDS or self.status not in get_args(Status):
             raise CacheError(f"{self._key()}: kind {self.kind!r} with status {self.status!r} is no known pair")
         if self.status == "ok" and (self.error is not None or self.description is None):
             raise CacheError(f"{self._key()}: an ok row holds a description, and no error")
-        if len({value is None for value in counted}) > 1:
-            raise CacheError(f"{self._key()}: token counts and finish_reason are known together or not at all")
-        reply = (self.description, *counted)
-        if self.status == "failed" and (not self.error or self.flags or any(value is not None for value in reply)):
+        said = (self.description, self.prompt_tokens, self.new_tokens, self.finish_reason)
+        if self.status == "failed" and (not self.error or self.flags or any(value is not None for value in said)):
             raise CacheError(f"{self._key()}: a failed row holds an error, and no description")
         if unknown := sorted(set(self.flags) - set(FLAGS)):
             raise CacheError(f"{self._key()}: flags: found {unknown}, expected some of {list(FLAGS)}")

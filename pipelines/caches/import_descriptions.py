@@ -67,6 +67,8 @@ def main(recipe: ImportRun) -> int:
         raise CacheError(f"{recipe.file}: holds no description; expected rows with {', '.join(COLUMNS)}")
     store = import_file(dataset, recipe.file, source, recipe.dataset / "descriptions")
     say(f"{amount(checked.good, 'description')} imported, {amount(checked.bad, 'row')} left out")
+    if checked.reasoning:
+        say(f"reasoning was cut off from {amount(checked.reasoning, 'description')}, now flagged reasoning")
     if checked.ignored:
         say(f"ignored columns: {', '.join(sorted(checked.ignored))}; known optional columns: {', '.join(OPTIONAL)}")
     say(f"descriptions: {store.folder}")

@@ -99,7 +99,7 @@ def _print_summary(done: PriorsSummary) -> None:
         rows += [
             ("time (without model loading)", duration(state.seconds)),
             ("videos/s", f"{state.videos_per_second:.3g}"),
-            ("new tokens/s", f"{state.tokens_per_second:.3g}"),
+            ("new tokens/s", f"{state.tokens_per_second:.3g}" if state.new_tokens else "unknown"),
             ("model waiting for frames", f"{state.waiting:.1%} of the time"),
         ]
     if embedded is not None:
@@ -123,6 +123,6 @@ def _print_failures(done: PriorsSummary) -> None:
     if not failed:
         return
     rows = [[*key, reason] for key, reason in failed[:_FAILURES_SHOWN]]
-    table("Failures: fix these videos and run `make priors` again", ["video", "class", "kind", "reason"], rows)
+    table("Failures: fix what the reasons name and run `make priors` again", ["video", "class", "kind", "reason"], rows)
     if len(failed) > _FAILURES_SHOWN:
         say(f"... and {len(failed) - _FAILURES_SHOWN} more; `make inspect` lists them all")

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from priors.answers.reasoning import is_tag, opens, without_reasoning
 from priors.describers.control_tokens import ControlTokens
 from priors.describers.families import family_of, frame_size
 from priors.describers.hf_loading import load
 from priors.describers.options import GenerationRecipe
-from priors.describers.protocol import Failure, Prepared, Reply, Request
+from priors.describers.protocol import Failure, Prepared, Reply, Request, reply_of
 from priors.describers.recipe import DescriberRecipe, refuse_conflicts
 from priors.pretrained.model_files import model_id, resolve_revision
 from priors.video.frames import Frames
@@ -51,6 +52,10 @@ class HfDescriber:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         self._control = ControlTokens(self.processor, self.model_id)
         self._decoder = copy.deepcopy(self.tokenizer)  # `prepare` sets the padding of the other one
+        added = self.tokenizer.added_tokens_decoder.items()
+        self._tags = {index: token.content for index, token in added if token.special and is_tag(token.content)}
+        # Chat templates of thinking models begin the reasoning themselves.
+        self._thinks = opens(self._chats(["Describe."])[0])
         self._preparing = threading.Lock()
         self.ends: list[int] = sorted(
             _token_ids(self.model.generation_config.eos_token_id, self.tokenizer.eos_token_id)
@@ -87,11 +92,7 @@ class HfDescriber:
 
     def inputs(self, requests: Sequence[Request]) -> dict[str, Any]:
         """The model's inputs for requests with equally many frames: prompts, pixels and timestamps, on the CPU."""
-        messages = [
-            [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": request.prompt}]}]
-            for request in requests
-        ]
-        texts = self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        texts = self._chats([request.prompt for request in requests])
         begin = self.tokenizer.bos_token
         options: dict[str, Any] = {"add_special_tokens": False} if begin and texts[0].startswith(begin) else {}
         if self.recipe.max_pixels is not None:
@@ -113,9 +114,29 @@ class HfDescriber:
             for name, value in inputs.items()
         }
 
+    def _chats(self, prompts: Sequence[str]) -> list[str]:
+        messages = [
+            [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": prompt}]}] for prompt in prompts
+        ]
+        return self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+
     def text(self, tokens: list[int]) -> str:
-        """New tokens as text, without the special ones."""
-        return self._decoder.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False).strip()
+        """New tokens as text, without reasoning and the special ones."""
+        return without_reasoning(self.said(tokens)).text
+
+    def said(self, tokens: list[int]) -> str:
+        """New tokens as text, reasoning and its tags included, which are special tokens in some models; no other is."""
+        pieces, run = [], []
+        for token in tokens:
+            if token in self._tags:
+                pieces += [self._decode(run), self._tags[token]]
+                run = []
+            else:
+                run.append(token)
+        return "".join([*pieces, self._decode(run)]).strip()
+
+    def _decode(self, tokens: list[int]) -> str:
+        return self._decoder.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
     def _kind(self, request: Request) -> tuple[int, bool, int]:
         """What requests must have in common to be answered together. With beam search that includes the token limit,
@@ -164,7 +185,7 @@ class HfDescriber:
         settings = self._settings(again)
         return [row_seed(settings, request) for request in requests] if settings.temperature > 0 else []
 
-    def _generate(self, requests: Sequence[Request], group: _Group) -> list[Reply]:
+    def _generate(self, requests: Sequence[Request], group: _Group) -> list[Reply | Failure]:
         import torch
 
         from priors.describers.token_choice import processors
@@ -186,14 +207,20 @@ class HfDescriber:
             )
         shown = group.inputs["attention_mask"].sum(dim=1).tolist()
         return [
-            self._reply(tokens[: request.max_new_tokens], prompt_tokens)
+            self._reply(tokens[: request.max_new_tokens], prompt_tokens, request)
             for request, tokens, prompt_tokens in zip(requests, output[:, length:].tolist(), shown, strict=True)
         ]
 
-    def _reply(self, tokens: list[int], prompt_tokens: int) -> Reply:
+    def _reply(self, tokens: list[int], prompt_tokens: int, request: Request) -> Reply | Failure:
         end = next((index for index, token in enumerate(tokens) if token in self.ends), None)
         tokens = tokens if end is None else tokens[: end + 1]
-        return Reply(self.text(tokens), prompt_tokens, len(tokens), "length" if end is None else "eos")
+        return reply_of(
+            without_reasoning(self.said(tokens), inside=self._thinks),
+            prompt_tokens=prompt_tokens,
+            new_tokens=len(tokens),
+            finish_reason="length" if end is None else "eos",
+            most_tokens=request.max_new_tokens,
+        )
 
 
 def _metadata(frames: Frames) -> dict[str, Any]:

@@ -12,16 +12,28 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from priors.answers.completion import NoCompletion, read_completion
+from priors.answers.proxies import is_loopback, proxy_of, set_proxies
+from priors.answers.reasoning import without_reasoning
+from priors.answers.server_message import message_of, shortened
 from priors.describers.control_tokens import looks_like_control
 from priors.describers.pacing import Pace, Stopped, retry_after
-from priors.describers.protocol import Failure, Prepared, Reply, Request
+from priors.describers.protocol import Failure, Prepared, Reply, Request, reply_of
 from priors.describers.recipe import DescriberRecipe, describer_identity, refuse_conflicts
 from priors.pretrained.model_files import ModelError
 from priors.video.frames import Frames
 
-_WHOLE_RUN = {401: "the key", 403: "the key's rights", 404: "the address or the name of the model", 405: "the address"}
+_WHOLE_RUN = {
+    401: "the key",
+    403: "the key's rights",
+    404: "the address or the name of the model",
+    405: "the address",
+    407: "the proxy",
+}
 """Status codes that every request would get, and what to check."""
 _BUSY = (408, 409, 425, 429)
+_BROKEN_OFF = ("RemoteProtocolError", "ReadError", "WriteError", "CloseError", "DecodingError")
+"""Errors of the HTTP client after it reached the server."""
 
 
 @dataclass(eq=False)
@@ -49,6 +61,8 @@ class OpenAIDescriber:
         self.recipe = recipe
         self._key = _key(recipe)
         self._where = _address(recipe.server.url)
+        proxy = proxy_of(self._where)
+        self._via = "" if proxy is None else f"; asked through the proxy {proxy}"
         self._client = self._connect()
         self._pace = Pace(recipe.server.per_minute)
         self._stop = threading.Event()
@@ -89,12 +103,19 @@ class OpenAIDescriber:
         except ImportError as error:
             raise ModelError("describer.server: needs the package openai; run `pip install openai`") from error
         self._headers = {} if self._key else {"Authorization": openai.Omit()}
-        return openai.OpenAI(
-            base_url=self.recipe.server.url,
-            api_key=self._key or "none",
-            timeout=self.recipe.server.timeout_seconds,
-            max_retries=0,
-        )
+        host = urlsplit(self._where).hostname or ""
+        pattern = f"all://[{host}]" if ":" in host else f"all://{host}"
+        try:
+            return openai.OpenAI(
+                base_url=self.recipe.server.url,
+                api_key=self._key or "none",
+                timeout=self.recipe.server.timeout_seconds,
+                max_retries=0,
+                http_client=openai.DefaultHttpxClient(mounts={pattern: None} if is_loopback(self._where) else None),
+            )
+        except Exception as error:  # proxies and certificates that the environment names, and the client cannot use
+            proxies = f"; the environment sets {set_proxies()}" if set_proxies() else ""
+            raise ModelError(f"describer.server: no client can be made: {self._told(error)}{proxies}") from error
 
     def _message(self, request: Request, pictures: list[str]) -> list[dict[str, Any]]:
         images = [{"type": "image_url", "image_url": {"url": picture}} for picture in pictures]
@@ -129,6 +150,8 @@ class OpenAIDescriber:
                 return Failure(str(error))
             except Stopped:
                 break
+            except Exception as error:  # whatever one answer may bring about, the others are not to suffer from it
+                return Failure(self._told(f"{type(error).__name__}: {error}"))
         return Failure("interrupted")
 
     def _give_up(self, again: _Again, attempts: int) -> Failure:
@@ -142,7 +165,7 @@ class OpenAIDescriber:
         settings = self.recipe.retry if request.again else self.recipe.generation
         penalty = settings.repetition_penalty
         try:
-            answer = self._client.chat.completions.create(
+            answer = self._client.chat.completions.with_raw_response.create(
                 model=self.recipe.model,
                 messages=[{"role": "user", "content": message}],
                 temperature=settings.temperature,
@@ -159,15 +182,32 @@ class OpenAIDescriber:
         except openai.APITimeoutError as error:
             raise _Again(f"no answer within {self.recipe.server.timeout_seconds:g} s") from error
         except openai.APIConnectionError as error:
-            raise _Again(f"cannot be reached: {self._without_key(error.__cause__ or error)}", whole_run=True) from error
-        except (openai.OpenAIError, ValueError) as error:  # ValueError: no JSON
-            raise _Again(f"the server's answer cannot be read: {self._without_key(error)}") from error
+            cause = error.__cause__ or error
+            if type(cause).__name__ in _BROKEN_OFF:
+                raise _Again(f"the connection broke off: {self._told(cause)}{self._via}") from error
+            raise _Again(f"cannot be reached: {self._told(cause)}{self._via}", whole_run=True) from error
         self._reached = True
-        return _reply(answer)
+        return self._read(self._without_key(answer.content), request)
+
+    def _read(self, body: bytes, request: Request) -> Reply | Failure:
+        try:
+            said = read_completion(body)
+        except NoCompletion as none:
+            if none.again:
+                raise _Again(f"{none}{self._via}") from none
+            return Failure(str(none))
+        return reply_of(
+            without_reasoning(said.text, apart=said.reasoning),
+            prompt_tokens=said.prompt_tokens,
+            new_tokens=said.new_tokens,
+            finish_reason=said.finish_reason,
+            most_tokens=request.max_new_tokens,
+        )
 
     def _refused(self, error: Any) -> Failure:
         status = error.status_code
-        message = self._without_key(error).removeprefix(f"Error code: {status} - ")
+        message = message_of(self._without_key(error.response.content)) or error.response.reason_phrase
+        message = (message or "no reason given") + self._via
         if status in _WHOLE_RUN:
             raise ModelError(
                 f"describer.server: {self._where} answers {status} for model {self.recipe.model!r}; look at "
@@ -180,28 +220,12 @@ class OpenAIDescriber:
         self._reached = True
         return Failure(f"the server answers {status}: {message}")
 
-    def _without_key(self, error: object) -> str:
-        """The message of an error, with the key removed, in case a server or a library put it there."""
-        text = " ".join(str(error).split())
-        return (text.replace(self._key, "(key)") if self._key else text)[:300]
+    def _told(self, error: object) -> str:
+        """What an error says, without the key, whatever a server or a library may have put into its message."""
+        return shortened(str(error).replace(self._key, "(key)") if self._key else str(error))
 
-
-def _reply(answer: Any) -> Reply | Failure:
-    """The reply in a chat completion. Raises _Again for anything else."""
-    choices, usage = getattr(answer, "choices", None), getattr(answer, "usage", None)
-    if not choices or getattr(choices[0], "message", None) is None:
-        raise _Again(f"the server's answer is no chat completion: {str(answer)[:100]!r}")
-    message, reason = choices[0].message, choices[0].finish_reason
-    if getattr(message, "refusal", None):
-        return Failure(f"the model refuses: {message.refusal}"[:300])
-    if reason == "content_filter":
-        return Failure("the server's content filter stopped the answer")
-    if reason not in ("stop", "length"):
-        return Failure(f"the answer ended with {reason!r}, expected 'stop' or 'length'")
-    if usage is None:
-        return Failure("the server does not say how many tokens it used; turn its usage statistics on")
-    ended = "eos" if reason == "stop" else "length"
-    return Reply((message.content or "").strip(), usage.prompt_tokens, usage.completion_tokens, ended)
+    def _without_key(self, body: bytes) -> bytes:
+        return body.replace(self._key.encode(), b"(key)") if self._key else body
 
 
 def _key(recipe: DescriberRecipe) -> str | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from cache.tables.schema import FinishReason
+from priors.answers.reasoning import Spoken
 from priors.video.frames import Frames
 
 
@@ -23,14 +24,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """The model's answer, without the prompt."""
+    """The model's answer, without the prompt. What a server does not say is None."""
 
     text: str
-    prompt_tokens: int
+    prompt_tokens: int | None
     """Input tokens, frames included."""
-    new_tokens: int
-    """Generated tokens, the end of sequence included."""
-    finish_reason: FinishReason
+    new_tokens: int | None
+    """Generated tokens, reasoning and the end of sequence included."""
+    finish_reason: FinishReason | None
+    reasoning: bool = False
+    """Whether reasoning was cut off."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,25 @@ class Prepared:
 
     requests: tuple[Request, ...]
     inputs: Any
+
+
+def reply_of(
+    said: Spoken,
+    *,
+    prompt_tokens: int | None,
+    new_tokens: int | None,
+    finish_reason: FinishReason | None,
+    most_tokens: int,
+) -> Reply | Failure:
+    """What was said as a Reply; a Failure where it is reasoning alone. `most_tokens`: what the request allowed."""
+    if said.no_text is None:
+        return Reply(said.text, prompt_tokens, new_tokens, finish_reason, said.reasoning)
+    if said.ended and finish_reason != "length":
+        return Failure(f"{said.no_text}; no text follows it")
+    return Failure(
+        f"the answer is reasoning that never ended within {most_tokens} tokens; raise describer.key_tokens and "
+        "describer.complete_tokens"
+    )
 
 
 class Describer(Protocol):

@@ -50,7 +50,7 @@ class RowMaker:
             prompt_tokens=reply.prompt_tokens,
             new_tokens=reply.new_tokens,
             finish_reason=reply.finish_reason,
-            flags=flags_of(text, prompt=prompt, finish_reason=reply.finish_reason),
+            flags=flags_of(text, prompt=prompt, finish_reason=reply.finish_reason, reasoning=reply.reasoning),
         )
 
     def failed(self, question: Question, decoded: Decoded, reason: str) -> Description:

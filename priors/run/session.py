@@ -144,7 +144,7 @@ class Session:
                 del left[video]
             if isinstance(answer, Reply):
                 rows.append(self._rows.answered(one, answer))
-                new_tokens += answer.new_tokens
+                new_tokens += answer.new_tokens or 0
                 continue
             failed += 1
             if one.question.attempt == 1:

@@ -31,6 +31,13 @@ GOOD = [
 ]
 
 
+THOUGHT = [
+    "<think>Hm.</think> A person dives.",
+    "Hm.\n</think>\nA person dives.",
+    [{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": "A person dives."}],
+]
+
+
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
     """Two training videos of two classes, one of another subset; and three word vectors."""
@@ -304,3 +311,20 @@ def test_memory_does_not_grow_with_the_file(dataset, tmp_path, monkeypatch):
 
     peak(10)
     assert peak(1500) < peak(150) + 100_000  # the file is 900 KB
+
+
+@pytest.mark.parametrize("said", THOUGHT)
+def test_reasoning_is_cut_off(dataset, tmp_path, said):
+    """And counted, and marked in the row; a text that is reasoning alone is no description."""
+    file = _jsonl(tmp_path / "rows.jsonl", [{**GOOD[0], "description": said}, GOOD[3]])
+    recipe = ImportedRecipe.of(file, model="m")
+    checked = check_file(dataset, file, recipe)
+    assert (checked.good, checked.reasoning) == (2, 1)
+    rows = {row["video_id"]: row for row in import_file(dataset, file, recipe, tmp_path / "descriptions").rows()}
+    assert (rows["a"]["description"], rows["a"]["flags"]) == ("A person dives.", ["reasoning"])
+    assert rows["b"]["flags"] == []
+    file = _jsonl(tmp_path / "rows.jsonl", [{**GOOD[0], "description": "<think>Hm."}, GOOD[3]])
+    checked = check_file(dataset, file, ImportedRecipe.of(file, model="m"))
+    assert [str(one) for one in checked.problems] == [
+        "line 1: description: the text is reasoning that never ended; no description follows it"
+    ]

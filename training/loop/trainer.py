@@ -23,7 +23,7 @@ from training.checkpoints.checkpoint import (
 from training.checkpoints.folder import find_checkpoint
 from training.errors import TrainingError
 from training.logs.logs import Means
-from training.loop.accelerator import accelerator_of
+from training.loop.accelerator import accelerator_of, without_settings
 from training.loop.review import review_videos, with_notes
 from training.loop.teacher import copy_for_teaching, is_due, make_pseudo_segments, pseudo_of_batch, update_average
 from training.model.distillation import Phase, updates_of
@@ -106,7 +106,7 @@ class Trainer:
             batch = self._batch(of_step * loop.accumulate + part, phase)
             self.snippets += batch.snippets.numel()
             pseudo = None if self.pseudo is None else pseudo_of_batch(self.pseudo, batch.video_ids, batch.scale)
-            with self.accelerator.autocast():
+            with without_settings(), self.accelerator.autocast():
                 terms = self.model(
                     batch, phase=phase, step=self.step, total_steps=loop.steps, pseudo=pseudo, average=self.average
                 )

@@ -1,5 +1,7 @@
 """Which device a model runs on."""
 
+import os
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -8,6 +10,16 @@ from training.errors import TrainingError
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 """auto: CUDA, else MPS (Apple), else the CPU."""
+
+
+_ARITHMETIC: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "cpu": dict.fromkeys(("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"), ("STRICT",)),
+    "cuda": dict.fromkeys(("NVIDIA_TF32_OVERRIDE", "CUBLAS_EMULATE_SINGLE_PRECISION", "HIPBLASLT_ALLOW_TF32"), ("0",)),
+    "mps": {"PYTORCH_MPS_FAST_MATH": ("0",)},
+}
+"""By device, variables that let libraries below torch compute in another precision than they are asked for, each with
+the values that do not. https://docs.nvidia.com/cuda/cublas, https://uxlfoundation.github.io/oneDNN (floating-point math
+mode), https://docs.pytorch.org/docs/stable/mps_environment_variables.html."""
 
 
 def pick_device(name: DeviceName) -> torch.device:
@@ -30,3 +42,16 @@ def use_tf32(allowed: bool) -> None:
     torch's own choice is yes for convolutions and no for products; here both follow the recipe.
     """
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
+
+
+def refuse_other_arithmetic(device: torch.device, *, tf32: bool) -> None:
+    """Raise `TrainingError` for a variable by which results would be of another precision than the recipe's. `tf32`:
+    the recipe wants it, so no variable may forbid it."""
+    for name, harmless in _ARITHMETIC.get(device.type, {}).items():
+        value = os.environ.get(name, "").strip()
+        allowed = () if tf32 and name == "NVIDIA_TF32_OVERRIDE" else harmless
+        if value and value.upper() not in allowed:
+            raise TrainingError(
+                f"{name}: found {value}, by which numbers on {device.type} are of another precision than the recipe "
+                "says (loop.precision); unset the variable"
+            )

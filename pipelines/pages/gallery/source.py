@@ -125,7 +125,10 @@ def _said(row: Mapping[str, Any], words: Mapping[str, Any] | None) -> Said:
     ok = row["status"] == "ok"
     facts = [f"{row['model_id']} {row['model_revision'][:12]}", f"{row['created_at']:%Y-%m-%d %H:%M} UTC"]
     if row["new_tokens"] is not None:
-        facts.append(f"{row['prompt_tokens']} + {row['new_tokens']} tokens, ended by {row['finish_reason']}")
+        shown = "?" if row["prompt_tokens"] is None else row["prompt_tokens"]  # not every server says
+        facts.append(f"{shown} + {row['new_tokens']} tokens")
+    if row["finish_reason"] is not None:
+        facts.append(f"ended by {row['finish_reason']}")
     if row["attempt"] > 1:
         facts.append(f"attempt {row['attempt']}")
     if row["partial"]:

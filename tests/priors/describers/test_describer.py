@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tokenizers import AddedToken
+from transformers import AutoTokenizer
 
 from priors.describers.canned import CannedDescriber
 from priors.describers.choice import make_describer
@@ -15,7 +17,7 @@ from priors.describers.control_tokens import ControlTokens
 from priors.describers.hf import HfDescriber
 from priors.describers.hf_loading import quantization_config
 from priors.describers.options import GenerationRecipe, ServerRecipe
-from priors.describers.protocol import Request, answers
+from priors.describers.protocol import Failure, Request, answers
 from priors.describers.recipe import DescriberRecipe, resolve_dtype, text_settings
 from priors.pretrained.model_files import ModelError, model_id, resolve_revision
 from priors.run.recipe import DescriptionRecipe, PromptsRecipe
@@ -36,7 +38,8 @@ def test_a_smaller_limit_gives_the_beginning_of_the_same_answer(describer):
     long, short = answers(describer, [request, replace(request, max_new_tokens=5)])
     assert (long.new_tokens, long.finish_reason) == (12, "length")
     assert (short.new_tokens, short.finish_reason) == (5, "length")
-    assert long.prompt_tokens == short.prompt_tokens > 12
+    assert long.prompt_tokens == short.prompt_tokens
+    assert (long.prompt_tokens or 0) > 12
     assert long.text.startswith(short.text.rstrip("\ufffd "))
 
 
@@ -48,9 +51,35 @@ def test_a_model_that_ends_by_itself_is_not_cut(describer, tmp_path):
     ending = HfDescriber(DescriberRecipe(model=str(folder)))
     requests = [Request(noise(seed), "Describe.", 40) for seed in range(6)]
     replies = answers(ending, requests)
-    assert {reply.finish_reason for reply in replies if reply.new_tokens < 40} == {"eos"}
+    assert {reply.finish_reason for reply in replies if (reply.new_tokens or 0) < 40} == {"eos"}
     assert len({reply.new_tokens for reply in replies}) > 1
     assert replies == [answers(ending, [request])[0] for request in requests]
+
+
+@pytest.mark.parametrize("special", [False, True])
+def test_reasoning_is_cut_off(describer, tmp_path, special):
+    """Its tags are words to some tokenizers and special tokens to others."""
+    folder = shutil.copytree(describer.recipe.model, tmp_path / "thinks")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tags = [AddedToken(tag, special=special, normalized=False) for tag in ("<think>", "</think>")]
+    tokenizer.add_tokens(tags, special_tokens=special)
+    tokenizer.save_pretrained(folder)
+    thinking = HfDescriber(DescriberRecipe(model=str(folder)))
+    for said in ("<think>a person runs</think>a person throws<|im_end|>", "a person runs</think>\na person throws"):
+        assert thinking.text(thinking.tokenizer(said, add_special_tokens=False)["input_ids"]) == "a person throws"
+
+
+def test_a_template_that_begins_the_reasoning(describer, tmp_path):
+    """An answer that is cut before the end of it holds no tag at all, and is no description."""
+    folder = shutil.copytree(describer.recipe.model, tmp_path / "begins")
+    template = folder / "chat_template.jinja"
+    begun = template.read_text().replace("assistant\n", "assistant\n<think>\n")
+    assert begun != template.read_text()
+    template.write_text(begun)
+    thinking = HfDescriber(DescriberRecipe(model=str(folder)))
+    (found,) = thinking.describe(thinking.prepare([Request(noise(0), "Describe.", 5)]))
+    assert isinstance(found, Failure)
+    assert "reasoning that never ended within 5 tokens" in found.reason
 
 
 def test_preparing_in_another_thread_changes_nothing(describer):
@@ -273,7 +302,7 @@ def test_half_precision_runs(describer):
         "torch.bfloat16",
         "torch.float32",
     )
-    assert answers(half, RAGGED[:1])[0].new_tokens > 0
+    assert answers(half, RAGGED[:1])[0].new_tokens
 
 
 def test_the_canned_describer_counts_words():

@@ -75,7 +75,7 @@ def test_every_control_token_in_a_class_name_is_refused(describer):
 def test_odd_names_are_plain_text(describer, name):
     """Nothing in a class name is read as jinja or as markup: the model sees it as it stands."""
     request = Request(noise(0), f"Describe {name}.", 4)
-    assert answers(describer, [request])[0].new_tokens > 0
+    assert answers(describer, [request])[0].new_tokens
     text = describer.tokenizer.decode(describer.inputs([request])["input_ids"][0])
     assert f"Describe {name}." in text
 

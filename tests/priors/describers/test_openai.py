@@ -108,11 +108,11 @@ def test_how_an_answer_ended():
     assert found["stops"] == Reply("a dive", 50, 2, "eos")
     assert found["cut"] == Reply("a dive and", 50, 3, "length")
     assert found["empty"] == Reply("", 50, 0, "eos")
+    assert found["uncounted"] == Reply("x", None, None, "eos")
     for name, reason in {
         "filtered": "content filter",
         "refused": "the model refuses: I cannot help with that.",
         "calls": "'tool_calls'",
-        "uncounted": "how many tokens",
     }.items():
         answer = found[name]
         assert isinstance(answer, Failure)
@@ -262,6 +262,68 @@ def test_a_server_that_is_too_slow():
     assert found == Failure("no answer within 0.1 s (2 attempts)")
 
 
+def test_reasoning_is_cut_off():
+    """In tags, in a field, or all there is; one odd answer is asked once, like the others."""
+    said = {
+        "tags": completion("<think>I look.</think> a dive"),
+        "field": completion("a dive", reasoning_content="I look."),
+        "cut": completion("<think>I look", finish_reason="length"),
+        "plain": completion("a dive"),
+        "odd": (200, {}, {**completion("a dive")[2], "usage": [], "choices": [{"message": {"content": ["a dive"]}}]}),
+        "fault": (200, {}, {"error": {"message": "no GPU"}, "choices": None}),
+    }
+    with serve(lambda asked: said[asked.prompt]) as server:
+        found = dict(zip(said, _describe(OpenAIDescriber(_recipe(server, attempts=1)), list(said)), strict=True))
+    assert Counter(asked.prompt for asked in server.asked) == Counter(list(said))
+    assert found["tags"] == Reply("a dive", 50, 4, "eos", reasoning=True)
+    assert found["field"] == Reply("a dive", 50, 2, "eos", reasoning=True)
+    assert found["plain"] == Reply("a dive", 50, 2, "eos")
+    assert found["odd"] == Reply("a dive", None, None, None)
+    assert found["fault"] == Failure("the server's answer is no chat completion: no GPU (1 attempt)")
+    cut = found["cut"]
+    assert isinstance(cut, Failure)
+    assert "never ended within 12 tokens; raise describer.key_tokens" in cut.reason
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"error": "no images here"}, "no images here"),
+        ({"detail": [{"loc": ["body"], "msg": "extra fields"}]}, "body: extra fields"),
+        (b"<html><h1>413 Too Large</h1></html>", "413 Too Large"),
+        (b"out of memory", "out of memory"),
+        (b"", "Unprocessable"),
+    ],
+)
+def test_what_a_server_says_stands_in_the_row(body, told):
+    """Whatever shape its error has."""
+    with serve(lambda asked: (422, {}, body)) as server:
+        (found,) = _describe(OpenAIDescriber(_recipe(server)), ["a"])
+    assert isinstance(found, Failure)
+    assert found.reason.startswith(f"the server answers 422: {told}")
+
+
+def test_proxies_are_named_and_passed_by_on_this_machine(monkeypatch):
+    """A proxy that answers in place of the server, one that is not there, one that no client can use."""
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with serve(lambda asked: completion("seen")) as proxy:
+        address = proxy.url.removesuffix("/v1")
+        monkeypatch.setenv("http_proxy", address)
+        with serve(_echo) as server:
+            _describe(OpenAIDescriber(_recipe(server)), ["a"])
+            assert len(server.asked) == 1
+        away = ChatServer(_echo, url="http://model.example/v0")
+        with pytest.raises(ModelError, match=rf"answers 404 .*asked through the proxy {address} \(http_proxy\)"):
+            _describe(OpenAIDescriber(_recipe(away)), ["a"])
+    with pytest.raises(ModelError, match=rf"cannot be reached: .*through the proxy {address} \(http_proxy\)"):
+        _describe(OpenAIDescriber(_recipe(away, attempts=1)), ["a"])
+    monkeypatch.setenv("http_proxy", "odd://me:secret@proxy.example")
+    with pytest.raises(ModelError, match=r"no client can be made: .*http_proxy=odd://proxy\.example") as caught:
+        OpenAIDescriber(_recipe(away))
+    assert "secret" not in str(caught.value)
+
+
 def test_the_key_is_sent_and_stands_nowhere_else(monkeypatch, caplog):
     """Not in a message although the server repeats it, nor in logs, representations or what is recorded."""
     monkeypatch.setenv("MY_KEY", KEY)
@@ -310,6 +372,44 @@ def test_the_identity_of_a_served_model():
     server = ServerRecipe(url="http://127.0.0.1:9/v1")
     assert describer_identity(DescriberRecipe(model="m", server=server)) == ("m", "unstated")
     assert describer_identity(DescriberRecipe(model="m", revision="2024-05", server=server)) == ("m", "2024-05")
+
+
+def test_one_odd_answer_keeps_the_others(tmp_path):
+    """Rows of what is known, a failed row of what is not, and reasoning marked where it was cut off."""
+    path = write_video(tmp_path / "videos" / "a.mp4", 10, fps=10)
+    labels = ("Dive", "Kick", "Run")
+    entry = VideoEntry("a", "training", None, labels, (), path)
+    Dataset("pool", labels, (entry,)).save(tmp_path / "annotations.json")
+    (tmp_path / "words.txt").write_text("a 1 0\nperson 0 1\n")
+
+    def answer(asked: Asked) -> tuple[int, dict[str, str], Any]:
+        if "Kick" in asked.prompt:
+            return 200, {}, {**completion("<think>hm</think>A person kicks.")[2], "usage": {"prompt_tokens": 7}}
+        return (422, {}, {"detail": "too odd"}) if "Run" in asked.prompt else completion("A person dives.")
+
+    with serve(answer) as server:
+        made = make_priors(
+            PriorsRecipe(
+                data=DataRecipe(folder=tmp_path),
+                describer=_recipe(server),
+                frames=FramesRecipe(count=3),
+                glove=GloveRecipe(path=tmp_path / "words.txt"),
+                run=RunRecipe(decode=DecodeRecipe(workers=0)),
+            )
+        )
+    rows = {row["action_class"]: row for row in made.descriptions.rows() if row["kind"] == "key"}
+    assert (rows["Dive"]["description"], rows["Dive"]["flags"]) == ("A person dives.", [])
+    kick = rows["Kick"]
+    assert (kick["description"], kick["flags"], kick["prompt_tokens"], kick["new_tokens"], kick["finish_reason"]) == (
+        "A person kicks.",
+        ["reasoning"],
+        7,
+        None,
+        "eos",
+    )
+    assert rows["Run"]["error"] == "the server answers 422: too odd"
+    assert len(made.audit.flagged["reasoning"]) == 2
+    assert any("flagged reasoning" in line for line in made.audit.warnings)
 
 
 def test_the_stage_runs_through_a_server(tmp_path):

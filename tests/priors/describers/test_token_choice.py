@@ -53,8 +53,8 @@ def test_drawn_tokens_follow_the_distribution():
 def _new_tokens(describer: HfDescriber, count: int) -> list[int]:
     """The new tokens of one request, as `generate` returns them."""
     seen = []
-    decode = describer.text
-    describer.text = lambda tokens: seen.append(tokens) or decode(tokens)  # pyright: ignore[reportAttributeAccessIssue]
+    decode = describer.said
+    describer.said = lambda tokens: seen.append(tokens) or decode(tokens)  # pyright: ignore[reportAttributeAccessIssue]
     answers(describer, [Request(noise(0), PROMPT, count), Request(noise(1), "Describe.", count)])
     return seen[0]
 

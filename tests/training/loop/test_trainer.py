@@ -1,6 +1,5 @@
 """One step of training: what must never reach the weights, and what a step is made of."""
 
-import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +9,7 @@ import pytest
 import torch
 
 from tests.support.data.toy_data import tiny_recipe, toy_training_data
-from tests.training.loop.test_fit import assert_same_run, changed, checkpoint, lines
+from tests.training.loop.test_fit import changed, checkpoint, lines
 from training.batches.data import Batch, WtalData
 from training.errors import TrainingError
 from training.hosts.plain import PlainRecipe
@@ -109,32 +108,6 @@ def test_accumulation_takes_further_batches(data: WtalData, tmp_path: Path, monk
     trainer.advance()
     trainer.advance()
     assert drawn == [0, 1, 2, 3]
-
-
-def test_settings_in_the_shell_change_nothing(data: WtalData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Variables of accelerate and of a launcher with one process: the same bits, and the variables stay."""
-    fit(data, tiny_recipe(), run=tmp_path / "clean")
-    settings = {
-        "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4",
-        "ACCELERATE_MIXED_PRECISION": "bf16",
-        "ACCELERATE_USE_FSDP": "true",
-        "ACCELERATE_DYNAMO_BACKEND": "INDUCTOR",
-        "WORLD_SIZE": "1",
-        "RANK": "0",
-        "LOCAL_RANK": "0",
-    }
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    fit(data, tiny_recipe(), run=tmp_path / "littered")
-    assert_same_run(tmp_path / "clean", tmp_path / "littered")
-    assert {name: os.environ[name] for name in settings} == settings
-
-
-def test_several_processes_are_refused_by_name(data: WtalData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Each would train the whole run."""
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(TrainingError, match="WORLD_SIZE: found 2, expected 1"):
-        fit(data, tiny_recipe(), run=tmp_path)
 
 
 def test_a_device_that_is_not_there_is_refused(data: WtalData, tmp_path: Path):
