@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from importlib.abc import InspectLoader
 from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
+from typing import NoReturn
 
 FORMER: Mapping[str, str] = {
     "train": "train",
@@ -62,13 +63,18 @@ def answer() -> None:
         sys.meta_path.append(FormerNames)
 
 
-def run(name: str) -> None:
+def run(name: str) -> NoReturn:
     """Run the command of that former name on the arguments of the process."""
     from pipelines.__main__ import main
+    from pipelines.terminal import attended
 
     command, arguments = _today(name, sys.argv[1:])
-    print(f"python -m pipelines.{name} is `python -m pipelines {command}` now", file=sys.stderr)
-    main([command, *arguments])
+
+    def work() -> NoReturn:
+        print(f"python -m pipelines.{name} is `python -m pipelines {command}` now", file=sys.stderr)
+        main([command, *arguments])
+
+    attended(work)
 
 
 def _today(name: str, arguments: Sequence[str]) -> tuple[str, list[str]]:
