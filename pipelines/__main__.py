@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pipelines.asked import asked_fields, asked_host, asked_settings
+from pipelines.terminal import attended
 
 if TYPE_CHECKING:
     from pipelines.experiments.arms import TableName
@@ -183,6 +184,10 @@ def choices(command: Command, arguments: Arguments) -> dict[str, tuple[str, Any]
 
 def main(arguments: Arguments) -> NoReturn:
     """Run a command and exit; exit code 2 if there is no command of that name."""
+    attended(lambda: _run(arguments))
+
+
+def _run(arguments: Arguments) -> NoReturn:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         sys.exit(0 if arguments else 2)

@@ -8,7 +8,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NoReturn, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -17,12 +17,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from cache.errors import UserError
-from cache.files.stopping import Stopped, raise_at_stops
+from cache.files.stopping import STOPS, Stopped, raise_at_stops
 from pipelines.command_line import Presets, read_recipe, save_recipe
+from pipelines.terminal import as_json, finish
 
 R = TypeVar("R")
 
-console = Console(highlight=False, soft_wrap=True, emoji=False, width=None if sys.stdout.isatty() else 120)
+_is_terminal = sys.stdout is not None and sys.stdout.isatty()
+# No emoji: `:dog:` in a class name is no picture.
+console = Console(highlight=False, soft_wrap=True, emoji=False, width=None if _is_terminal else 120)
+_WHOLE = 12
+"""Longest word of a table, in letters, that is never broken, however narrow the terminal is."""
 _LINE_EVERY = 10.0
 """Seconds between two lines of progress where there is no terminal to draw a bar on."""
 
@@ -48,8 +53,9 @@ def launch(
     that is used when none is named.
 
     A `UserError` or an error of the operating system is shown as one message, with exit code 2. Ctrl-C, SIGTERM and
-    SIGUSR1 show how to resume (`go_on`) and exit with 130, 143 and 138. Any other error is a bug: its traceback is
-    shown, and the exit code is 70, which differs from the 1 of a command that is done but for failed items.
+    SIGUSR1 show how to resume (`go_on`) and exit with 130, 143 and 138. If the reader of the output is gone, the
+    command ends silently with 141. Any other error is a bug: its traceback is shown, and the exit code is 70, which
+    differs from the 1 of a command that is done but for failed items.
     """
 
     def work() -> int | None:
@@ -58,9 +64,12 @@ def launch(
             presets, given, prog=f"python -m pipelines {command}", about=about, default=default
         )
         if target is None:
-            return main(recipe)
+            code = main(recipe)
+            finish()
+            return code
         save_recipe(recipe, target)
         say(f"recipe: {target}")
+        finish()
         return None
 
     try:
@@ -77,6 +86,8 @@ def guarded(work: Callable[[], int | None], *, go_on: str = "") -> int:
     try:
         return work() or 0
     except KeyboardInterrupt as stop:
+        if isinstance(stop, Stopped) and stop.signum not in STOPS:  # the reader of the output went away
+            return stop.exit_code
         by = f" by {stop.signum.name}" if isinstance(stop, Stopped) else ""
         fail(f"Stopped{by}. {go_on or 'Finished work is kept; run the same command again to resume.'}")
         return stop.exit_code if isinstance(stop, Stopped) else INTERRUPTED
@@ -101,16 +112,30 @@ def note(message: str) -> None:
     print(message, file=sys.stderr)
 
 
+def say_json(document: Any, *, indent: int | None = None) -> None:
+    """One JSON document on stdout."""
+    print(as_json(document, indent=indent))
+
+
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table: first column left-aligned, the others right-aligned. Cells are text, never markup."""
+    title, header, rows = _writable(title), [*map(_writable, header)], [[*map(_writable, row)] for row in rows]
     grid = Table(
         title=escape(title), title_justify="left", header_style="bold", box=SIMPLE_HEAD, show_header=any(header)
     )
     for index, name in enumerate(header):
-        grid.add_column(escape(name), justify="left" if index == 0 else "right", overflow="fold")
+        words = [word for cell in (name, *(row[index] for row in rows)) for word in cell.split()]
+        whole = min(_WHOLE, max(map(len, words), default=0))
+        justify = "left" if index == 0 else "right"
+        grid.add_column(escape(name), justify=justify, overflow="fold", min_width=whole)
     for row in rows:
         grid.add_row(*map(escape, row))
     console.print(grid)
+
+
+def _writable(cell: str) -> str:
+    """The cell as it will be written if the terminal's encoding lacks a character, so that columns are wide enough."""
+    return cell.encode(console.encoding, "backslashreplace").decode(console.encoding)
 
 
 class Report(Protocol):
@@ -123,7 +148,7 @@ class Report(Protocol):
 
 @contextmanager
 def progress(label: str, *, unit: str = "videos") -> Iterator[Report]:
-    """Yield a Report: a bar with rate and time left on a terminal, a line every few seconds elsewhere."""
+    """Yield a Report. A bar with rate and time left on a terminal that can draw it; else a line every few seconds."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -131,7 +156,8 @@ def progress(label: str, *, unit: str = "videos") -> Iterator[Report]:
         TextColumn("{task.fields[pace]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    drawn = console.is_terminal and not console.is_dumb_terminal
+    with Progress(*columns, console=console, disable=not drawn) as bar:
         task = bar.add_task(label, total=None, pace="")
         last = time.monotonic()
 
@@ -141,7 +167,7 @@ def progress(label: str, *, unit: str = "videos") -> Iterator[Report]:
             pace = ", ".join(filter(None, [_pace(bar, task, unit), note]))
             bar.update(task, pace=pace)
             now = time.monotonic()
-            if not console.is_terminal and (done >= total or now - last >= _LINE_EVERY):
+            if not drawn and (done >= total or now - last >= _LINE_EVERY):
                 say(f"{label} {done}/{total} {pace}".rstrip())
                 last = now
 

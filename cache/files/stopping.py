@@ -79,6 +79,14 @@ def deferred_stops() -> Iterator[StopRequest]:
             signal.signal(signum, handler)  # pyright: ignore[reportArgumentType]
 
 
+def stop(signum: int) -> None:
+    """Ask for an end as if the process had got a signal: noted inside `deferred_stops`, else raised as `Stopped`."""
+    handler = signal.getsignal(signal.SIGTERM)
+    if handler is _raise or not callable(handler):
+        raise Stopped(signum)
+    handler(signum, None)
+
+
 def _raise(signum: int, frame: FrameType | None) -> None:
     global _raised
     before, _raised = _raised, time.monotonic()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-from typing import Any
 
 from cache.annotations import Dataset
 from cache.descriptions.differences import differences
@@ -14,7 +12,7 @@ from cache.tables.schema import DESCRIPTION_KEY, DESCRIPTIONS
 from cache.tables.store import PartStore
 from pipelines.caches.inspect_print import print_differences, print_inspection
 from pipelines.caches.inspection import InspectRun, check_choice, chosen_videos, inspect
-from pipelines.console import say
+from pipelines.console import say, say_json
 from pipelines.pages.gallery.source import GallerySource, write_gallery
 
 
@@ -30,13 +28,13 @@ def main(recipe: InspectRun) -> int:
         other = PartStore.open(recipe.diff, DESCRIPTIONS, key=DESCRIPTION_KEY)
         found = differences(store, other, shown=max(recipe.samples, 1))
         if recipe.as_json:
-            say(_json(found))
+            say_json(asdict(found), indent=2)
         else:
             print_differences(found, home, recipe.diff)
         return 0
     shown = inspect(recipe, dataset, store)
     if recipe.as_json:
-        say(_json(shown))
+        say_json(asdict(shown), indent=2)
     else:
         print_inspection(shown)
     if recipe.html is not None:
@@ -47,7 +45,3 @@ def main(recipe: InspectRun) -> int:
             say(f"\npage: {recipe.html} ({summary})")
     complete = shown.audit.ok and not shown.audit.missing and not shown.audit.failed
     return 1 if recipe.strict and not complete else 0
-
-
-def _json(found: Any) -> str:
-    return json.dumps(asdict(found), default=str, ensure_ascii=False, indent=2)

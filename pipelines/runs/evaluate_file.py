@@ -6,7 +6,6 @@ prints a table; with `--json`, one JSON object on stdout and everything else on 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +16,7 @@ from cache.detections import DetectionTable
 from cache.errors import CacheError
 from cache.files.texts import alike, shown
 from cache.wording import amount
-from pipelines.console import note, say, table
+from pipelines.console import note, say, say_json, table
 from training.evaluation.evaluate import Evaluation, UnknownLabels, evaluate_detections
 from training.evaluation.protocol import Protocol, ProtocolChoice, tiou_key
 
@@ -47,7 +46,7 @@ def main(recipe: EvaluateFileRun) -> None:
     for line in uncounted(evaluation):
         note(line)
     if recipe.as_json:
-        print(json.dumps(document(evaluation), ensure_ascii=False))
+        say_json(document(evaluation))
     else:
         scored = f"{amount(evaluation.detections, 'detection')} in {amount(evaluation.videos, 'video')}"
         say(f"{scored}; {protocol.describe()}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cache.tables.schema import FinishReason
-from priors.answers.server_message import decoded, message_of, said_in, shortened
+from priors.answers.server_message import decoded, message_of, said_in, shortened, whole
 
 _TEXTS = ("content", "text", "output_text", "value", "parts")
 """Fields of a message, or of a part of one, that hold its text; the first that is there counts."""
@@ -102,7 +102,7 @@ def read_completion(body: bytes) -> Completion:
         raise NoCompletion(shortened(f"the answer holds no text: {json.dumps(message, ensure_ascii=False)}"))
     prompt_tokens, new_tokens = _counts(document.get("usage"))
     return Completion(
-        _whole("\n".join(said.texts)), _whole("\n".join(said.reasoning)), prompt_tokens, new_tokens, finish_reason
+        whole("\n".join(said.texts)), whole("\n".join(said.reasoning)), prompt_tokens, new_tokens, finish_reason
     )
 
 
@@ -159,8 +159,3 @@ def _count(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _MOST or value != int(value):
         return None
     return int(value)
-
-
-def _whole(text: str) -> str:
-    """Halves of a letter beyond 16 bits joined; one that stands alone, as where an answer was cut, becomes U+FFFD."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

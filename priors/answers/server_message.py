@@ -51,9 +51,14 @@ def decoded(body: bytes) -> str:
     return body.decode(json.detect_encoding(body), "replace")
 
 
+def whole(text: str) -> str:
+    """Halves of a letter beyond 16 bits joined; one that stands alone, as where an answer was cut, becomes U+FFFD."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 def shortened(text: str) -> str:
-    """On one line, and no longer than a row of a table bears."""
-    line = " ".join(text[:_READ].split())
+    """On one line, and no longer than a row of a table bears; all of it can be written."""
+    line = " ".join(whole(text[:_READ]).split())
     return line if len(line) <= _SHORT else line[: _SHORT - 3] + "..."
 
 

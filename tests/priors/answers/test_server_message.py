@@ -21,6 +21,7 @@ from priors.answers.server_message import message_of
         ('{"error": {"message": "Provider error", "metadata": {"raw": "no GPU left"}}}', "Provider error; no GPU left"),
         ('{"errors": ["a", "b"]}', "a; b"),
         ('{"code": 7}', '{"code": 7}'),
+        ('{"error": "cut \\ud83d"}', "cut \ufffd"),
         ("<html><head><style>p{}</style></head><h1>413  Too\nLarge</h1></html>", "413 Too Large"),
         ("<html><head><title>502 Bad Gateway</title></head></html>", "502 Bad Gateway"),
         ("CUDA out\nof memory", "CUDA out of memory"),

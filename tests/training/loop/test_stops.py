@@ -12,7 +12,7 @@ import pytest
 
 from cache.errors import CacheError
 from cache.files.lock import hold
-from cache.files.stopping import STOPS, Stopped, deferred_stops
+from cache.files.stopping import STOPS, Stopped, deferred_stops, raise_at_stops, stop
 from pipelines.run_folder.recipe import TrainRun
 from tests.support.data.toy_data import save_toy, tiny_recipe, toy_training_data
 from tests.training.loop.test_fit import assert_same_run, checkpoint
@@ -60,6 +60,25 @@ def test_fit_saves_the_step_that_runs(whole: Path, tmp_path: Path, signum: signa
     assert signal.getsignal(signum) == before
     fit(data, tiny_recipe(), run=tmp_path)
     assert_same_run(whole, tmp_path)
+
+
+def test_fit_saves_the_step_whose_output_nobody_reads(whole: Path, tmp_path: Path):
+    """A reader that goes away is an end like a signal: noted in a step, raised elsewhere."""
+
+    def unread(done: int, total: int, figures: Mapping[str, float]) -> None:
+        if done == 5:
+            stop(signal.SIGPIPE)
+
+    data = toy_training_data(whole.parent / "features")
+    with pytest.raises(Stopped, match="stopped after step 5 of 8") as ended:
+        fit(data, tiny_recipe(), run=tmp_path, progress=unread)
+    assert ended.value.exit_code == 141
+    assert load_state(checkpoint(tmp_path)).step == 5
+    for prepare in (lambda: None, raise_at_stops):
+        prepare()
+        with pytest.raises(Stopped) as ended:
+            stop(signal.SIGPIPE)
+        assert ended.value.exit_code == 141
 
 
 def test_a_second_signal_does_not_wait(monkeypatch: pytest.MonkeyPatch):
