@@ -42,7 +42,7 @@ class Description:
     """The model's new text, white space collapsed; None in a failed row."""
     status: Status
     error: str | None
-    """Why the row failed; None in an ok row."""
+    """Why the row failed; in an ok row None, or why its video is partial."""
     model_id: str
     model_revision: str
     """Commit of a hub model; hash over config and weights of a local folder."""
@@ -64,7 +64,7 @@ class Description:
     flags: tuple[Flag, ...]
     """What is wrong with the text; empty in a failed row."""
     partial: bool | None
-    """Some of the video could not be decoded; None where no frame was."""
+    """Some of the video could not be read; None where no frame was."""
     attempt: int
     """1, or more where a description was asked for again."""
     made_by: str
@@ -76,8 +76,8 @@ class Description:
         counted = (self.prompt_tokens, self.new_tokens, self.finish_reason)
         if self.kind not in KINDS or self.status not in get_args(Status):
             raise CacheError(f"{self._key()}: kind {self.kind!r} with status {self.status!r} is no known pair")
-        if self.status == "ok" and (self.error is not None or self.description is None):
-            raise CacheError(f"{self._key()}: an ok row holds a description, and no error")
+        if self.status == "ok" and ((self.error is not None and not self.partial) or self.description is None):
+            raise CacheError(f"{self._key()}: an ok row holds a description, and no error but why it is partial")
         if len({value is None for value in counted}) > 1:
             raise CacheError(f"{self._key()}: token counts and finish_reason are known together or not at all")
         said = (self.description, *counted)

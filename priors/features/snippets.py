@@ -65,8 +65,19 @@ class Failed:
     why: str
 
 
-def cut(cutter: Cutter, path: Path) -> Iterator[Chunk | Failed]:
-    """The snippets of a video, some at a time. Never raises: what is wrong with the file comes last, as Failed."""
+@dataclass(frozen=True)
+class Partial:
+    """Why the snippets are not those of the whole video; the last piece of an answer."""
+
+    why: str
+
+
+Piece = Chunk | Failed | Partial
+
+
+def cut(cutter: Cutter, path: Path) -> Iterator[Piece]:
+    """The snippets of a video, some at a time. Never raises: what is wrong with the file comes last, as Failed or
+    Partial."""
     try:
         yield from _chunks(cutter, path)
     except VideoError as error:
@@ -78,12 +89,14 @@ def cut(cutter: Cutter, path: Path) -> Iterator[Chunk | Failed]:
         yield Failed(f"{type(error).__name__}: {error}"[:300])
 
 
-def _chunks(cutter: Cutter, path: Path) -> Iterator[Chunk]:
+def _chunks(cutter: Cutter, path: Path) -> Iterator[Chunk | Partial]:
     length, stride = cutter.length, cutter.stride
     held: list[np.ndarray] = []
+    odd: str | None = None
     frames = stream_frames(path, fps=cutter.fps, size=None, chunk=stride)
     for fresh in chain(frames, [None]):
         held += [] if fresh is None else [fresh.rgb]
+        odd = odd if fresh is None else fresh.odd
         count = sum(map(len, held))
         starts = snippet_starts(count, length=length, stride=stride) if held else range(0)
         # A snippet is whole once the frame after it is there, too: the flow of its last frame leads to it.
@@ -96,6 +109,8 @@ def _chunks(cutter: Cutter, path: Path) -> Iterator[Chunk]:
         if fresh is None and (rest := starts[len(whole) :]):
             # by themselves, so that what they repeat at the end does not depend on what was cut together
             yield _seen(cutter, np.concatenate(held), [start - rest[0] for start in rest])
+    if odd is not None:
+        yield Partial(odd)
 
 
 def _seen(cutter: Cutter, pictures: np.ndarray, starts: Sequence[int]) -> Chunk:

@@ -53,7 +53,7 @@ def odd_decode(path: Path | None, recipe: FramesRecipe) -> Decoded:
         pictures = np.full((1, 512, 2048 * mib // 3 or 1, 3), 7, np.uint8)
     except MemoryError:
         return Decoded(None, "not enough memory", None, None)
-    return Decoded(Frames(pictures, np.zeros(1), 1.0, 1, 1, False), None, os.getpid(), None)
+    return Decoded(Frames(pictures, np.zeros(1), 1.0, 1, 1), None, os.getpid(), None)
 
 
 def odd_cut(cutter: Cutter, path: Path) -> Iterator[Chunk | Failed]:
