@@ -1,4 +1,4 @@
-"""Samples of a video through optional readers: decord (`pip install decord`), torchcodec (FFmpeg's shared libraries)."""
+"""Samples of a video through optional readers: decord (`pip install decord`), and torchcodec with FFmpeg beside it."""
 
 from __future__ import annotations
 

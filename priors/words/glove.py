@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from cache.errors import CacheError
+from cache.files.kinds import not_a
 from cache.recipe import RUN_ONLY, Recipe
 from priors.words.mapped_copy import OnShare, Table, mapped_copy, read_whole
 from priors.words.word_files import WordFile
@@ -41,6 +42,8 @@ class GloveRecipe(Recipe):
 def find_words(recipe: GloveRecipe) -> WordFile:
     """The file that the recipe means, unread. Raises CacheError if there is none, or a .kv that it does not allow."""
     file = WordFile.find(recipe.path, recipe.member)
+    if file.format == "native" and (told := not_a(recipe.path, "gensim .kv file", "pickle")):
+        raise CacheError(f"glove.path: {recipe.path}: {told}")
     if file.format == "native" and not recipe.allow_pickle:
         raise CacheError(
             f"glove.path: {recipe.path}: is a pickle, and reading one can run code; if you trust it, add "
@@ -52,7 +55,14 @@ def find_words(recipe: GloveRecipe) -> WordFile:
 class WordVectors:
     """A table of words and vectors; a word's id is its row."""
 
-    def __init__(self, vectors: KeyedVectors, sha256: str, name: str, unknown: UnknownWords = "skip") -> None:
+    def __init__(
+        self,
+        vectors: KeyedVectors,
+        sha256: str,
+        name: str,
+        unknown: UnknownWords = "skip",
+        odd: Sequence[str] = (),
+    ) -> None:
         self._vectors = vectors
         self.sha256 = sha256
         """Of the uncompressed file."""
@@ -60,6 +70,14 @@ class WordVectors:
         """Of the file, without what it is packed in."""
         self.unknown: UnknownWords = unknown
         """What stands for words that the table does not have."""
+        self.odd = tuple(odd)
+        """What differs in the file from a table as it should be."""
+
+    @property
+    def told(self) -> str:
+        """The file, what was found in it and what was odd, for messages and records."""
+        found = f"{self.name}: {len(self)} words of {self.width} numbers"
+        return "; ".join([found, *self.odd])
 
     @classmethod
     def load(cls, recipe: GloveRecipe, *, on_share: OnShare | None = None) -> WordVectors:
@@ -71,7 +89,7 @@ class WordVectors:
         file = find_words(recipe)
         big = file.bytes() >= _MAPPED_BYTES
         table = mapped_copy(file, recipe.converted, on_share=on_share) if big else read_whole(file)
-        return cls(_keyed(table), table.sha256, file.name, recipe.unknown)
+        return cls(_keyed(table), table.sha256, file.name, recipe.unknown, table.odd)
 
     @property
     def width(self) -> int:
