@@ -12,8 +12,7 @@ from pathlib import Path
 
 from cache.errors import CacheError
 from cache.files.atomic import atomic_path
-
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".ogv")
+from cache.video_files import may_be_video
 
 
 @dataclass(frozen=True)
@@ -166,7 +165,7 @@ def _video_files(folder: Path) -> dict[str, list[Path]]:
     files: dict[str, list[Path]] = {}
     if folder.is_dir():
         for file in sorted(folder.iterdir()):
-            if file.suffix.lower() in VIDEO_SUFFIXES:
+            if may_be_video(file):
                 files.setdefault(file.stem, []).append(file)
     return files
 

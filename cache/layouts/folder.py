@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from glob import escape
 from pathlib import Path
 
-from cache.annotations import VIDEO_SUFFIXES, VideoEntry
+from cache.annotations import VideoEntry
 from cache.errors import CacheError
 from cache.files.records import csv_rows
 from cache.layouts.found import Found, Quirk
+from cache.video_files import NAMED_SUFFIXES, may_be_video, reason
 
 COLUMNS = ("video", "label", "subset")
 SUBSETS = ("training", "validation", "testing")
@@ -46,7 +48,7 @@ def read_folder(videos: Path, labels: Path) -> tuple[Found, list[BadLine]]:
     bad: list[BadLine] = []
     repeated: list[str] = []
     for line, cells in _table(labels):
-        reason = cells if isinstance(cells, str) else _take(cells, line, files, rows, repeated)
+        reason = cells if isinstance(cells, str) else _take(cells, line, files, rows, repeated, videos)
         if reason:
             bad.append(BadLine(line, reason))
     quirks = []
@@ -62,7 +64,8 @@ def read_folder(videos: Path, labels: Path) -> tuple[Found, list[BadLine]]:
                 items=tuple(repeated),
             )
         )
-    if unlisted := sorted({path for paths in files.values() for path in paths} - rows.keys()):
+    may_be = {path for paths in files.values() for path in paths if may_be_video(path) and path.is_file()}
+    if unlisted := sorted(may_be - rows.keys()):
         what, done = "videos of the folder that the table does not name", "left out"
         names = tuple(path.relative_to(videos).as_posix() for path in unlisted)
         quirks.append(Quirk(name="unlisted", what=what, done=done, count=len(unlisted), items=names))
@@ -75,14 +78,27 @@ def _files(folder: Path) -> dict[str, list[Path]]:
     """Every name that a video may be called by."""
     names: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in VIDEO_SUFFIXES or not path.is_file() or path.name.startswith("."):
+        # What has the suffix of a video but is a folder or a pipe is left to the table: its line says why.
+        by_name = path.suffix.lower() in NAMED_SUFFIXES
+        if path.name.startswith(".") or not (by_name or may_be_video(path)):
             continue
         inside = path.relative_to(folder)
-        for name in {path.name, path.stem, inside.as_posix(), inside.with_suffix("").as_posix()}:
+        whole, short = {path.name, inside.as_posix()}, {path.stem, inside.with_suffix("").as_posix()}
+        for name in whole if by_name else whole | short:
             names.setdefault(name, []).append(path)
     if not names:
-        raise CacheError(f"{folder}: found no videos, expected files such as {', '.join(VIDEO_SUFFIXES[:5])}")
+        raise CacheError(f"{folder}: found no videos, expected files such as a.mp4, b.MTS, c.webm")
     return names
+
+
+def _not_found(name: str, videos: Path) -> str:
+    """Why a name of the table is no video's."""
+    path = videos / name
+    if ".." not in path.parts and "\0" not in name and (path.exists() or path.is_symlink()) and (why := reason(path)):
+        return f"video: found {name!r}, which {why}"
+    beside = sorted(file.name for file in videos.glob(f"{escape(name)}.*")) if "\0" not in name else []
+    shown = f"; there is {', '.join(beside[:3])}: suffix not known as that of a video" if beside else ""
+    return f"video: found {name!r}, and no such file in the folder{shown}"
 
 
 def _table(path: Path) -> Iterator[tuple[int, dict[str, str] | str]]:
@@ -126,19 +142,26 @@ def _columns(path: Path, line: int, cells: list[str]) -> tuple[Sequence[str], bo
 
 
 def _take(
-    cells: dict[str, str], line: int, files: dict[str, list[Path]], rows: dict[Path, _Row], repeated: list[str]
+    cells: dict[str, str],
+    line: int,
+    files: dict[str, list[Path]],
+    rows: dict[Path, _Row],
+    repeated: list[str],
+    videos: Path,
 ) -> str:
     """Put one line among the rows; what is wrong with it, if anything is."""
     name, label, subset = cells["video"], cells["label"], cells.get("subset") or "training"
     found = files.get(name, [])
     if not found:
-        return f"video: found {name!r}, and no such file in the folder"
+        return _not_found(name, videos)
     if len(found) > 1:
         return f"video: found {name!r}, which could be {', '.join(path.name for path in found)}; write the whole name"
     if subset not in SUBSETS:
         return f"subset: found {subset!r}, expected {', '.join(SUBSETS)}"
     if not label and subset == "training":
         return "label: is empty, expected the name of an action class"
+    if why := reason(found[0]):
+        return f"video: found {name!r}, which {why}"
     row = rows.get(found[0])
     if row is None:
         row = rows[found[0]] = _Row(found[0], line, subset)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from cache.annotations import VIDEO_SUFFIXES
 from cache.errors import CacheError
 from cache.layouts.activitynet import is_activitynet
 from cache.layouts.co2 import is_co2
 from cache.layouts.found import Layout
 from cache.layouts.um import GT_FILE, is_um
+from cache.video_files import may_be_video
 
 _SIGNS = {
     "co2": "<NAME>-Annotations/ with classlist.npy, videoname.npy, subset.npy ... beside <NAME>-I3D-JOINTFeatures.npy",
@@ -75,7 +75,7 @@ def _places(kind: Layout, inside: Path, chosen: Path | None) -> Iterator[Place]:
                     yield Place(kind, file, _folder_of_features(inside))
         case "folder":
             tables = [chosen] if chosen else sorted(inside.glob("*.csv"))
-            if any(path.suffix.lower() in VIDEO_SUFFIXES for path in inside.rglob("*")):
+            if any(map(may_be_video, inside.rglob("*"))):
                 for file in tables:
                     if file.suffix.lower() == ".csv":
                         yield Place(kind, file, None, videos=inside)

@@ -20,7 +20,7 @@ from pipelines.runs import evaluate, import_checkpoint
 from pipelines.runs.import_checkpoint import ImportCheckpointRun
 from tests.support.toy_data import CLASSES, STREAMS, save_toy
 from training.checkpoints.checkpoint import load_trained
-from training.checkpoints.public_code import Imported, import_official
+from training.checkpoints.public_code import Imported, import_official, read_official
 from training.compat.names import official_name
 from training.errors import TrainingError
 from training.hosts.delu import DeluRecipe
@@ -112,6 +112,24 @@ def test_pickles_need_consent(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="--allow-pickle"):
         load(tmp_path, stored)
     assert load(tmp_path, stored, allow_pickle=True).checkpoint.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"<!DOCTYPE html><html>Sign in</html>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 5\n", "a Git LFS pointer"),
+        (b"weights: see the release page\n", "a text file"),
+        (b"PK\x03\x04 cut short", "a ZIP archive that is damaged"),
+        (b"", "empty"),
+    ],
+)
+def test_consent_to_a_pickle_is_asked_for_pickles_alone(tmp_path: Path, content: bytes, what: str) -> None:
+    """Nothing is gained by unpickling a web page."""
+    (tmp_path / "best.pkl").write_bytes(content)
+    with pytest.raises(TrainingError, match=f"is no checkpoint of torch.save, but {what}") as refused:
+        read_official(tmp_path / "best.pkl", allow_pickle=False)
+    assert "--allow-pickle" not in str(refused.value)
 
 
 def test_an_imported_file_is_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
