@@ -62,7 +62,9 @@ def _folder_hash(folder: Path, option: str) -> str:
         raise ModelError(f"{option}: {folder} holds no .safetensors weights")
     for path in files:
         kind = kind_of(path)
-        if kind.name in _STRANGE or (path.suffix == ".safetensors" and kind.name not in ("safetensors", "unknown", "empty")):
+        if kind.name in _STRANGE or (
+            path.suffix == ".safetensors" and kind.name not in ("safetensors", "unknown", "empty")
+        ):
             raise ModelError(f"{option}: {path}: is {kind}")
     digest = hashlib.sha256()
     for path in files:

@@ -28,6 +28,7 @@ _MEND = {
     "decord": "pip install decord",
     "torchcodec": "apt-get install ffmpeg && pip install torchcodec==0.13.0 --no-deps",
 }
+_ROUNDS = 3  # a wrong header may hide a second recording, whose header is wrong, too
 SAMPLER_VERSION = 1
 """Part of the fingerprint of descriptions; raised when the same video would give other frames."""
 
@@ -103,9 +104,10 @@ def sample_frames(
     pictures = Pictures(path, size=None, max_side=max_side)
     with Video(path) as video:
         sampled = _sampled(video, pictures, count, reader)
-        if video.settle(sampled.end):  # the times asked for were those of another length
-            sampled = _sampled(video, pictures, count, reader)
-            video.settle(sampled.end)
+        for _ in range(_ROUNDS):
+            if not video.settle(sampled.end):
+                break
+            sampled = _sampled(video, pictures, count, reader)  # the times asked for were those of another length
         height, width = sampled.size
         return Frames(sampled.rgb, sampled.seconds, video.duration, width, height, video.odd)
 

@@ -177,6 +177,15 @@ def test_the_length_is_that_of_the_pictures_where_the_sound_is_longer(tmp_path, 
     assert (len(numbers), numbers[-1], odd) == (pytest.approx(60, abs=1), 59, None)
 
 
+@pytest.mark.parametrize("name", ["a.flv", "a.mkv", "a.mp4", "a.ts"])
+def test_joined_recordings_with_longer_sound(tmp_path, name):
+    """Both at once: each recording is as long as its pictures."""
+    parts = [_record(tmp_path / f"{k}{name}", range(100 * k, 100 * k + 60 - 30 * k), sound=7.5) for k in (0, 1)]
+    frames = sample_frames(_join(tmp_path / name, *parts), count=9)
+    assert _numbers(frames) == pytest.approx([5, 15, 25, 35, 45, 55, 105, 115, 125], abs=3)
+    assert (frames.duration, frames.odd) == (pytest.approx(9, abs=0.5), None)
+
+
 def test_a_cut_file_is_truncated_though_its_sound_is_longer(tmp_path):
     """Sound that ends with the file, before the header says, is no proof that the pictures are whole."""
     path = _record(tmp_path / "a.flv", range(200), sound=20)
