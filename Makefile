@@ -1,4 +1,4 @@
-# Every target is one command of pipelines/. PRESET chooses the recipe, ARGS is passed on: make train ARGS="--loop.steps 50"
+# A target runs one command of pipelines/. PRESET names the preset (the config to start from), ARGS is passed on: make train ARGS="--loop.steps 50"
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -12,13 +12,13 @@ SEEDS ?= 3
 ENGINE ?=
 JOBS ?= 2
 
-export PYTHONPATH := $(CURDIR)
+export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install -qq --no-input --disable-pip-version-check --constraint constraints.txt
 # The stamp's name holds a checksum of what is to be installed: when that changes, the next target installs again.
 STAMP := $(VENV)/.installed-$(firstword $(shell cat pyproject.toml constraints.txt | cksum))
 
-# The demo's videos are rendered here, and it brings its models along: it asks nobody for others.
+# The demo's videos are rendered on first use, and its models are in the repository: nothing is downloaded.
 ifneq (,$(filter demo smoke,$(PRESET)))
 VIDEOS := videos
 export HF_HUB_OFFLINE := 1
@@ -31,9 +31,9 @@ endif
 
 help:  ## list the targets
 	@echo 'usage: make TARGET [PRESET=demo] [ARGS="--option value ..."]     options of a target: make train ARGS=--help'
-	@sed -n 's/^\([a-z0-9%-]*\):.*  ## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z0-9%-]*\):.*  ## \(.*\)/  \1\t\2/p' Makefile | expand -t 21
 
-setup: $(STAMP)  ## make .venv with the versions of constraints.txt (every target does this by itself)
+setup: $(STAMP)  ## create .venv with the versions of constraints.txt (every target does this first)
 
 # torch comes first and alone, so that the packages that need it find the chosen build and fetch no second one.
 $(STAMP):
@@ -46,96 +46,96 @@ $(STAMP):
 	@$(PIP) --no-build-isolation --editable '.[dev]'
 	@rm -f $(VENV)/.installed-* && touch $@
 
-demo: $(STAMP)  ## the whole road on the embedded world: videos, priors, features, training, mAP, report (about 4 min on 2 cores)
+demo: $(STAMP)  ## run the full pipeline on the demo dataset: videos, priors, features, training, mAP, report (about 4 min on 2 cores)
 	@$(PY) -m pipelines demo demo $(ARGS)
 
-demo-smoke: $(STAMP)  ## the same road, shorter: fewer videos and steps, for continuous integration
+demo-smoke: $(STAMP)  ## run the same pipeline with few videos and steps, for continuous integration
 	@$(PY) -m pipelines demo smoke $(ARGS)
 
-videos: $(STAMP)  ## render the demo's videos and annotations (done once)
+videos: $(STAMP)  ## render the demo's videos and annotations
 	@$(PY) -m pipelines videos $(PRESET)
 
-import-dataset: $(STAMP)  ## a dataset in a public layout (docs/datasets.md): make import-dataset PRESET=thumos14 ARGS="--source FOLDER"
+import-dataset: $(STAMP)  ## import a dataset in a public layout, or your own videos (docs/datasets.md): PRESET=thumos14 ARGS="--source FOLDER"
 	@$(PY) -m pipelines import-dataset $(PRESET) $(ARGS)
 
-priors: $(STAMP) $(VIDEOS)  ## describe the training videos with the MLLM and look up the word vectors (ENGINE=ray: through Ray)
+priors: $(STAMP) $(VIDEOS)  ## describe the training videos with a video MLLM and look up the word vectors (ENGINE=ray: on a Ray cluster)
 	@$(PY) -m pipelines priors $(PRESET) $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
-import: $(STAMP)  ## descriptions that were made elsewhere: ARGS="--file texts.jsonl --model-id NAME"
+import: $(STAMP)  ## import descriptions that were made elsewhere: ARGS="--file texts.jsonl --model-id NAME"
 	@$(PY) -m pipelines import $(PRESET) $(ARGS)
 
-import-checkpoint: $(STAMP)  ## weights of a host's public code: ARGS="--host delu --file best_DELU.pkl"
+import-checkpoint: $(STAMP)  ## import weights of a host's public code as a run: ARGS="--host delu --file best_DELU.pkl"
 	@$(PY) -m pipelines import-checkpoint $(PRESET) $(ARGS)
 
-features: $(STAMP) $(VIDEOS)  ## encode every video as snippet features, as many streams as the preset has encoders for
+features: $(STAMP) $(VIDEOS)  ## encode every video as snippet features, one stream for each encoder of the preset
 	@$(PY) -m pipelines features $(PRESET) $(ARGS)
 
-train: $(STAMP)  ## train MLLM4WTAL
+train: $(STAMP)  ## train MLLM4WTAL, or a host alone
 	@$(PY) -m pipelines train $(PRESET) $(ARGS)
 
-eval: $(STAMP)  ## localize in the test videos and print the mAP
+eval: $(STAMP)  ## localize actions in the test videos and print the mAP
 	@$(PY) -m pipelines eval $(PRESET) $(ARGS)
 
-evaluate-file: $(STAMP)  ## score any results JSON: ARGS="--detections D.json --annotations A.json --protocol thumos14-210"
+evaluate-file: $(STAMP)  ## score a results JSON of any program: ARGS="--detections D.json --annotations A.json --protocol thumos14-210"
 	@$(PY) -m pipelines evaluate-file $(ARGS)
 
-diagnose: $(STAMP)  ## what the detections get wrong, and how complete they are: runs/<name>/diagnosis.json
+diagnose: $(STAMP)  ## analyse the errors of detections and their completeness: runs/<name>/diagnosis.json
 	@$(PY) -m pipelines diagnose $(PRESET) $(ARGS)
 
-report: $(STAMP)  ## write runs/<name>/report.html
+report: $(STAMP)  ## write the HTML report of a run: runs/<name>/report.html
 	@$(PY) -m pipelines report $(PRESET) $(ARGS)
 
-compare: $(STAMP)  ## the mAP of several runs; ARGS="--runs runs/a runs/b --html compare.html" for a page
+compare: $(STAMP)  ## compare the mAP of several runs; ARGS="--runs runs/a runs/b --html compare.html" for a page
 	@$(PY) -m pipelines compare $(PRESET) $(ARGS)
 
-# One command, four tables; each goes on where it was stopped.
+# One command, four tables; an interrupted table continues when it is run again.
 TABLE = $(PY) -m pipelines $@ $(PRESET) --seeds $(SEEDS) $(ARGS)
 
-table3: $(STAMP)  ## host alone, + head, + KSM, + CSR, + both over SEEDS=3 seeds: the paper's Table 3
+table3: $(STAMP)  ## the paper's Table 3 over SEEDS=3 seeds: host alone, + head, + KSM, + CSR, + both
 	@$(TABLE)
 
-table4: $(STAMP)  ## every host alone and with MLLM4WTAL: the paper's Table 4
+table4: $(STAMP)  ## the paper's Table 4: every host alone and with MLLM4WTAL
 	@$(TABLE)
 
-table5: $(STAMP)  ## priors of the MLLM, class names, template: the paper's Table 5
+table5: $(STAMP)  ## the paper's Table 5: descriptions of the MLLM, class names, a template
 	@$(TABLE)
 
-ablations: $(STAMP)  ## single options of the full model: ARGS="--groups gating mask contrast dpid"
+ablations: $(STAMP)  ## ablations of single options of the full model: ARGS="--groups gating mask contrast dpid"
 	@$(TABLE)
 
-inspect: $(STAMP)  ## what the caches hold: counts, failures, samples; ARGS="--html gallery.html" for a page
+inspect: $(STAMP)  ## show what the caches hold: counts, failures, samples; ARGS="--html gallery.html" for a page
 	@$(PY) -m pipelines inspect $(PRESET) $(ARGS)
 
-export: $(STAMP)  ## the descriptions as JSONL or a Hugging Face dataset: ARGS="--to descriptions.jsonl"
+export: $(STAMP)  ## write the descriptions as JSONL or a Hugging Face dataset: ARGS="--to descriptions.jsonl"
 	@$(PY) -m pipelines export $(PRESET) $(ARGS)
 
-migrate: $(STAMP)  ## give caches and tables that version 0.1 made their names of today, so that nothing is made again
+migrate: $(STAMP)  ## rename caches and tables of version 0.1 to their current names, so that they are reused
 	@$(PY) -m pipelines migrate $(PRESET) $(ARGS)
 
-bench-%: $(STAMP)  ## one benchmark by its name in benchmarks/: make bench-idle, bench-kill, bench-families, bench-parity ...
-	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m benchmarks.$* $(ARGS)
+bench-%: $(STAMP)  ## run a benchmark of benchmarks/ by its name: make bench-idle, bench-kill, bench-families, bench-parity ...
+	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m benchmarks $* $(ARGS)
 
-cuda-wheels: $(STAMP)  ## wheels/ for benchmarks/cuda_check.sh, the checks on a GPU machine without network
-	@$(PY) -m benchmarks.cuda_wheels $(ARGS)
+cuda-wheels: $(STAMP)  ## download wheels/ for benchmarks/cuda/check.sh, the checks on a GPU machine without network
+	@$(PY) -m benchmarks wheels $(ARGS)
 
-test: lint types contracts pytest  ## every check: lint, format, types, import contracts, tests
+test: lint types contracts pytest  ## run every check: lint, format, types, import contracts, tests
 
-pytest: $(STAMP)  ## the tests alone: make pytest ARGS="tests/cache/tables/test_store.py -k resume" JOBS=2
+pytest: $(STAMP)  ## run the tests, or some of them: make pytest ARGS="tests/cache/tables/test_store.py -k resume" JOBS=2
 	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m pytest --numprocesses $(JOBS) --dist worksteal $(ARGS)
 
-lint: $(STAMP)  ## ruff: rules and format, changing nothing
+lint: $(STAMP)  ## check rules and format with ruff
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
 
-format: $(STAMP)  ## ruff: mend and format
+format: $(STAMP)  ## fix and format with ruff
 	@$(PY) -m ruff check --fix . ; $(PY) -m ruff format .
 
-types: $(STAMP)  ## pyright
+types: $(STAMP)  ## check types with pyright
 	@$(PY) -m pyright --pythonpath $(PY)
 
-contracts: $(STAMP)  ## which room may import which (import-linter)
+contracts: $(STAMP)  ## check which package may import which (import-linter)
 	@$(VENV)/bin/lint-imports --no-logo
 
-clean:  ## remove what the tools leave behind (never a cache, never a run)
+clean:  ## remove temporary files of the tools (no caches of data, no runs)
 	rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info build
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 

@@ -1,5 +1,5 @@
-"""What lies on disk between the offline priors stage and the trainer: its formats, and how they are written safely.
+"""The data layer: formats of all files between the priors stage and training, and how they are written safely.
 
-Nothing here knows a model: no torch, no decoding, no training. What looks at texts is in `descriptions/`, what reads
-other people's datasets in `layouts/`.
+No model is used here: no torch, no decoding, no training. Analysis of texts is in `descriptions/`, import of public
+datasets in `layouts/`.
 """

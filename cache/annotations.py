@@ -1,4 +1,4 @@
-"""Datasets in ActivityNet's JSON layout: which video belongs to which subset, and which actions occur in it."""
+"""Datasets in ActivityNet's JSON layout: videos with their subsets, classes and ground-truth segments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cache.video_files import may_be_video
 
 @dataclass(frozen=True)
 class Segment:
-    """One instance of an action: label, and start and end in seconds."""
+    """A ground-truth instance of an action: label, and start and end in seconds."""
 
     label: str
     start: float
@@ -31,17 +31,18 @@ class VideoEntry:
     video_id: str
     subset: str
     duration: float | None
-    """In seconds, where the annotations say so."""
+    """In seconds; None if the annotations do not have it."""
     labels: tuple[str, ...]
     segments: tuple[Segment, ...]
     path: Path | None
-    """The video file; None where neither the annotations nor the videos folder has one."""
+    """The video file; None if neither the annotations nor the videos folder has one."""
     ambiguous: tuple[tuple[float, float], ...] = ()
-    """Stretches [start, end] in seconds that annotators left undecided; some protocols drop what lies there."""
+    """Ambiguous segments [start, end] in seconds, which annotators left undecided; some protocols drop detections
+    there."""
 
     @property
     def file_bytes(self) -> int | None:
-        """Size of the video file; None where there is none, or none that this process may look at."""
+        """Size of the video file; None if it does not exist or is not accessible."""
         try:
             return None if self.path is None else self.path.stat().st_size
         except (OSError, ValueError):  # no such file, no right to enter its folder, a name no file can have ...
@@ -50,7 +51,7 @@ class VideoEntry:
 
 @dataclass(frozen=True)
 class Dataset:
-    """All videos of an annotation file; `classes` in the order that class indices follow."""
+    """All videos of an annotation file; class indices follow the order of `classes`."""
 
     name: str
     classes: tuple[str, ...]
@@ -62,20 +63,20 @@ class Dataset:
         ambiguous?: [[start, end]]}`.
 
         A video's file is `<video_id>.<ext>` or `v_<video_id>.<ext>` in `videos`, else its entry's `path` (relative to
-        the JSON), else a file so named in the folder `videos` beside the JSON. Classes are the file's `classes` where
-        it has that field, else the sorted labels. Raises CacheError naming the file, the field, what was found and
-        expected, and if there is no folder `videos`.
+        the JSON), else a file so named in the folder `videos` beside the JSON. Classes are the file's `classes` if it
+        has that field, else the sorted labels. Raises CacheError naming the file, the field, what was found and
+        expected, or if the folder `videos` does not exist.
         """
         return cls.parse(path, read_document(path), videos=videos)
 
     @classmethod
     def parse(cls, path: Path, document: Mapping, *, videos: Path | None = None) -> Dataset:
-        """The same from what `path` held."""
+        """The same from the parsed JSON of `path`."""
         database = document.get("database")
         if not isinstance(database, Mapping):
             raise CacheError(f"{path}: database: found {type(database).__name__}, expected an object of videos")
-        found = {label for entry in database.values() for label in _labels_of(entry)}
-        classes = _classes(path, document, found)
+        used = {label for entry in database.values() for label in _labels_of(entry)}
+        classes = _classes(path, document, used)
         if videos is not None and not videos.is_dir():
             raise CacheError(f"videos: {videos}: no such folder")
         files = _video_files(videos or path.parent / "videos")
@@ -87,7 +88,7 @@ class Dataset:
         return cls(str(name), classes, entries)
 
     def save(self, path: Path) -> None:
-        """Write ActivityNet JSON, atomically; `load` gives an equal dataset back."""
+        """Write ActivityNet JSON, atomically; `load` returns an equal dataset."""
         database = {}
         for video in self.videos:
             entry: dict[str, object] = {"subset": video.subset}
@@ -108,7 +109,7 @@ class Dataset:
             unfinished.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def split(self, subset: str) -> list[VideoEntry]:
-        """The videos of one subset, in file order. Raises CacheError naming the subsets that exist if there is none."""
+        """The videos of one subset, in file order. Raises CacheError, naming the existing subsets, if there is none."""
         chosen = [video for video in self.videos if video.subset == subset]
         if not chosen:
             subsets = sorted({video.subset for video in self.videos})
@@ -126,7 +127,7 @@ class Dataset:
 
 
 def read_document(path: Path) -> dict:
-    """The JSON object of an annotation file, as it stands. Raises CacheError if there is none."""
+    """The JSON object of an annotation file. Raises CacheError if there is none."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -148,15 +149,15 @@ def _labels_of(entry: object) -> list[str]:
     return [label for label in labels if isinstance(label, str)]
 
 
-def _classes(path: Path, document: Mapping, found: set[str]) -> tuple[str, ...]:
+def _classes(path: Path, document: Mapping, used: set[str]) -> tuple[str, ...]:
     declared = document.get("classes")
     if declared is None:
-        return tuple(sorted(found))
+        return tuple(sorted(used))
     if not isinstance(declared, list) or not all(isinstance(name, str) for name in declared):
         raise CacheError(f"{path}: classes: expected a list of class names")
     if len(set(declared)) != len(declared):
-        raise CacheError(f"{path}: classes: the same class stands there twice")
-    if missing := sorted(found - set(declared)):
+        raise CacheError(f"{path}: classes: found a class twice, expected each once")
+    if missing := sorted(used - set(declared)):
         raise CacheError(f"{path}: classes: does not hold {missing[:5]}, which the annotations use")
     return tuple(declared)
 
@@ -180,7 +181,7 @@ def _entry(
     prefer_files: bool,
 ) -> VideoEntry:
     where = f"{path}: database.{video_id}"
-    # The id names files (features, thumbnails), so it must be one plain name.
+    # Files are named by the id (features, thumbnails), so it must be a plain file name.
     if not video_id or video_id.startswith(".") or any(sign in video_id for sign in "/\\\0"):
         raise CacheError(f"{where}: a video id must be usable as a file name")
     if not isinstance(entry, Mapping) or not isinstance(entry.get("subset"), str):
@@ -216,7 +217,7 @@ def _stretch(where: str, value: object) -> tuple[float, float]:
     if not isinstance(value, list) or len(value) != 2:
         raise CacheError(f"{where}: found {value!r}, expected [start, end] in seconds")
     start, end = (_seconds(where, item) for item in value)
-    if start > end:  # ActivityNet has instances of no length, so equal is let through
+    if start > end:  # equal is allowed, since ActivityNet has instances of length zero
         raise CacheError(f"{where}: found {value!r}, expected start before end")
     return start, end
 

@@ -1,4 +1,4 @@
-"""What data are, wherever they lie and whatever wrote them: fingerprints of contents, never of paths or times."""
+"""Content hashes of annotations, features and embeddings, independent of paths and times."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from cache.tables.embeddings import TOKENS_TABLE, VOCABULARY_TABLE, open_tokens,
 
 
 def annotations_content(dataset: Dataset, subset: str, *, segments: bool) -> str:
-    """12 hex digits of the classes, and of the videos of a subset with their labels; with all that a score depends on
-    where `segments` says so.
+    """Hash (12 hex digits) of the classes and of the videos of a subset with their labels; with `segments`, also of the
+    ground truth and durations that a score depends on.
 
     Raises CacheError if there is no such subset.
     """
@@ -29,30 +29,31 @@ def annotations_content(dataset: Dataset, subset: str, *, segments: bool) -> str
 
 
 def features_content(store: FeatureStore, video_ids: Iterable[str]) -> str:
-    """12 hex digits of the grid and of every byte of the features of these videos, in any order.
+    """Hash (12 hex digits) of the grid and of the features of these videos, in any order.
 
-    Files that are remembered and unchanged are not read. Raises CacheError listing those without usable features.
+    Files that are unchanged since their hash was stored are not read. Raises CacheError listing those without usable
+    features.
     """
     return _features_content(store, video_ids, store.grid.fingerprint())
 
 
 def former_features_content(store: FeatureStore, video_ids: Iterable[str]) -> str:
-    """The digits that version 0.1 gave the same, in which the order of streams did not count."""
+    """The hash that version 0.1 gave the same features, in which the order of streams did not count."""
     return _features_content(store, video_ids, fingerprint_of(store.grid.model_dump(mode="json")))
 
 
 def _features_content(store: FeatureStore, video_ids: Iterable[str], grid: str) -> str:
     digest = hashlib.blake2b(grid.encode())
-    for _, found in sorted(store.digests(video_ids).items()):
-        digest.update(bytes.fromhex(found.content))
+    for _, file in sorted(store.digests(video_ids).items()):
+        digest.update(bytes.fromhex(file.content))
     return digest.hexdigest()[:12]
 
 
 def embeddings_content(folder: Path) -> str:
-    """12 hex digits of the texts' words and of the vectors of the words, in a folder embeddings/<recipe>.
+    """Hash (12 hex digits) of the tokens of the texts and of the word vectors in a folder embeddings/<recipe>.
 
-    Equal rows have equal digits, in whatever parts and order they lie; a text that was taken back is none. One row
-    group is held at a time. Raises CacheError if a table is missing or damaged.
+    It depends on the rows alone, not on their order or files; rows marked as deleted do not count. One row group is in
+    memory at a time. Raises CacheError if a table is missing or damaged.
     """
     texts = (row for row in open_tokens(folder).rows() if row["description_sha256"])
     digest = hashlib.blake2b(_in_any_order(texts))
@@ -61,7 +62,7 @@ def embeddings_content(folder: Path) -> str:
 
 
 def former_embeddings_content(folder: Path) -> str:
-    """The digits that version 0.1 gave the parts of a folder embeddings/<recipe>: of their bytes and names."""
+    """The hash that version 0.1 gave a folder embeddings/<recipe>, over the bytes and names of its Parquet files."""
     digest = hashlib.blake2b()
     for table in (TOKENS_TABLE, VOCABULARY_TABLE):
         for part in sorted((folder / table).glob("part-*.parquet")):
@@ -70,7 +71,7 @@ def former_embeddings_content(folder: Path) -> str:
 
 
 def _in_any_order(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """A digest of a set of rows: the sum of theirs."""
+    """An order-independent digest of rows: the sum of their digests."""
     total = 0
     for row in rows:
         total += int.from_bytes(hashlib.blake2b(json.dumps(row, sort_keys=True).encode()).digest())

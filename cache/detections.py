@@ -1,4 +1,4 @@
-"""Detections, one by one and as columns, in and out of ActivityNet's results JSON."""
+"""Detections as objects and as columns; reading and writing of ActivityNet's results JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EXPECTED = "{results: {video_id: [{label, score, segment: [start, end]}]}}"
 
 @dataclass(frozen=True)
 class Detection:
-    """One found instance of an action; start and end in seconds."""
+    """One predicted instance of an action; start and end in seconds."""
 
     video_id: str
     label: str
@@ -31,9 +31,9 @@ class Detection:
 
 @dataclass(frozen=True)
 class DetectionTable:
-    """Detections as columns, in the order given: for hundreds of thousands, without an object for each.
+    """Detections as columns, in the given order: for hundreds of thousands of them, without an object for each.
 
-    `video` and `label` are indices into the names beside them.
+    `video` and `label` are indices into `videos` and `labels`.
     """
 
     videos: tuple[str, ...]
@@ -51,7 +51,7 @@ class DetectionTable:
 
     @classmethod
     def of(cls, detections: Iterable[Detection]) -> DetectionTable:
-        """From detections one by one."""
+        """Make a table of single detections."""
         rows = list(detections)
         videos, video = _numbered([row.video_id for row in rows])
         labels, label = _numbered([row.label for row in rows])
@@ -61,8 +61,8 @@ class DetectionTable:
 
     @classmethod
     def read(cls, path: Path) -> DetectionTable:
-        """Read results JSON, of this project or of any other: of the file only `results` is needed, numbers may stand
-        as text, and fields that are not known are passed over.
+        """Read results JSON, of this project or another: only `results` is required, numbers may be text, and unknown
+        fields are ignored.
 
         Raises CacheError naming the file, the video and the row, what was found and what was expected.
         """
@@ -80,31 +80,32 @@ class DetectionTable:
         if not sound.all() or not typed:
             raise _first_problem(path, results)
         labels, label = _numbered(names)
-        video = np.repeat(np.arange(len(results)), [len(found) for found in results.values()])
+        video = np.repeat(np.arange(len(results)), [len(rows_of) for rows_of in results.values()])
         return cls(tuple(results), labels, video, label, score, segments)
 
     def rows(self) -> list[Detection]:
-        """One by one."""
+        """The detections as objects."""
         columns = zip(
             self.video.tolist(), self.label.tolist(), self.score.tolist(), self.segments.tolist(), strict=True
         )
         return [Detection(self.videos[v], self.labels[c], score, start, end) for v, c, score, (start, end) in columns]
 
     def take(self, rows: Bool[np.ndarray, " n"]) -> DetectionTable:
-        """The rows that are marked; names stay."""
+        """The selected rows, with all names."""
         return replace(
             self, video=self.video[rows], label=self.label[rows], score=self.score[rows], segments=self.segments[rows]
         )
 
     def named_as(self, video_ids: Collection[str]) -> tuple[DetectionTable, int]:
-        """With the ids of `video_ids` where they differ by YouTube's usual "v_" in front alone, and how many differed.
+        """Rename videos whose ids differ from those in `video_ids` only by a prefix "v_" (YouTube ids). Returns the
+        table and the number of renamed videos.
 
-        Raises CacheError where both forms of an id have detections.
+        Raises CacheError if both forms of an id have detections.
         """
         renamed = [_known_as(video, video_ids) for video in self.videos]
         if len(set(renamed)) < len(renamed):
             twice = next(name for name in renamed if renamed.count(name) > 1)
-            raise CacheError(f"detections: video {twice!r} stands there both with and without 'v_' in front")
+            raise CacheError(f"detections: found video {twice!r} both with and without 'v_' in front")
         changed = sum(old != new for old, new in zip(self.videos, renamed, strict=True))
         return replace(self, videos=tuple(renamed)), changed
 
@@ -126,18 +127,18 @@ def write_detections(path: Path, detections: Iterable[Detection], *, external_da
     Raises CacheError if a number is not finite.
     """
     results: dict[str, list[dict]] = {}
-    for found in sorted(detections, key=lambda d: (d.video_id, -d.score, d.start, d.end, d.label)):
-        if not all(math.isfinite(number) for number in (found.score, found.start, found.end)):
-            raise CacheError(f"{path}: {found}: expected finite numbers")
-        row = {"label": found.label, "score": found.score, "segment": [found.start, found.end]}
-        results.setdefault(found.video_id, []).append(row)
+    for one in sorted(detections, key=lambda d: (d.video_id, -d.score, d.start, d.end, d.label)):
+        if not all(math.isfinite(number) for number in (one.score, one.start, one.end)):
+            raise CacheError(f"{path}: {one}: expected finite numbers")
+        row = {"label": one.label, "score": one.score, "segment": [one.start, one.end]}
+        results.setdefault(one.video_id, []).append(row)
     document = {"version": "VERSION 1.3", "results": results, "external_data": external_data or {}}
     with atomic_path(path) as unfinished:
         unfinished.write_text(json.dumps(document, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_detections(path: Path) -> list[Detection]:
-    """Read results JSON, of this project or of any other. Raises CacheError naming the file and what is wrong in it."""
+    """Read results JSON, of this project or another. Raises CacheError naming the file and what is wrong in it."""
     return DetectionTable.read(path).rows()
 
 
@@ -158,7 +159,7 @@ def _results(path: Path) -> dict[str, list]:
 
 
 def _first_problem(path: Path, results: dict[str, list]) -> CacheError:
-    """Names the first row that is no detection."""
+    """The error for the first row that is no valid detection."""
     problems = ((video, index, _problem(row)) for video, rows in results.items() for index, row in enumerate(rows))
     video, index, problem = next(found for found in problems if found[2])
     return CacheError(f"{path}: results.{video}[{index}]{problem}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class UserError(Exception):
-    """Whoever runs the command can mend it: the message says what was found, what was expected, and what to do."""
+    """An error that the user can fix: the message says what was found, what was expected, and what to do."""
 
 
 class CacheError(UserError):

@@ -1,4 +1,4 @@
-"""Snippet features on disk: one .npy a video, and features.json with the arithmetic of snippets and seconds."""
+"""Snippet features on disk: one .npy per video, and features.json, by which snippets are converted to seconds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Positions = TypeVar("Positions", float, np.ndarray)
 
 GRID_FILE = "features.json"
 NPY_DAMAGE = (OSError, ValueError, TypeError, EOFError, SyntaxError, TokenError)
-"""What numpy raises for a .npy file that is damaged; the last two, and TypeError, come from a damaged header."""
+"""What numpy raises for a damaged .npy file; the last two, and TypeError, are for a damaged header."""
 _MEND = "run `make features`, or point to the folder that has them"
 
 
@@ -43,23 +43,23 @@ def map_npy(path: Path) -> np.ndarray:
 
 
 class FeatureGrid(Recipe):
-    """What a row of a feature file is. The only place where snippets become seconds."""
+    """The grid of snippets that the rows of a feature file follow. Snippets are converted to seconds only here."""
 
     streams: dict[str, PositiveInt]
     """Width of each stream, in the order of the columns, such as {rgb: 1024, flow: 1024}."""
     fps: PositiveFloat
-    """Frames a second of the constant-rate grid that snippets are cut from."""
+    """Frames per second of the constant-rate grid that snippets are cut from."""
     snippet_frames: PositiveInt
     """Frames that one snippet covers."""
     snippet_stride: PositiveInt
     """Frames from the start of one snippet to the start of the next."""
 
     def __eq__(self, other: object) -> bool:
-        """Equal in everything, the order of the streams included: it is that of the columns."""
+        """Whether all fields are equal, including the order of the streams, which is that of the columns."""
         return super().__eq__(other) and isinstance(other, FeatureGrid) and list(self.streams) == list(other.streams)
 
     def difference(self, expected: FeatureGrid) -> str:
-        """In what this grid is not the expected one, for messages; where the order of streams alone, that."""
+        """How this grid differs from the expected one, for messages; only the order of streams, if that is all."""
         if self.streams == expected.streams and list(self.streams) != list(expected.streams):
             found, wanted = (", ".join(grid.streams) for grid in (self, expected))
             return f"streams: found the columns in the order {found}, expected the order {wanted}"
@@ -129,7 +129,7 @@ class FeatureStore:
         return sum(1 for _ in self.folder.glob("[!.]*.npy"))
 
     def save(self, video_id: str, features: np.ndarray) -> None:
-        """Write (T, D) features atomically. Raises CacheError if shape, type or values do not fit the grid."""
+        """Write (T, D) features, atomically. Raises CacheError if shape, type or values do not fit the grid."""
         if problem := self._problem(features) or _not_finite(features):
             raise CacheError(f"features of {video_id}: {problem}")
         with atomic_path(self.path(video_id)) as unfinished:
@@ -153,17 +153,17 @@ class FeatureStore:
         self.digests(video_ids)
 
     def digests(self, video_ids: Iterable[str]) -> dict[str, FileDigest]:
-        """What the file of each video holds. One that was read to its end before and is unchanged since (same size and
-        time) is not read again.
+        """Digest of the file of each video. A file that is unchanged since its last digest (same size and time) is not
+        read.
 
         Raises CacheError as `preflight` does.
         """
-        found: dict[str, FileDigest] = {}
+        digests: dict[str, FileDigest] = {}
         problems = []
         try:
             for video_id in video_ids:
                 try:
-                    found[video_id] = self._digest(video_id)
+                    digests[video_id] = self._digest(video_id)
                 except CacheError as error:
                     problems.append(str(error).removesuffix(f"; {_MEND}"))
         finally:
@@ -174,10 +174,11 @@ class FeatureStore:
                 shown.append(f"  ... and {len(problems) - len(shown)} more")
             lacking = amount(len(problems), "video has", "videos have")
             raise CacheError("\n".join([f"{lacking} no usable features; {_MEND}:", *shown]))
-        return found
+        return digests
 
     def lengths(self, video_ids: Iterable[str]) -> list[int]:
-        """Snippets of each video: remembered, or read from the head of its file. Raises CacheError as `load` does."""
+        """Number of snippets of each video: from its stored digest, or from the header of its file. Raises CacheError
+        as `load` does."""
         remembered = ((video_id, self._remembered(video_id, self._stamp(video_id))) for video_id in video_ids)
         return [known.snippets if known else len(self.load(video_id)) for video_id, known in remembered]
 
@@ -193,8 +194,9 @@ class FeatureStore:
         return known if known and known.width == self.grid.width else None
 
     def _digest(self, video_id: str) -> FileDigest:
-        """Remembered, or read to its end. Raises CacheError if it is missing, unreadable, misshapen or not finite."""
-        stamp = self._stamp(video_id)  # before it is read: what is written meanwhile has another
+        """The stored digest, or that of reading the file. Raises CacheError if it is missing, unreadable, misshapen or
+        not finite."""
+        stamp = self._stamp(video_id)  # before reading: a file that is written meanwhile has another stamp
         if known := self._remembered(video_id, stamp):
             return known
         path, features = self.path(video_id), self.load(video_id)
@@ -224,7 +226,7 @@ def _missing(path: Path) -> CacheError:
 
 
 def _write(path: Path, array: np.ndarray) -> None:
-    """As `numpy.save`, which leaves out of its error why a file cannot be written, such as that the disk is full."""
+    """Like `numpy.save`, whose error does not say why a file cannot be written, such as that the disk is full."""
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
         file.write(array.data)

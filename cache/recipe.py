@@ -1,4 +1,4 @@
-"""Recipe: the frozen, closed base of every configuration, and its fingerprint."""
+"""Recipe: the frozen base class of all configs, and its fingerprint (config hash)."""
 
 from __future__ import annotations
 
@@ -19,69 +19,77 @@ from cache.files.atomic import atomic_path
 
 @dataclass(frozen=True)
 class RunOnly:
-    """Marks, in `Annotated[...]`, a field that changes how a run goes and nothing of what comes out."""
+    """Marks, in `Annotated[...]`, a field that affects how a run is executed, but not its results."""
 
 
 RUN_ONLY = RunOnly()
-"""`workers: Annotated[PositiveInt, RUN_ONLY] = 2` is in no fingerprint, and in no comparison of recipes."""
+"""`workers: Annotated[PositiveInt, RUN_ONLY] = 2` is left out of fingerprints and of comparisons of recipes."""
 
 
 class Recipe(BaseModel):
-    """A frozen set of choices. Unknown fields, infinities and NaN are refused; docstrings of fields are their help.
+    """A frozen config. Unknown fields, infinities and NaN are refused; the docstrings of fields are the help of
+    options.
 
-    A class whose default changes, or of which a value comes to mean something else, says `schema_version: ClassVar[int]
-    = 2`, and so on: it is 1 where nothing is said, and part of the fingerprint otherwise.
+    If a default of a class changes, or the meaning of a value, the class increases `schema_version: ClassVar[int]`. It
+    is 1 if not given; any other value is part of the fingerprint.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     removed_fields: ClassVar[Mapping[str, Any]] = {}
-    """Fields that the class had once, each with the only value that it still stands for, as JSON. Files that hold that
-    value are read; those that hold another are refused."""
+    """Fields that the class no longer has, each with the value, as JSON, that corresponds to its present behaviour.
+    Files with this value can be read; those with another are refused."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Let `--help` wrap the docstrings of fields as it needs, not where their lines end in the source."""
+        for field in cls.model_fields.values():
+            if field.description is not None:
+                field.description = " ".join(field.description.split())
 
     def canonical(self) -> dict[str, Any]:
-        """What tells this recipe from others of its class, as JSON: the fields that differ from their defaults.
+        """The canonical form of the recipe, as JSON: the fields that differ from their defaults.
 
-        Required fields, and those that can have one value only and so name a member of a union, are always there;
-        RUN_ONLY fields never. A recipe in a field is given by what differs from the defaults of its own class. A
-        mapping is a list of pairs, since its order counts. `schema_version` is there where it is not 1.
+        Required fields, and those with a single possible value, which name a member of a union, are always included;
+        RUN_ONLY fields never. A nested recipe is given by what differs from the defaults of its own class. A mapping
+        becomes a list of pairs, since its order counts. `schema_version` is included if it is not 1.
         """
         return self._canonical(versions=True)
 
     def _canonical(self, *, versions: bool) -> dict[str, Any]:
-        kept: dict[str, Any] = {}
+        document: dict[str, Any] = {}
         if versions and (version := schema_version(type(self))) != 1:
-            kept["schema_version"] = version
+            document["schema_version"] = version
         for name, field in _compared_fields(type(self)):
             value = _plain(getattr(self, name), versions=versions)
-            # The default stands without versions: a raised one anywhere in the value keeps the value.
+            # The default is compared without versions: an increased one anywhere in the value keeps the value.
             if _is_always_kept(field) or _as_text(value) != _as_text(canonical_default(field)):
-                kept[name] = value
-        return kept
+                document[name] = value
+        return document
 
     def fingerprint(self) -> str:
-        """First 12 hex digits of the sha256 of `canonical`: a field that is added with a default changes none."""
+        """Config hash: first 12 hex digits of the sha256 of `canonical`. A field that is added with a default does not
+        change it."""
         return fingerprint_of(self.canonical())
 
     @property
     def is_of_first_version(self) -> bool:
-        """Whether every class in it is at version 1 by now, as all were in version 0.1 of this software."""
+        """Whether every class in it has schema version 1, as all had in version 0.1 of this software."""
         return _as_text(self._canonical(versions=True)) == _as_text(self._canonical(versions=False))
 
     def changed(self, changes: Mapping[str, Any]) -> Self:
-        """The same with other values at dotted names such as "loop.steps", checked as a whole.
+        """A copy with other values at dotted names such as "loop.steps", validated as a whole.
 
-        A value may be a recipe, or its fields. Raises CacheError for a name that there is not and a value that does not
-        fit.
+        A value may be a recipe, or its fields. Raises CacheError for an unknown name or an invalid value.
         """
         document = self.model_dump()
         for name, value in changes.items():
-            *way, field = name.split(".")
+            *path, field = name.split(".")
             inner = document
-            for step in way:
+            for step in path:
                 inner = inner.get(step) if isinstance(inner, dict) else None
             if not isinstance(inner, dict) or field not in inner:
-                raise CacheError(f"{type(self).__name__}: found a change of {name!r}, which it does not have")
+                raise CacheError(f"{type(self).__name__}: found a change of {name!r}, which is not one of its fields")
             inner[field] = value.model_dump() if isinstance(value, BaseModel) else value
         try:
             return type(self).model_validate(document)
@@ -95,7 +103,7 @@ class Recipe(BaseModel):
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read a recipe back. Raises CacheError naming the file and, for each field, what was found and expected."""
+        """Read a recipe. Raises CacheError naming the file and, for each field, what was found and expected."""
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -107,7 +115,7 @@ class Recipe(BaseModel):
 
     @classmethod
     def parse(cls, document: object, *, source: str) -> Self:
-        """The recipe in parsed JSON. Raises CacheError naming `source` and, for each field, what was found and
+        """Make a recipe from parsed JSON. Raises CacheError naming `source` and, for each field, what was found and
         expected."""
         try:
             return cls.model_validate(document)
@@ -119,12 +127,12 @@ class Recipe(BaseModel):
     def _without_removed_fields(cls, document: Any) -> Any:
         if not cls.removed_fields or not isinstance(document, dict):
             return document
-        gone = {name for name, value in cls.removed_fields.items() if name in document and document[name] == value}
-        return {name: value for name, value in document.items() if name not in gone}
+        removed = {name for name, value in cls.removed_fields.items() if name in document and document[name] == value}
+        return {name: value for name, value in document.items() if name not in removed}
 
 
 def schema_version(recipe: type[Recipe]) -> int:
-    """The version that a class states, or 1."""
+    """The schema version of a class; 1 if it states none."""
     return getattr(recipe, "schema_version", 1)
 
 
@@ -134,10 +142,10 @@ def fingerprint_of(document: object) -> str:
 
 
 def differences(found: Recipe, expected: Recipe) -> dict[str, tuple[Any, Any]]:
-    """Where two recipes of one class differ, as (found, expected) by dotted names, RUN_ONLY fields left out.
+    """Fields in which two recipes of one class differ, as (found, expected) by dotted names, without RUN_ONLY fields.
 
-    Values are as in `Recipe.canonical`; two members of a union are one difference. Raises TypeError for recipes of two
-    classes.
+    Values are as in `Recipe.canonical`; different members of a union are one difference. Raises TypeError for recipes
+    of different classes.
     """
     if type(found) is not type(expected):
         raise TypeError(f"found a {type(found).__name__}, expected a {type(expected).__name__}")
@@ -163,12 +171,12 @@ def _is_always_kept(field: FieldInfo) -> bool:
 
 
 def canonical_default(field: FieldInfo) -> Any:
-    """The default of a field, as it stands in `Recipe.canonical` at version 1 of every class."""
+    """The default of a field in the form of `Recipe.canonical`, with version 1 of every class."""
     return _plain(field.get_default(call_default_factory=True, validated_data={}), versions=False)
 
 
 def _plain(value: Any, *, versions: bool) -> Any:
-    """A value as JSON that is the same before and after it was written and read."""
+    """A value as JSON that does not change when it is written and read again."""
     if isinstance(value, Recipe):
         return value._canonical(versions=versions)
     if isinstance(value, Mapping):
@@ -189,7 +197,7 @@ def _as_text(document: object) -> str:
 
 
 def _issues(error: ValidationError) -> list[str]:
-    """A line for each field that does not fit."""
+    """A line for each invalid field."""
     lines = []
     for issue in error.errors(include_url=False):
         field = ".".join(str(part) for part in issue["loc"]) or "(file)"
@@ -199,8 +207,8 @@ def _issues(error: ValidationError) -> list[str]:
 
 
 _NO_SUCH_FIELD = (
-    "no such field; where another version of this software wrote it, use that version, or take the field out if what "
-    "it says is what happens without it"
+    "no such field; if another version of this software wrote it, use that version, or take the field out if its "
+    "value is the behaviour without it"
 )
 
 

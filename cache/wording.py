@@ -1,4 +1,4 @@
-"""Numbers with their nouns, and lists cut short, for messages to people."""
+"""Numbers with their nouns, singular or plural, and shortened lists, for messages."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 
 def amount(count: int, singular: str, plural: str = "") -> str:
-    """A number and what it counts: "1 video", "3 videos". `plural` is given where it is not the singular and an s, as
-    for ("class", "classes") and ("video has", "videos have")."""
+    """A number with its noun: "1 video", "3 videos". `plural` is needed if it is not the singular with an s, as for
+    ("class", "classes") and ("video has", "videos have")."""
     return f"{count} {singular if count == 1 else plural or f'{singular}s'}"
 
 

@@ -1,6 +1,6 @@
-"""`python -m pipelines COMMAND PRESET --options`: every command by its name, and the presets that it can start from.
+"""`python -m pipelines COMMAND PRESET --options`: all commands by name, and the presets that each can start from.
 
-Only this file knows both. It imports neither commands nor libraries before a command is chosen.
+Only this file knows both. No command and no library is imported before a command is chosen.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ class Command:
     about: str
     """What it does, in one line."""
     module: str
-    """Below `pipelines`; its `main` is given the recipe."""
+    """Module below `pipelines`; its `main` takes the recipe."""
     start: Callable[[Any, Arguments], Any] | None
-    """The recipe that a preset starts from, before options change it; None for a command without presets."""
+    """Returns the recipe (config) of a preset, before options change it; None for a command without presets."""
     recipe: str = ""
-    """Name in the module of the recipe of a command without presets."""
+    """Name of the recipe's class in the module, for a command without presets."""
     finish: Callable[[Any, Arguments], Any] = lambda recipe, arguments: recipe
-    """What becomes of the recipe when the options are read."""
+    """Applied to the recipe after the options are read."""
     default: str | None = None
-    """The preset of a command that need not name one."""
+    """Preset that is used when none is named; None where one must be named."""
     demo: bool = False
-    """Whether only the presets of the embedded world have it."""
+    """Whether only the presets of the demo have it."""
 
 
 def _table(name: TableName, about: str) -> Command:
@@ -71,7 +71,7 @@ GROUPS: Mapping[str, tuple[Command, ...]] = {
         Command("features", "Encode every video as snippet features.", "caches.features", lambda p, _: p.features()),
         Command(
             "migrate",
-            "Give caches and tables that version 0.1 made their names of today.",
+            "Rename the caches and tables of version 0.1, so that they are used and not made again.",
             "experiments.migrate",
             lambda p, _: p.migrate(),
         ),
@@ -105,13 +105,13 @@ GROUPS: Mapping[str, tuple[Command, ...]] = {
     "Train": (
         Command(
             "train",
-            "Train MLLM4WTAL, or a host alone.",
+            "Train MLLM4WTAL, or a host (baseline method) alone.",
             "runs.train",
             lambda preset, arguments: preset.train_on(asked_host(arguments), asked_settings(arguments)),
         ),
         Command(
             "import-checkpoint",
-            "Turn weights of a host's public code into a run.",
+            "Convert weights saved by a host's public code into a run.",
             "runs.import_checkpoint",
             lambda p, _: p.import_checkpoint(),
             default="thumos14",
@@ -123,20 +123,22 @@ GROUPS: Mapping[str, tuple[Command, ...]] = {
         ),
         Command(
             "evaluate-file",
-            "Score a results JSON of any program.",
+            "Score a results JSON (ActivityNet format) of any program.",
             "runs.evaluate_file",
             None,
             recipe="EvaluateFileRun",
         ),
         Command(
             "diagnose",
-            "Tell what detections get wrong, and how complete they are.",
+            "Analyse detections: error types, false negatives, incompleteness and over-completeness.",
             "runs.diagnose",
             lambda p, _: p.diagnose(),
         ),
     ),
     "Look at results": (
-        Command("report", "Write the report of a run: runs/NAME/report.html.", "runs.report", lambda p, _: p.report()),
+        Command(
+            "report", "Write an HTML report of a run: runs/NAME/report.html.", "runs.report", lambda p, _: p.report()
+        ),
         Command(
             "compare",
             "Print the mAP of several runs side by side; --html writes a page.",
@@ -146,7 +148,7 @@ GROUPS: Mapping[str, tuple[Command, ...]] = {
     ),
     "Reproduce": (
         Command(
-            "demo", "Run the full pipeline on the embedded world.", "demo.pipeline", lambda p, _: p.demo(), demo=True
+            "demo", "Run the full pipeline on the embedded demo.", "demo.pipeline", lambda p, _: p.demo(), demo=True
         ),
         _table("table3", "Train the paper's Table 3: host alone, + head, + KSM, + CSR, + both."),
         _table("table4", "Train the paper's Table 4: every host alone and with MLLM4WTAL."),
@@ -154,10 +156,10 @@ GROUPS: Mapping[str, tuple[Command, ...]] = {
         _table("ablations", "Train ablations of single options of the full model."),
     ),
 }
-"""The commands by what people do."""
+"""The commands, grouped by task."""
 
 COMMANDS: Mapping[str, Command] = {command.name: command for group in GROUPS.values() for command in group}
-"""The same by their names."""
+"""The commands by name."""
 
 
 def usage() -> str:
@@ -169,7 +171,7 @@ def usage() -> str:
 
 
 def choices(command: Command, arguments: Arguments) -> dict[str, tuple[str, Any]]:
-    """The presets of a command: name -> (what it is, the recipe)."""
+    """The presets of a command: name -> (title, recipe)."""
     from pipelines.presets.demo import Demo
     from pipelines.presets.known import PRESETS
 
@@ -180,7 +182,7 @@ def choices(command: Command, arguments: Arguments) -> dict[str, tuple[str, Any]
 
 
 def main(arguments: Arguments) -> NoReturn:
-    """Run a command and exit; 2 if there is none of that name."""
+    """Run a command and exit; exit code 2 if there is no command of that name."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         sys.exit(0 if arguments else 2)
@@ -191,12 +193,18 @@ def main(arguments: Arguments) -> NoReturn:
         hint = f"did you mean {near[0]}?" if near else "`python -m pipelines --help` lists them"
         print(f"python -m pipelines: found no command {name!r}; {hint}", file=sys.stderr)
         sys.exit(2)
-    from pipelines.console import launch
+    from cache.errors import UserError
+    from pipelines.console import BAD_INPUT, fail, launch
 
     module = import_module(f"pipelines.{command.module}")
+    try:
+        presets = getattr(module, command.recipe) if command.start is None else choices(command, options)
+    except UserError as error:  # --host names a class outside the repository that cannot be imported
+        fail(str(error))
+        sys.exit(BAD_INPUT)
     launch(
         command.name,
-        getattr(module, command.recipe) if command.start is None else choices(command, options),
+        presets,
         lambda recipe: module.main(command.finish(recipe, options)),
         arguments=options,
         about=command.about,

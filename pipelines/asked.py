@@ -1,4 +1,4 @@
-"""What options name, found before the options are read: some choose the recipe that the others change."""
+"""Options that are looked up before the others are parsed, because they choose the recipe that the others change."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
 
 
 def asked_host(arguments: Sequence[str]) -> HostKind | None:
-    """The host that `--host` names; None where it names none that there is."""
-    from training.hosts.recipes import HOST_TITLES
+    """The value of `--host`, which may be a class outside the repository; None if it is missing or no known host."""
+    from training.hosts.recipes import HOST_TITLES, is_outside
 
     named = _value(arguments, "--host")
-    return next((kind for kind in HOST_TITLES if kind == named), None)
+    return named if named in HOST_TITLES or is_outside(named) else None
 
 
 def asked_settings(arguments: Sequence[str]) -> MethodSettings:
-    """What `--settings` names."""
+    """The value of `--settings`; "measured" if it is missing."""
     return "paper" if _value(arguments, "--settings") == "paper" else "measured"
 
 
 def asked_fields(arguments: Sequence[str]) -> frozenset[str]:
-    """Dotted names of the fields that options such as `--loop.host-lr 1e-4` or `--data.no-stretch` name."""
+    """Dotted names of the fields that are set by options such as `--loop.host-lr 1e-4` or `--data.no-stretch`."""
     names = [argument[2:].partition("=")[0].replace("-", "_") for argument in arguments if argument.startswith("--")]
     return frozenset(names) | {".".join(_without_no(name.split("."))) for name in names}
 
@@ -34,7 +34,7 @@ def _without_no(parts: Sequence[str]) -> list[str]:
 
 
 def _value(arguments: Sequence[str], name: str) -> str | None:
-    """The value of an option; None where it is not given."""
+    """The value of an option; None if it is not given."""
     said = dict(zip(arguments, [*arguments[1:], ""], strict=False))
     said |= dict(argument.split("=", 1) for argument in arguments if argument.startswith(f"{name}="))
     return said.get(name)

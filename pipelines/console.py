@@ -1,4 +1,4 @@
-"""What all commands share: how a recipe is read, how progress and tables look, and how a command ends."""
+"""Shared by all commands: reading the recipe, printing progress and tables, exit codes."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from pipelines.command_line import Presets, read_recipe, save_recipe
 
 R = TypeVar("R")
 
-console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+console = Console(highlight=False, soft_wrap=True, emoji=False, width=None if sys.stdout.isatty() else 120)
 _LINE_EVERY = 10.0
 """Seconds between two lines of progress where there is no terminal to draw a bar on."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-"""What the system says of a disk, or a quota, that is used up."""
+"""Error numbers of a full disk and of an exceeded quota."""
 BAD_INPUT, DEFECT, INTERRUPTED = 2, 70, 130
-"""Exit codes beside 0 (done), 1 (done, but something failed) and `Stopped.exit_code`."""
+"""Exit codes in addition to 0 (done), 1 (done, but something failed) and `Stopped.exit_code`."""
 
 
 def launch(
@@ -44,12 +44,12 @@ def launch(
 ) -> NoReturn:
     """Read the recipe from the arguments (those of the process when not given), run `main` on it and exit.
 
-    A command that needs no preset passes the type of its recipe; `about` says what it does, and `default` is the preset
-    of one that need not name it.
+    A command without presets passes the type of its recipe. `about` says what the command does; `default` is the preset
+    that is used when none is named.
 
-    A `UserError`, and an error of the operating system, end as one message and exit code 2;
-    Ctrl-C, SIGTERM and SIGUSR1 say how to go on (`go_on`) and end with 130, 143 and 138. Any other error is a defect:
-    its traceback is shown, and the exit code is 70, not the 1 of a command that is done but for what failed.
+    A `UserError` or an error of the operating system is shown as one message, with exit code 2. Ctrl-C, SIGTERM and
+    SIGUSR1 show how to resume (`go_on`) and exit with 130, 143 and 138. Any other error is a bug: its traceback is
+    shown, and the exit code is 70, which differs from the 1 of a command that is done but for failed items.
     """
 
     def work() -> int | None:
@@ -78,7 +78,7 @@ def guarded(work: Callable[[], int | None], *, go_on: str = "") -> int:
         return work() or 0
     except KeyboardInterrupt as stop:
         by = f" by {stop.signum.name}" if isinstance(stop, Stopped) else ""
-        fail(f"Stopped{by}. {go_on or 'What was finished is kept; the same command goes on from there.'}")
+        fail(f"Stopped{by}. {go_on or 'Finished work is kept; run the same command again to resume.'}")
         return stop.exit_code if isinstance(stop, Stopped) else INTERRUPTED
     except (UserError, OSError) as error:
         full = isinstance(error, OSError) and error.errno in _FULL
@@ -87,22 +87,22 @@ def guarded(work: Callable[[], int | None], *, go_on: str = "") -> int:
 
 
 def fail(message: str) -> None:
-    """One red message on stderr."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]{escape(message)}[/]")
+    """Print one red message on stderr."""
+    Console(stderr=True, highlight=False, soft_wrap=True, emoji=False).print(f"[bold red]{escape(message)}[/]")
 
 
 def say(message: str) -> None:
-    """One plain line on stdout; nothing in it is read as markup."""
+    """Print one plain line on stdout, without interpreting markup."""
     console.print(message, markup=False)
 
 
 def note(message: str) -> None:
-    """One plain line on stderr, for commands whose stdout others read."""
+    """Print one plain line on stderr, for commands whose stdout is read by programs."""
     print(message, file=sys.stderr)
 
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table: the first column to the left, the others to the right. Cells are text, never markup."""
+    """Print a table: first column left-aligned, the others right-aligned. Cells are text, never markup."""
     grid = Table(
         title=escape(title), title_justify="left", header_style="bold", box=SIMPLE_HEAD, show_header=any(header)
     )
@@ -114,16 +114,16 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> N
 
 
 class Report(Protocol):
-    """Shows how far something is."""
+    """Reports progress."""
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
-        """`note` is shown behind the rate."""
+        """Show `done` of `total`; `note` is shown after the rate."""
         ...
 
 
 @contextmanager
 def progress(label: str, *, unit: str = "videos") -> Iterator[Report]:
-    """Yield a Report. A bar with rate and time left on a terminal; a line every few seconds elsewhere."""
+    """Yield a Report: a bar with rate and time left on a terminal, a line every few seconds elsewhere."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -150,7 +150,7 @@ def progress(label: str, *, unit: str = "videos") -> Iterator[Report]:
 
 def _pace(bar: Progress, task: TaskID, unit: str) -> str:
     state = bar.tasks[bar.task_ids.index(task)]
-    # Speed over the whole run where it is over: the moving average forgets how it began.
+    # At the end, the speed over the whole run: the moving average covers only its last part.
     speed = state.finished_speed or state.speed
     if not speed:
         return ""
@@ -159,7 +159,7 @@ def _pace(bar: Progress, task: TaskID, unit: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: 8.2 s, 3 min 05 s, 2 h 10 min."""
+    """Seconds in readable form: 8.2 s, 3 min 05 s, 2 h 10 min."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.abc import InspectLoader
@@ -47,7 +48,7 @@ class _Loader(InspectLoader):
 
 
 class FormerNames:
-    """Asked by the import system when no file has a name."""
+    """Import hook: called for a module name that no file has."""
 
     @staticmethod
     def find_spec(fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
@@ -64,11 +65,10 @@ def answer() -> None:
 
 def run(name: str) -> None:
     """Run the command of that former name on the arguments of the process."""
-    from pipelines.__main__ import main
-
     command, arguments = _today(name, sys.argv[1:])
     print(f"python -m pipelines.{name} is `python -m pipelines {command}` now", file=sys.stderr)
-    main([command, *arguments])
+    sys.argv[1:] = [command, *arguments]
+    runpy.run_module("pipelines.__main__", run_name="__main__")
 
 
 def _today(name: str, arguments: Sequence[str]) -> tuple[str, list[str]]:

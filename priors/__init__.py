@@ -1,4 +1,4 @@
-"""Whatever watches raw video, once, offline: decoding, descriptions, word vectors, snippet features.
+"""Offline preprocessing of raw video: decoding, descriptions, word vectors, snippet features.
 
-Nothing here trains or evaluates; the trainer meets it only through what lies on disk.
+Nothing here trains or evaluates; training reads only the files that are written here.
 """

@@ -1,4 +1,4 @@
-"""Descriptions and embeddings under the names that version 0.1 gave them: found, and moved to today's names."""
+"""Migration of descriptions and embeddings of version 0.1 to the folder names of this version."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ _EMBEDDINGS = {TOKENS_TABLE: DESCRIPTION_KEY, VOCABULARY_TABLE: VOCABULARY_KEY, 
 
 
 def move_former_priors(folder: Path, *, tell: Callable[[str], None]) -> int:
-    """Move what version 0.1 left in `<folder>/descriptions` and `<folder>/embeddings` to today's names; how many
-    folders that were. Each move, and why something can not be moved, is told.
+    """Move what version 0.1 left in `<folder>/descriptions` and `<folder>/embeddings` to the names of this version.
+    Returns the number of moved folders. `tell` gets each move, and each reason why something cannot be moved.
 
-    Part by part, so that there is always one copy of every row: killed in between, it goes on when called again. What
-    can not be moved, for a part that can not be read or a run at work, does not keep the others back.
+    Parquet files are moved one by one, so that there is always one copy of every row; an interrupted move continues
+    when this is called again. A folder that cannot be moved, because of an unreadable file or an active run, does not
+    stop the others.
     """
     moved = 0
     for home in sorted(file.parent for file in (folder / "descriptions").glob(f"[!.]*/{RECIPE_FILE}")):
         try:
             document = json.loads((home / RECIPE_FILE).read_text(encoding="utf-8"))
             if home.name != fingerprint_of(document) or "file_sha256" in document:
-                continue  # of today, or imported: those are called what they were
+                continue  # of this version, or imported: their names are unchanged
             recipe = DescriptionRecipe.parse(document, source=str(home / RECIPE_FILE))
         except (OSError, ValueError, CacheError) as error:
             tell(f"left as it is: {error}")
@@ -43,7 +44,7 @@ def move_former_priors(folder: Path, *, tell: Callable[[str], None]) -> int:
         if not recipe.is_of_first_version:
             tell(f"left as it is: {home}: some of its settings mean something else by now")
         elif recipe.fingerprint() != home.name:
-            # The words first: once the descriptions have their name, nothing leads to those of the former name.
+            # The embeddings first: they are found by the old name of the descriptions.
             moved += _move_embeddings(folder / "embeddings", home.name, recipe.fingerprint(), tell)
             moved += _told(tell, partial(_move, home, recipe, _DESCRIPTIONS, tell))
     return moved
@@ -61,7 +62,7 @@ def _move_embeddings(root: Path, before: str, now: str, tell: Callable[[str], No
 
 
 def _told(tell: Callable[[str], None], move: Callable[[], int]) -> int:
-    """What was moved; where it could not be, that is told."""
+    """The number of folders that `move` moved; an error is reported by `tell` instead."""
     try:
         return move()
     except (OSError, ValueError, AttributeError, CacheError) as error:
@@ -88,7 +89,7 @@ def _move(home: Path, recipe: Recipe, tables: Mapping[str, tuple[str, ...]], tel
         for file in home.glob("[!.]*"):
             if file.is_file() and file.name != RECIPE_FILE:
                 file.replace(target / file.name)
-        (home / RECIPE_FILE).unlink()  # last: as long as it is there, the move is found to be unfinished
+        (home / RECIPE_FILE).unlink()  # last: as long as it exists, the move counts as unfinished
     _clear(home, tables)
     tell(f"{home} -> {target.name} ({parts} parts)")
     if home.exists():
@@ -97,8 +98,8 @@ def _move(home: Path, recipe: Recipe, tables: Mapping[str, tuple[str, ...]], tel
 
 
 def _clear(home: Path, tables: Mapping[str, tuple[str, ...]]) -> None:
-    """Remove a folder whose rows are elsewhere, with the files that runs leave; what else lies in it stays, and so does
-    the folder then."""
+    """Remove a folder whose rows have been moved, with the files that runs leave behind. If there are other files, they
+    and the folder stay."""
     for place in dict.fromkeys([*(home / table for table in tables), home]):
         for pattern in _LEFT_BY_RUNS:
             for file in place.glob(pattern):

@@ -1,4 +1,4 @@
-"""Descriptions that were made elsewhere, by models that do not run here: checked row by row, then stored as our own."""
+"""Import of descriptions that were made elsewhere: checked row by row, then stored like generated ones."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from priors.run.rows import made_by
 COLUMNS = ("video_id", "action_class", "kind", "description")
 OPTIONAL = ("prompt", "model_id", "model_revision", "frame_seconds", "duration")
 UNSTATED = "unstated"
-_ROWS = 1024  # descriptions a part
-_NAMES = 50  # columns without a meaning that are told
-_KEPT = 1000  # problems that are kept with their lines; the others are only counted
+_ROWS = 1024  # descriptions per Parquet file
+_NAMES = 50  # ignored columns that are reported
+_KEPT = 1000  # problems that are kept with their lines; further ones are only counted
 
 Key = tuple[str, str, str]
 
 
 class ImportedRecipe(Recipe):
-    """What a store of imported descriptions was made from: its fingerprint names the folder."""
+    """The source of a store of imported descriptions: its fingerprint (config hash) names the folder."""
 
     model: str | None
-    """Who wrote them, where the rows do not say so."""
+    """The model that wrote them, if the rows do not say so."""
     model_revision: str
     file_sha256: str
     key_prompt: str | None
-    """What was asked, `{cls}` standing for the class, where the rows do not say so."""
+    """The prompt, with `{cls}` for the class, if the rows do not say so."""
     complete_prompt: str | None
 
     @classmethod
@@ -51,7 +51,7 @@ class ImportedRecipe(Recipe):
         key_prompt: str | None = None,
         complete_prompt: str | None = None,
     ) -> ImportedRecipe:
-        """The recipe of what this file holds. Raises CacheError if it cannot be read."""
+        """The recipe of the descriptions in `file`. Raises CacheError if it cannot be read."""
         return cls(
             model=model,
             model_revision=model_revision or UNSTATED,
@@ -61,7 +61,7 @@ class ImportedRecipe(Recipe):
         )
 
     def prompt(self, key: Key) -> str:
-        """What was asked, as far as it is known; else the empty text."""
+        """The prompt of a key; empty if it is not known."""
         _, label, kind = key
         text = self.key_prompt if kind == "key" else self.complete_prompt
         return (text or "").replace("{cls}", label)
@@ -73,7 +73,7 @@ class Problem:
 
     line: int
     column: str
-    """The column at fault; empty where it is the line as such."""
+    """The column at fault; empty if it is the line as a whole."""
     reason: str
 
     def __str__(self) -> str:
@@ -82,51 +82,51 @@ class Problem:
 
 @dataclass
 class Checked:
-    """What is in a file."""
+    """Result of checking a file."""
 
     good: int = 0
     bad: int = 0
     problems: list[Problem] = field(default_factory=list)
-    """The first ones; there may be more."""
+    """The first problems; there may be more."""
     by_column: Counter[str] = field(default_factory=Counter)
-    """All of them, by the column at fault."""
+    """Number of problems by the column at fault."""
     ignored: set[str] = field(default_factory=set)
-    """Columns that mean nothing here."""
+    """Columns that are ignored."""
     found: set[str] = field(default_factory=set)
     """Columns of COLUMNS that some row has."""
 
 
 def check_file(dataset: Dataset, file: Path, recipe: ImportedRecipe) -> Checked:
-    """Read the whole file and say which lines are good.
+    """Read the whole file and check every line.
 
-    Raises CacheError if it cannot be read at all, or no line has one of COLUMNS.
+    Raises CacheError if it cannot be read at all, or one of COLUMNS is missing in every line.
     """
     checked = Checked()
-    for found in _rows(dataset, file, recipe, checked):
-        if isinstance(found, Problem):
+    for row in _rows(dataset, file, recipe, checked):
+        if isinstance(row, Problem):
             checked.bad += 1
-            checked.by_column[found.column or "(line)"] += 1
+            checked.by_column[row.column or "(line)"] += 1
             if len(checked.problems) < _KEPT:
-                checked.problems.append(found)
+                checked.problems.append(row)
         else:
             checked.good += 1
     if checked.found | checked.ignored and (absent := [name for name in COLUMNS if name not in checked.found]):
         has = ", ".join(map(repr, sorted(checked.found | checked.ignored)))
         raise CacheError(
             f"{file}: no row has the column {absent[0]!r}; found {has}, expected {', '.join(COLUMNS)} (in CSV named in "
-            "the first line, and parted by commas)"
+            "the first line, and separated by commas)"
         )
     return checked
 
 
 def import_file(dataset: Dataset, file: Path, recipe: ImportedRecipe, root: Path) -> PartStore:
-    """Write the good lines of `file` as `<root>/<fingerprint>`; run again, it writes the same rows anew.
+    """Write the good lines of `file` to `<root>/<fingerprint>`; a second run writes the same rows again.
 
     Raises CacheError if there is no good line, the file changed since `recipe` was made, or another run writes there.
     """
     if file_sha256(file) != recipe.file_sha256:
         raise CacheError(f"{file}: was changed while it was read; run the command again")
-    rows = (found for found in _rows(dataset, file, recipe, Checked()) if isinstance(found, Description))
+    rows = (row for row in _rows(dataset, file, recipe, Checked()) if isinstance(row, Description))
     first = next(rows, None)
     if first is None:
         raise CacheError(f"{file}: holds no description that can be imported")
@@ -143,7 +143,7 @@ def import_file(dataset: Dataset, file: Path, recipe: ImportedRecipe, root: Path
 
 
 def _rows(dataset: Dataset, file: Path, recipe: ImportedRecipe, checked: Checked) -> Iterator[Description | Problem]:
-    """One finding a line; memory grows with the keys of the dataset, not with the file."""
+    """A description or a problem for each line; memory grows with the keys of the dataset, not with the file."""
     labels = {video.video_id: video.labels for video in dataset.videos}
     seen: dict[Key, int] = {}
     for record in read_records(file):
@@ -152,8 +152,8 @@ def _rows(dataset: Dataset, file: Path, recipe: ImportedRecipe, checked: Checked
             continue
         checked.found.update(record.values.keys() & COLUMNS)
         if len(checked.ignored) < _NAMES:
-            odd = record.values.keys() - {*COLUMNS, *OPTIONAL}
-            checked.ignored.update(name.encode(errors="backslashreplace").decode() for name in odd)
+            unknown = record.values.keys() - {*COLUMNS, *OPTIONAL}
+            checked.ignored.update(name.encode(errors="backslashreplace").decode() for name in unknown)
         try:
             row = _row(record, labels, recipe)
         except _Bad as bad:
@@ -161,7 +161,7 @@ def _rows(dataset: Dataset, file: Path, recipe: ImportedRecipe, checked: Checked
             continue
         key = (row.video_id, row.action_class, row.kind)
         if key in seen:
-            yield Problem(record.line, "", f"the same video, class and kind stand in line {seen[key]}")
+            yield Problem(record.line, "", f"duplicate of line {seen[key]}: the same video, class and kind")
             continue
         seen[key] = record.line
         yield row

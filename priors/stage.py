@@ -1,4 +1,4 @@
-"""The priors stage from end to end: describe what is missing, embed the words, audit the result."""
+"""The priors stage from end to end: generate missing descriptions, embed their words, audit the result."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ from priors.words.mapped_copy import OnShare
 
 @dataclass(frozen=True)
 class PriorsSummary:
-    """What the stage did and what it left on disk."""
+    """Result of the stage, and what is on disk after it."""
 
     descriptions: PartStore
     described: Summary
     embedded: EmbedSummary | None
-    """None where other shards have descriptions to make yet: the last one embeds."""
+    """None if other shards have not finished: the last one embeds."""
     audit: Audit
 
 
 @dataclass(frozen=True)
 class Preview:
-    """What the stage would do."""
+    """What the stage would do (a dry run)."""
 
     plan: Plan
     texts: DescriptionRecipe
     folder: Path
-    """Where the descriptions would go."""
+    """Folder of the descriptions."""
     missing_videos: int
     """Videos to be described that have no file."""
     bytes: int
-    """Room that the rows need, generously."""
+    """Upper bound of the disk space of the rows."""
     seconds: float | None
-    """At the rate of the last run `measured_by`; None where there was none."""
+    """Estimated time, at the rate of the last run `measured_by`; None if there was no run."""
     measured_by: str
 
 
@@ -60,10 +60,10 @@ def make_priors(
 ) -> PriorsSummary:
     """Fill `<folder>/descriptions/<fingerprint>` and `<folder>/embeddings/<fingerprint>`.
 
-    The model is only loaded if something is missing; whatever else is needed is checked before. `on_words` is told how
-    far word vectors are converted, which big files are once, `on_embedded` how many texts are cut into words. Raises
-    CacheError for annotations, word vectors or parts that cannot be read and folders that cannot be written, ModelError
-    for a model that cannot be used.
+    The model is loaded only if something is missing, after everything else has been checked. `on_words` is called with
+    the progress of converting a big word vector file, which happens once, `on_embedded` with the number of tokenized
+    texts. Raises CacheError if annotations, word vectors or Parquet files cannot be read or folders cannot be written,
+    and ModelError if the model cannot be used.
     """
     dataset, subset, shard = recipe.data.dataset(), recipe.data.subset, recipe.run.shard
     dataset.split(subset)
@@ -76,7 +76,7 @@ def make_priors(
     described = generate(dataset, subset, store, _engine(recipe, texts), recipe.run, on_progress=on_progress)
     if shard is not None and _others_at_work(dataset, subset, store):
         return PriorsSummary(store, described, None, audit(dataset, subset, store, None))
-    # Other annotations than the folder's own may name a part of its videos: they take no words of the others back.
+    # Other annotations than the folder's own may have a subset of its videos: no words of the others are deleted.
     videos = None if recipe.data.annotations else {video.video_id for video in dataset.videos}
     folder = recipe.data.folder / "embeddings"
     embedded = embed(store, vectors, folder, videos=videos, options=recipe.embed, on_progress=on_embedded)
@@ -87,7 +87,7 @@ def make_priors(
 def preview(recipe: PriorsRecipe) -> Preview:
     """What `make_priors` would do, without loading the model, reading word vectors or writing anything.
 
-    Raises as `make_priors` does, as far as it is to be seen without that.
+    Raises like `make_priors`, as far as the problems can be detected without that.
     """
     dataset = recipe.data.dataset()
     videos = dataset.split(recipe.data.subset)

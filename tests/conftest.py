@@ -25,7 +25,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
     root = tmp_path_factory.mktemp("tiny")
 
     def folder(family: str) -> Path:
-        from tests.support.tiny_models import save_tiny
+        from tests.support.models.tiny_models import save_tiny
 
         return root / family if (root / family).is_dir() else save_tiny(root / family, family)
 

@@ -95,6 +95,15 @@ def test_folders_hold_about_a_dozen_files(package):
     assert len(list(package.glob("*.py"))) <= 14
 
 
+def test_tests_lie_where_the_files_lie_that_they_test():
+    """The folder of a test is a folder of the project; what lies in tests/ itself tests the repository as a whole."""
+    folders = {path.parent.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
+    assert {folder for folder in folders if not (ROOT / folder).is_dir()} == set()
+    assert {path.name for path in (ROOT / "tests").glob("test_*.py")} == {
+        "test_layout.py", "test_readme.py", "test_warnings.py",
+    }  # fmt: skip
+
+
 def test_no_file_imports_its_importer():
     """Not even over a detour, and not even for types alone."""
     assert circles({name: imported_by(name) for name in NAMES}) == []

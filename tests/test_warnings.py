@@ -10,7 +10,7 @@ OURS = (
     "priors.video.frames",
     "training.hosts.um",
     "pipelines.runs.train",
-    "benchmarks.kill",
+    "benchmarks.priors.kill",
     "test_loop",
     __name__,
 )

@@ -1,4 +1,4 @@
-"""Features and priors in; checkpoints and detections out.
+"""Training, inference and evaluation: features and priors in, checkpoints and detections out.
 
-No video is decoded and no language model runs here; what is shown of results is drawn by `pipelines/`.
+No video is decoded and no language model runs here; reports and figures are made by `pipelines/`.
 """

@@ -1,7 +1,7 @@
-"""The trainer's own complaint."""
+"""TrainingError: what training, inference and evaluation raise when the user has to change something."""
 
 from cache.errors import UserError
 
 
 class TrainingError(UserError):
-    """Training can not start or go on; the message says what was found, what was expected and what mends it."""
+    """Training cannot start or go on; the message says what was found, what was expected and how to fix it."""

@@ -1,4 +1,4 @@
-"""A trained model on whole videos: the curves that it draws over time, and the detections read off them."""
+"""Inference on whole videos: a model's curves over time (T-CAM, attentions), and its detections."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def load_run(
     device: DeviceName = "auto",
     checkpoint: Path | None = None,
 ) -> Trained:
-    """What localizes of the trained model of a run, on `device`; with `csr_attention` also what draws A_CSR, where it
-    has a CSR. Out of the last checkpoint where no other is named.
+    """Load a run's trained model for inference on `device`, with `csr_attention` also CSR's attention, if it has a CSR.
+    The last checkpoint is used unless another one is given.
 
     Raises TrainingError if there is no checkpoint, it does not fit the dataset or features, or there is no such device.
     """
@@ -61,8 +61,8 @@ def load_run(
 def detect(
     trained: Trained, store: FeatureStore, videos: Sequence[VideoEntry], *, recipe: LocalizeRecipe
 ) -> Iterator[tuple[Curves, list[Detection]]]:
-    """Curves and detections (seconds) of each video, one video at a time at its full length. Nothing is kept of one
-    that was yielded.
+    """Curves and detections (seconds) of each video, one video at a time at its full length. Videos that were yielded
+    are not kept in memory.
 
     Raises CacheError before the first if features are missing or damaged.
     """
@@ -92,7 +92,7 @@ def detect(
 
 
 def _snippets_of(length: int, recipe: LocalizeRecipe, trained_on: DataRecipe) -> int:
-    """How many snippets stand for a video of `length` snippets."""
+    """Number of snippets that a video of `length` snippets is localized on."""
     wanted = trained_on.num_snippets if recipe.snippets == "training" else recipe.snippets
     if wanted is None:
         return length
@@ -104,8 +104,8 @@ def _snippets_of(length: int, recipe: LocalizeRecipe, trained_on: DataRecipe) ->
 def draw_curves(
     trained: Trained, video_id: str, features: Float[np.ndarray, "t d"], *, recipe: LocalizeRecipe = DEFAULT_RECIPE
 ) -> tuple[Curves, Candidates | None]:
-    """Run the model on one video, in float32; the head's candidates come along where it has a head, A_CSR where
-    `trained` has what draws it."""
+    """Run the model on one video, in float32. Returns its curves (with A_CSR, if `trained` has CSR's attention) and the
+    proposals of its head, if it has one."""
     device = next(trained.model.parameters()).device
     batch = torch.from_numpy(np.array(features, dtype=np.float32))[None].to(device)
     mask = torch.ones(batch.shape[:2], dtype=torch.bool, device=device)

@@ -1,4 +1,4 @@
-"""How the weights move: two optimizers, their rates and their schedule."""
+"""The optimizers of L_match and L_rec, their learning rates and schedule."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -23,9 +23,9 @@ class LoopRecipe(Recipe):
     """Steps, optimizers, logs and checkpoints."""
 
     steps: PositiveInt = 5000
-    """Updates of the host by L_match, and as many of CSR by L_rec, whatever turns they take (model.dpid.schedule)."""
+    """Training steps: updates of the host by L_match, and as many of CSR by L_rec, with any model.dpid.schedule."""
     accumulate: PositiveInt = 1
-    """Batches whose gradients are averaged for one update."""
+    """Gradient accumulation: batches whose gradients are averaged for one update."""
     optimizer: Literal["adam", "adamw"] = "adam"
     """adam adds weight decay to the gradient, as the hosts' public code does; adamw decays the weights themselves."""
     host_lr: PositiveFloat = 5e-5
@@ -33,40 +33,40 @@ class LoopRecipe(Recipe):
     lr: PositiveFloat = 5e-4
     """Learning rate of the new modules: KSM, CSR, localization head."""
     weight_decay: NonNegativeFloat = 1e-3
-    """Weight decay of every parameter; of the new modules alone where the host has one of its own."""
+    """Weight decay; of the new modules only, if host_weight_decay is given."""
     host_weight_decay: NonNegativeFloat | None = None
-    """Weight decay of the host, beside gradients that are averaged over a batch and over `accumulate`; weight_decay
-    when not given."""
+    """Weight decay of the host, whose gradients are means over a batch and over `accumulate`; weight_decay if not
+    given."""
     betas: tuple[Beta, Beta] = (0.9, 0.999)
-    """Decays of the optimizer's averages of gradients and of their squares; of the new modules alone where the host has
-    its own."""
+    """Adam's betas; of the new modules only, if host_betas is given."""
     host_betas: tuple[Beta, Beta] | None = None
-    """The same of the host; betas when not given."""
+    """Adam's betas of the host; betas if not given."""
     clip: PositiveFloat | None = 10.0
-    """Largest norm of the gradient of L_match, and of L_rec; longer ones are scaled down to it."""
+    """Gradient clipping: largest norm of the gradient of L_match, and of that of L_rec. None: no clipping."""
     warmup: NonNegativeInt = 0
-    """Steps over which the rates rise linearly from 0."""
+    """Steps over which the learning rates rise linearly from 0."""
     schedule: Literal["constant", "cosine", "steps"] = "constant"
-    """What both rates do after the warm-up; cosine ends at 0, steps is told by milestones."""
+    """Schedule of both learning rates after the warm-up: constant, cosine (ends at 0), or steps (see milestones)."""
     milestones: tuple[tuple[Share, PositiveFloat], ...] = ()
-    """Of schedule=steps: shares of `steps`, rising, and what the rates are multiplied by from each of them on."""
+    """schedule=steps: pairs of a share of `steps` (rising) and the factor on the initial learning rates from there
+    on."""
     ema_eval: bool = False
-    """Evaluate the moving average of the weights (model.head.pseudo_labels.teacher_decay) rather than the last ones."""
+    """Evaluate the moving average of the weights (model.head.pseudo_labels.teacher_decay) instead of the last ones."""
     precision: Literal["no", "tf32", "bf16"] = "no"
-    """Precision of the forward pass: float32; float32 with TF32 products, which only CUDA has; or mixed with bf16.
-    Losses, gates and positions are float32 in each."""
+    """Precision of the forward pass: no = float32; tf32 = float32 with TF32 matrix products, on CUDA only; bf16 = mixed
+    precision. Losses, gates and positions are always float32."""
     device: Annotated[DeviceName, RUN_ONLY] = "auto"
-    """auto: an accelerator where there is one."""
+    """Device; auto = a GPU or another accelerator if there is one, else the CPU."""
     log_every: Annotated[PositiveInt, RUN_ONLY] = 50
-    """Steps from one line of metrics.jsonl to the next; a line holds the means over them."""
+    """Steps from one line of metrics.jsonl to the next; a line holds means over them."""
     checkpoint_every: Annotated[PositiveInt, RUN_ONLY] = 500
     """Steps from one checkpoint to the next."""
     tensorboard: Annotated[bool, RUN_ONLY] = True
-    """Write TensorBoard events beside metrics.jsonl, where TensorBoard is installed."""
+    """Write TensorBoard events beside metrics.jsonl, if TensorBoard is installed."""
     wandb: Annotated[bool, RUN_ONLY] = False
-    """Log to Weights & Biases, too (`pip install wandb`; WANDB_MODE=offline needs no account)."""
+    """Also log to Weights & Biases (`pip install wandb`; WANDB_MODE=offline needs no account)."""
     mlflow: Annotated[bool, RUN_ONLY] = False
-    """Log to MLflow, too (`pip install mlflow`; MLFLOW_TRACKING_URI says where)."""
+    """Also log to MLflow (`pip install mlflow`; MLFLOW_TRACKING_URI says where)."""
 
     @model_validator(mode="after")
     def _milestones_rise(self) -> "LoopRecipe":
@@ -87,7 +87,7 @@ BRANCHES: dict[Phase, tuple[str, ...]] = {
 
 
 def build_optimizers(model: Mllm4Wtal, recipe: LoopRecipe) -> dict[str, Optimizer]:
-    """One optimizer for L_match (host, KSM, head) and, where there is a CSR, one for L_rec."""
+    """One optimizer for L_match (host, KSM, head) and, if there is a CSR, one for L_rec."""
     kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
     host_decay = recipe.weight_decay if recipe.host_weight_decay is None else recipe.host_weight_decay
     of_host = {"lr": recipe.host_lr, "betas": recipe.host_betas or recipe.betas, "weight_decay": host_decay}
@@ -101,13 +101,13 @@ def build_optimizers(model: Mllm4Wtal, recipe: LoopRecipe) -> dict[str, Optimize
 
 
 def _group(modules: Sequence[nn.Module], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters with the same settings; `base_lr` is the rate that the schedule scales."""
+    """Parameter group with one set of settings; `base_lr` is the learning rate that the schedule scales."""
     return {"params": [p for module in modules for p in module.parameters()], "base_lr": settings["lr"], **settings}
 
 
 def rate_factor(step: int, recipe: LoopRecipe) -> float:
-    """What both learning rates are multiplied by at `step` of `recipe.steps`: a function of the step alone, so there is
-    no state to save."""
+    """Factor on both learning rates at `step` of `recipe.steps`. It depends on the step alone, so there is no scheduler
+    state to save."""
     if step < recipe.warmup:
         return (step + 1) / recipe.warmup
     match recipe.schedule:
@@ -122,7 +122,7 @@ def rate_factor(step: int, recipe: LoopRecipe) -> float:
 
 
 def gradient_norm(optimizer: Optimizer, *, clip: float | None) -> Tensor:
-    """Norm of the gradient of an optimizer's parameters, which is then scaled down to `clip`."""
+    """Norm of the gradient of an optimizer's parameters; the gradient is then clipped to `clip`."""
     gradients = [p.grad for p in _parameters(optimizer) if p.grad is not None]
     norm = nn.utils.get_total_norm(gradients)
     if clip is not None:
@@ -131,7 +131,7 @@ def gradient_norm(optimizer: Optimizer, *, clip: float | None) -> Tensor:
 
 
 def take_step(optimizer: Optimizer, *, factor: float) -> None:
-    """Step at `factor` of the rates, and clear the gradients."""
+    """Step at `factor` times the learning rates, and clear the gradients."""
     for group in optimizer.param_groups:
         group["lr"] = factor * group["base_lr"]
     optimizer.step()

@@ -1,4 +1,4 @@
-"""What looks at the texts of a cache: flags, audit, statistics, differences, export.
+"""Analysis of the texts in a cache: flags, audit, statistics, differences, export.
 
-No texts are made here (that is `priors/`), and no terminal or page is drawn (that is `pipelines/`).
+No texts are generated here (see `priors/`), and nothing is printed or drawn (see `pipelines/`).
 """

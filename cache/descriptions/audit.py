@@ -1,4 +1,4 @@
-"""What the cache covers and where it is weak: shown to people after the priors stage, and the trainer's preflight."""
+"""Audit of a cache: coverage, failures, flags. It is printed after the priors stage and checked before training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MEND = "run `make priors`"
 
 @dataclass(frozen=True)
 class Coverage:
-    """How many descriptions of one class and kind there are, and how many there should be."""
+    """Number of descriptions of one class and kind, and the expected number."""
 
     action_class: str
     kind: Kind
@@ -36,32 +36,31 @@ class Audit:
     failed: tuple[tuple[Key, str], ...]
     """Keys whose last row failed, with the reason."""
     flagged: Mapping[Flag, tuple[Key, ...]]
-    """Ok rows by each mark that their text was given; every flag is there, most with no key."""
+    """Ok rows by flag of their text; every flag has an entry, possibly empty."""
     partial: tuple[Key, ...]
-    """Ok rows of videos that could be decoded only in part."""
+    """Ok rows of videos that could be decoded only partially."""
     stale: tuple[Key, ...]
-    """Ok rows whose video file now has another size than the one that was described."""
+    """Ok rows whose video file has a different size from the one that was described."""
     removed: Mapping[str, int]
-    """Videos that the annotations do not have, in any subset, each with the number of rows that are still there."""
+    """Videos with rows that are not in the annotations, in any subset, with their number of rows."""
     out_of_vocabulary: float | None
-    """Share of tokens without a word vector; None where there are no embeddings to look at."""
+    """Share of tokens without a word vector; None if there are no embeddings."""
     errors: tuple[str, ...]
-    """What stops training, each with the command that mends it."""
+    """Problems that prevent training, each with the command that fixes it."""
     warnings: tuple[str, ...]
 
     @property
     def ok(self) -> bool:
-        """True if nothing stops training."""
+        """True if nothing prevents training."""
         return not self.errors
 
 
 def audit(dataset: Dataset, subset: str, descriptions: PartStore, tokens: PartStore | None) -> Audit:
-    """Hold the cache against the keys that `subset` asks for; rows of other videos or classes are left out. Rows of
-    videos that are in no subset are counted.
+    """Compare the cache with the keys of `subset`; rows of other videos or classes are ignored. Rows of videos that are
+    in no subset are counted.
 
-    `tokens` is the table of their words, None where there is none to look at. Reads no texts: what is wrong with them
-    stands in the rows as flags. Raises CacheError if the dataset has no such subset or a part of the cache cannot be
-    read.
+    `tokens` is the table of their words, None if there is none. Texts are not read: their problems are in the rows as
+    flags. Raises CacheError if the dataset has no such subset or a file of the cache cannot be read.
     """
     videos = dataset.split(subset)
     keys = expected_keys(videos)
@@ -71,7 +70,7 @@ def audit(dataset: Dataset, subset: str, descriptions: PartStore, tokens: PartSt
     flagged: dict[Flag, tuple[Key, ...]] = {
         flag: tuple(key for key in keys if key in rows.flagged[flag]) for flag in FLAGS
     }
-    found = Audit(
+    state = Audit(
         coverage=coverage,
         missing=tuple(key for key in keys if key not in rows.ok and key not in rows.failed),
         failed=tuple((key, rows.failed[key]) for key in keys if key in rows.failed),
@@ -87,11 +86,11 @@ def audit(dataset: Dataset, subset: str, descriptions: PartStore, tokens: PartSt
     if words is not None and (unembedded := [key for key in keys if key in rows.ok and key not in words.embedded]):
         lacking = amount(len(unembedded), "description has", "descriptions have")
         errors.append(f"{lacking} no word vectors yet, first {unembedded[0]}; {_MEND}")
-    return replace(found, errors=tuple(errors), warnings=(*warnings, *_notes(subset, found)))
+    return replace(state, errors=tuple(errors), warnings=(*warnings, *_notes(subset, state)))
 
 
 def coverage_by_subset(dataset: Dataset, descriptions: PartStore) -> dict[str, tuple[Coverage, ...]]:
-    """Coverage of every subset, those included that nobody described, in one pass over the rows."""
+    """Coverage of every subset, including those without descriptions, in one pass over the rows."""
     subsets: dict[str, list[VideoEntry]] = {}
     for video in dataset.videos:
         subsets.setdefault(video.subset, []).append(video)
@@ -101,13 +100,13 @@ def coverage_by_subset(dataset: Dataset, descriptions: PartStore) -> dict[str, t
 
 
 def expected_keys(videos: Iterable[VideoEntry]) -> list[Key]:
-    """Every (video_id, action_class, kind) that these videos ask for, in their order."""
+    """Every (video_id, action_class, kind) of these videos, in their order."""
     return [(video.video_id, label, kind) for video in videos for label in video.labels for kind in KINDS]
 
 
 @dataclass
 class _States:
-    """What the rows say of the keys asked for; no texts, and each key held once."""
+    """State of the expected keys according to the rows, without texts."""
 
     ok: set[Key] = field(default_factory=set)
     failed: dict[Key, str] = field(default_factory=dict)
@@ -115,7 +114,7 @@ class _States:
     partial: set[Key] = field(default_factory=set)
     video_bytes: dict[Key, int] = field(default_factory=dict)
     removed: Counter[str] = field(default_factory=Counter)
-    """Rows of each video that the dataset does not have."""
+    """Number of rows of each video that the dataset does not have."""
 
     @classmethod
     def of(cls, descriptions: PartStore, keys: Sequence[Key], dataset: Dataset) -> _States:
@@ -142,7 +141,7 @@ class _States:
 
 @dataclass
 class _Words:
-    """What the table of tokens says of the keys asked for: counts alone."""
+    """Counts of the expected keys in the table of tokens."""
 
     embedded: set[Key] = field(default_factory=set)
     tokens: int = 0
@@ -153,7 +152,7 @@ class _Words:
         words, wanted = cls(), {key: key for key in keys}
         for row in table.rows([*DESCRIPTION_KEY, "description_sha256", "known"]):
             key = wanted.get((row["video_id"], row["action_class"], row["kind"]))
-            if key is None or not row["description_sha256"]:  # of another video, or taken back
+            if key is None or not row["description_sha256"]:  # of another video, or deleted
                 continue
             words.embedded.add(key)
             words.tokens += len(row["known"])
@@ -189,8 +188,8 @@ def _verdict(subset: str, coverage: Sequence[Coverage], empty: set[Key]) -> tupl
         if row.expected == 0:
             if row.kind == "key":
                 errors.append(
-                    f"class {row.action_class!r} occurs in no video of {subset!r}, so nothing can be learnt of it; "
-                    "take it out of the annotations, or add a video"
+                    f"class {row.action_class!r} occurs in no video of {subset!r}, so it cannot be learned; "
+                    "remove it from the annotations, or add a video"
                 )
         elif usable == 0 and row.kind == "key":
             errors.append(f"class {row.action_class!r} has no usable key description in {subset!r}; {_MEND}")
@@ -202,31 +201,31 @@ def _verdict(subset: str, coverage: Sequence[Coverage], empty: set[Key]) -> tupl
     return errors, warnings
 
 
-def _notes(subset: str, found: Audit) -> list[str]:
+def _notes(subset: str, state: Audit) -> list[str]:
     notes = []
-    if found.missing:
-        lacking = amount(len(found.missing), f"description of {subset!r} is", f"descriptions of {subset!r} are")
+    if state.missing:
+        lacking = amount(len(state.missing), f"description of {subset!r} is", f"descriptions of {subset!r} are")
         notes.append(f"{lacking} missing; {_MEND}")
-    if found.failed:
-        failed = amount(len(found.failed), f"description of {subset!r}", f"descriptions of {subset!r}")
+    if state.failed:
+        failed = amount(len(state.failed), f"description of {subset!r}", f"descriptions of {subset!r}")
         notes.append(f"{failed} failed; {_MEND} to try again")
-    for flag, keys in found.flagged.items():
+    for flag, keys in state.flagged.items():
         if keys:
             marked = amount(len(keys), f"description of {subset!r} is", f"descriptions of {subset!r} are")
-            notes.append(f"{marked} flagged {flag}, as texts are that {MEANINGS[flag]}")
-    if found.partial:
-        partial = amount(len(found.partial), "description is of a video", "descriptions are of videos")
-        notes.append(f"{partial} that could be decoded only in part")
-    if found.stale:
+            notes.append(f"{marked} flagged {flag} (texts that {MEANINGS[flag]})")
+    if state.partial:
+        partial = amount(len(state.partial), "description is of a video", "descriptions are of videos")
+        notes.append(f"{partial} that could be decoded only partially")
+    if state.stale:
         stale = amount(
-            len(found.stale), "description is of a video file that has", "descriptions are of video files that have"
+            len(state.stale), "description is of a video file that has", "descriptions are of video files that have"
         )
-        notes.append(f"{stale} another size now, first {found.stale[0]}; {_MEND} to describe anew")
-    if found.removed:
-        rows = amount(sum(found.removed.values()), "row is", "rows are")
-        videos = amount(len(found.removed), "video")
+        notes.append(f"{stale} another size now, first {state.stale[0]}; {_MEND} to describe them again")
+    if state.removed:
+        rows = amount(sum(state.removed.values()), "row is", "rows are")
+        videos = amount(len(state.removed), "video")
         notes.append(
-            f"{rows} of {videos} that the annotations do not have, first {next(iter(found.removed))!r}; training and "
-            "exports leave them out, and docs/caches.md says how they are deleted"
+            f"{rows} of {videos} that the annotations do not have, first {next(iter(state.removed))!r}; training and "
+            "exports ignore them, and docs/caches.md says how to delete them"
         )
     return notes

@@ -1,11 +1,11 @@
-"""Texts made of a class's name alone: what stands for a class where the MLLM is not asked."""
+"""Texts made from class names alone, to be used instead of descriptions of an MLLM."""
 
 from __future__ import annotations
 
 import re
 
 TEMPLATE = ("a", "video", "of", "the", "action")
-"""Words before a class's name."""
+"""Words before the name of a class."""
 
 
 def class_words(label: str) -> tuple[str, ...]:

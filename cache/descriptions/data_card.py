@@ -1,4 +1,4 @@
-"""README.md of an exported cache: what `datasets` and the Hub read of it, and what people should know of it."""
+"""The data card, README.md, of an exported cache: metadata for `datasets` and the Hub, and a text for readers."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from cache.tables.schema import FLAGS, KINDS
 from cache.wording import amount
 
 _VARIANTS = 5
-"""At most so many different generation settings and software versions are listed."""
+"""Largest number of different generation settings and software versions that are listed."""
 
 
 @dataclass(frozen=True)
 class TableCard:
-    """One table as a configuration of the data set."""
+    """One table as a configuration of the dataset."""
 
     name: str
     schema: pa.Schema
     rows: Mapping[str, int]
-    """By split; a split without a row has no file."""
+    """Number of rows by split; a split without rows has no file."""
 
 
 @dataclass(frozen=True)
 class CardContent:
-    """What the card says."""
+    """Contents of the card."""
 
     dataset: str
     classes: int
     recipe: Mapping[str, Any]
-    """Of the descriptions."""
+    """Recipe of the descriptions."""
     fingerprint: str
     tables: tuple[TableCard, ...]
     states: Mapping[tuple[str, str, str], int]
@@ -55,7 +55,7 @@ def data_card(content: CardContent) -> str:
 
 
 def _front_matter(content: CardContent) -> Iterator[str]:
-    # Every text is written as JSON, which YAML reads as it is.
+    # Every text is written as JSON, which is valid YAML.
     yield f"pretty_name: {_quoted(f'{content.dataset}: descriptions of actions')}"
     yield "language: [en]"
     yield "tags: [temporal-action-localization, video, video-descriptions, synthetic]"
@@ -96,9 +96,9 @@ def _text(content: CardContent) -> Iterator[str]:
     yield ""
     classes = amount(content.classes, "class", "classes")
     yield (
-        f"What a video multimodal LLM, `{_line(model)}` (revision `{_line(revision)}`), says about the actions of the "
-        f"videos of {_line(content.dataset)} ({classes}): for each video and each of its classes one "
-        "sentence (`key`) and a description in detail (`complete`). Made with MLLM4WTAL for weakly-supervised temporal "
+        f"Descriptions by a video multimodal LLM, `{_line(model)}` (revision `{_line(revision)}`), of the actions in "
+        f"the videos of {_line(content.dataset)} ({classes}): for each video and each of its classes one "
+        "sentence (`key`) and a detailed description (`complete`). Made with MLLM4WTAL for weakly-supervised temporal "
         f"action localization, from the cache `{content.fingerprint}`. No video is part of it."
     )
     yield ""
@@ -123,18 +123,18 @@ def _text(content: CardContent) -> Iterator[str]:
     yield ""
     yield from _fenced(json.dumps(content.recipe, indent=2, ensure_ascii=False))
     yield ""
-    for title, found in (("Generation settings", content.generation), ("Software", content.made_by)):
+    for title, counts in (("Generation settings", content.generation), ("Software", content.made_by)):
         yield f"{title}, with the number of rows:"
         yield ""
-        ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+        ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         more = [f"... and {len(ordered) - _VARIANTS} more"] if len(ordered) > _VARIANTS else []
         yield from _fenced("\n".join([*(f"{count:>8}  {text}" for text, count in ordered[:_VARIANTS]), *more]))
         yield ""
     yield "## Licence"
     yield ""
     yield (
-        "Not stated yet: that is up to whoever publishes this folder (set `license:` above). The texts are the output "
-        "of a model about videos of others, so the terms of both have a say."
+        "Not stated: whoever publishes this folder has to choose it (set `license:` above). The texts are the output "
+        "of a model on videos of others, so the terms of both apply."
     )
 
 
@@ -154,18 +154,18 @@ def _counts(content: CardContent) -> Iterator[str]:
     if content.left_out:
         yield ""
         rows = amount(content.left_out, "row is", "rows are")
-        yield f"{rows} left out, as the annotations do not have the video."
+        yield f"{rows} left out, because the annotations do not have the video."
 
 
 def _flaws(content: CardContent) -> Iterator[str]:
-    yield "Texts of little use are marked in the column `flags` (rows by kind; rules over the text alone find them):"
+    yield "Texts with problems are marked in the column `flags` by rules over the text alone (number of rows by kind):"
     yield ""
     yield f"| flag | texts that | {' | '.join(KINDS)} |"
     yield f"| --- | --- |{' --- |' * len(KINDS)}"
     for flag in FLAGS:
         yield f"| {flag} | {MEANINGS[flag]} | {' | '.join(str(content.flags.get((flag, kind), 0)) for kind in KINDS)} |"
     yield ""
-    yield "Rows with status `failed` hold no text, but the reason in the column `error`. Nobody checked the texts."
+    yield "Rows with status `failed` have no text, but a reason in the column `error`. The texts were not reviewed."
 
 
 def _fenced(text: str) -> list[str]:
@@ -176,7 +176,7 @@ def _fenced(text: str) -> list[str]:
 
 
 def _line(value: object) -> str:
-    """As part of a line of Markdown: nothing in it ends the line or the code that it stands in."""
+    """Escaped for a line of Markdown, so that it cannot end the line or the code span that it is in."""
     return " ".join(str(value).replace("`", "'").replace("<", "&lt;").split())
 
 

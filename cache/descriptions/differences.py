@@ -1,4 +1,4 @@
-"""Two caches of descriptions side by side: keys that one of them lacks, and how their texts differ, word by word."""
+"""Comparison of two caches of descriptions: missing keys, and differences of texts word by word."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BATCH = 1024
 
 @dataclass(frozen=True)
 class Span:
-    """Words, with the white space between them, that both texts have, or only the one or the other."""
+    """Words, with the whitespace between them, that are in both texts or in only one of them."""
 
     where: Literal["both", "one", "other"]
     text: str
@@ -33,16 +33,17 @@ class Changed:
     one: str
     other: str
     similarity: float
-    """0 (no word in common) to 1 (the same words)."""
+    """From 0 (no word in common) to 1 (the same words)."""
 
     def spans(self) -> list[Span]:
-        """The two texts in one: those in "both" and "one" give the one back, those in "both" and "other" the other."""
+        """The merged texts: spans of "both" and "one" are the text `one`, those of "both" and "other" the text
+        `other`."""
         return word_differences(self.one, self.other)
 
 
 @dataclass(frozen=True)
 class Differences:
-    """What `one` and `other` hold; failed rows count as not there."""
+    """Result of comparing caches `one` and `other`; failed rows count as missing."""
 
     only_one: tuple[Key, ...]
     only_other: tuple[Key, ...]
@@ -53,13 +54,13 @@ class Differences:
     least_alike: tuple[Changed, ...]
     """The changed texts with the lowest similarity, the lowest first."""
     similarity: float | None
-    """Mean over all keys that both have; None where there are none."""
+    """Mean over all keys that both have; None if there are none."""
     one: TextStatistics
     other: TextStatistics
 
 
 def differences(one: PartStore, other: PartStore, *, shown: int = 10) -> Differences:
-    """Hold two caches against each other; of the changed texts those `shown` that are least alike are kept.
+    """Compare two caches; of the changed texts the `shown` least similar ones are kept.
 
     The texts of both are held in memory while they are compared, as Arrow columns.
     """
@@ -92,14 +93,14 @@ def differences(one: PartStore, other: PartStore, *, shown: int = 10) -> Differe
 
 
 def similarity(one: str, other: str) -> float:
-    """Dice coefficient of the words of two texts, each as often as it stands there; order does not count."""
+    """Dice coefficient of the words of two texts as multisets; order does not count."""
     first, second = Counter(words_of(one)), Counter(words_of(other))
     total = first.total() + second.total()
     return 2 * (first & second).total() / total if total else 1.0
 
 
 def word_differences(one: str, other: str) -> list[Span]:
-    """What both texts have and what only one of them has, in order, cut between words."""
+    """Spans of words that both texts have or only one of them, in order."""
     first, second = one.split(" "), other.split(" ")
     spans = []
     for what, a, b, c, d in SequenceMatcher(None, first, second, autojunk=False).get_opcodes():

@@ -1,4 +1,4 @@
-"""Caches for others: one JSONL file of a table, or a folder that Hugging Face `datasets` loads, with its data card."""
+"""Export of caches: a table as JSONL, or a folder that Hugging Face `datasets` loads, with its data card."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from cache.tables.store import PartStore
 Table = Literal["descriptions", "tokens", "vocabulary"]
 _BATCH = 1024
 _VOCABULARY_SPLIT = "train"
-"""What `datasets` calls the split of a table that has none."""
+"""Name of the split of a table without splits."""
 
 
 Wanted = Callable[[Mapping[str, Any]], bool]
@@ -38,16 +38,16 @@ Wanted = Callable[[Mapping[str, Any]], bool]
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written."""
+    """Result of an export."""
 
     path: Path
     rows: Mapping[Table, int]
     left_out: int
-    """Rows that are left out, as they are of videos that the annotations do not have."""
+    """Number of rows left out, because the annotations do not have their videos."""
 
 
 def open_tables(descriptions: Path, embeddings: Path | None) -> dict[Table, PartStore]:
-    """The tables that there are: descriptions, and with `embeddings` tokens and vocabulary.
+    """The tables of a cache: descriptions, and with `embeddings` tokens and vocabulary.
 
     Raises CacheError if one is missing or damaged.
     """
@@ -62,10 +62,10 @@ def open_tables(descriptions: Path, embeddings: Path | None) -> dict[Table, Part
 
 
 def wanted_rows(dataset: Dataset, tables: Mapping[Table, PartStore]) -> dict[Table, Wanted]:
-    """Of each table, the rows of the videos of `dataset`; of the vocabulary, the words that these and the names of the
-    classes use. A video that was taken out of the annotations is in no export.
+    """For each table, a filter for the rows of the videos of `dataset`; for the vocabulary, the words of these rows and
+    of class names. A video that was removed from the annotations is not exported.
 
-    Holds the ids of the videos and of the words. Raises CacheError if a part cannot be read.
+    Memory: the ids of the videos and of the words. Raises CacheError if a file cannot be read.
     """
     videos = {video.video_id for video in dataset.videos}
 
@@ -82,10 +82,10 @@ def wanted_rows(dataset: Dataset, tables: Mapping[Table, PartStore]) -> dict[Tab
 
 
 def export_jsonl(dataset: Dataset, tables: Mapping[Table, PartStore], name: Table, path: Path) -> Exported:
-    """Write every column of the last row of each key of a table as one JSON object a line.
+    """Write the last row of each key of a table, with all columns, as one JSON object per line.
 
-    Rows of videos that `dataset` does not have are left out. Rows stream, so that memory does not grow with the table.
-    Raises CacheError if `path` is there already.
+    Rows of videos that `dataset` does not have are left out. Rows are streamed, so memory does not grow with the table.
+    Raises CacheError if `path` exists.
     """
     _refuse_to_overwrite(path)
     wanted = wanted_rows(dataset, tables)[name]
@@ -104,8 +104,8 @@ def export_datasets(dataset: Dataset, tables: Mapping[Table, PartStore], folder:
     """Write data/<table>/<split>.parquet and README.md, the card, so that `datasets.load_dataset(folder, table)` works.
 
     Splits are the subsets of `dataset`; rows of videos that it does not have are left out, and counted in the card. The
-    host's name is taken out of the column made_by, as such folders are published. Rows stream. Raises CacheError if
-    `folder` is there already, no row is of a video of `dataset`, or two subsets cannot be told apart as splits.
+    host name is removed from the column made_by, since such folders are published. Rows are streamed. Raises CacheError
+    if `folder` exists, no row is of a video of `dataset`, or two subsets would be the same split.
     """
     _refuse_to_overwrite(folder)
     splits, wanted = _splits(dataset), wanted_rows(dataset, tables)
@@ -117,8 +117,8 @@ def export_datasets(dataset: Dataset, tables: Mapping[Table, PartStore], folder:
             if name == "descriptions":
                 rows = figures.watch(map(_without_host, rows), splits)
             split_of = None if name == "vocabulary" else splits
-            cards[name], strangers = _write_table(store, rows, wanted[name], split_of, unfinished, name)
-            left_out += strangers if name != "vocabulary" else 0
+            cards[name], not_wanted = _write_table(store, rows, wanted[name], split_of, unfinished, name)
+            left_out += not_wanted if name != "vocabulary" else 0
         if not cards["descriptions"].rows:
             raise CacheError(f"{tables['descriptions'].folder}: has no row of a video of dataset {dataset.name}")
         card = CardContent(
@@ -138,7 +138,7 @@ def export_datasets(dataset: Dataset, tables: Mapping[Table, PartStore], folder:
 
 
 class _Figures:
-    """Counts for the card, taken while the rows stream by."""
+    """Counts for the card, collected while rows are streamed."""
 
     def __init__(self) -> None:
         self.states: Counter[tuple[str, str, str]] = Counter()
@@ -159,7 +159,7 @@ class _Figures:
 
 
 def _rows(table: PartStore, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-    """The rows that count; of tokens, none whose description is not there any more."""
+    """The current rows; of tokens, without those marked as deleted."""
     for row in table.rows(columns):
         if row.get("description_sha256") != "":
             yield row
@@ -178,7 +178,7 @@ def _write_table(
     root: Path,
     name: Table,
 ) -> tuple[TableCard, int]:
-    """One Parquet file a split; the number of rows that are not wanted."""
+    """Write one Parquet file per split. Returns the card and the number of rows that are not wanted."""
     counts: Counter[str] = Counter()
     waiting: dict[str, list[dict[str, Any]]] = {}
     left_out = 0
@@ -218,7 +218,7 @@ def _vector_width(folder: Path) -> int:
 
 
 def _splits(dataset: Dataset) -> dict[str, str]:
-    """Of each video, its subset as a name that `datasets` takes for a split."""
+    """The split of each video: its subset as a valid name for `datasets`."""
     names = {video.subset: re.sub(r"\W+", "_", video.subset) or "_" for video in dataset.videos}
     if twice := [name for name, count in Counter(names.values()).items() if count > 1]:
         same = sorted(subset for subset, name in names.items() if name == twice[0])
@@ -228,7 +228,7 @@ def _splits(dataset: Dataset) -> dict[str, str]:
 
 @contextmanager
 def _unfinished_folder(folder: Path) -> Iterator[Path]:
-    """A folder beside `folder` to fill; renamed to it on success, removed on any error."""
+    """A temporary folder beside `folder`, renamed to it on success and removed on any error."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = folder.with_name(f".unfinished-{os.getpid()}-{folder.name}")
     unfinished.mkdir()
@@ -241,10 +241,10 @@ def _unfinished_folder(folder: Path) -> Iterator[Path]:
 
 def _refuse_to_overwrite(path: Path) -> None:
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise CacheError(f"{path}: is there already, and is not overwritten; move it away or choose another --to")
+        raise CacheError(f"{path}: exists already, and is not overwritten; move it away or choose another --to")
 
 
 def _plain(value: object) -> object:
     if isinstance(value, datetime):
         return value.isoformat()
-    raise TypeError(f"{type(value).__name__} does not go into JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")

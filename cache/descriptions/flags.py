@@ -1,4 +1,4 @@
-"""Marks of a description that is of little use, found in its text alone; in doubt, a text gets none."""
+"""Flags of descriptions with problems, detected by rules over the text alone; in doubt, no flag is set."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ from difflib import SequenceMatcher
 from cache.tables.schema import FLAGS, FinishReason, Flag
 
 MEANINGS: dict[Flag, str] = {
-    "empty": "hold no letter",
+    "empty": "contain no letters",
     "repeats_prompt": "only repeat their prompt",
-    "loops": "go round in circles",
+    "loops": "repeat themselves",
     "refusal": "decline to answer",
-    "cut": "end in the middle",
+    "cut": "are cut off",
     "wrong_language": "are not in English",
 }
-"""What descriptions with a flag do, as the rest of a sentence."""
+"""Meaning of each flag, to complete the sentence "descriptions that ..."."""
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s*")
 
 _REPEATED_SHARE = 0.75
-"""Of the words, in their order also in the prompt, from which on a text says nothing but its prompt."""
+"""Share of words that are in the prompt in the same order, from which a text counts as a repetition of its prompt."""
 _REDUNDANT_SHARE = 0.4
-"""Of the words, in sentences that stood there before."""
+"""Share of words in repeated sentences."""
 _SPELL, _SPELL_WORDS = 20, 5
-"""So many words in a row with so few distinct ones are no prose."""
+"""A run of so many words with so few distinct ones counts as a loop."""
 _TRIGRAM_SHARE = 0.5
-"""Distinct among all groups of three words; prose has more than 0.85, also where every sentence begins alike."""
+"""Share of distinct trigrams below which a text counts as a loop; prose has more than 0.85, even if all sentences begin
+alike."""
 _FOREIGN_LETTERS = 0.3
-"""Of the letters, from which on another script is no mere name."""
+"""Share of letters of another script from which a text is foreign, not English with a foreign name."""
 _WIDEST = 50
-"""Words of the longest group that is looked for back to back; what is longer repeats whole sentences."""
+"""Longest group of words whose immediate repetition is looked for; longer ones are repeated sentences."""
 _LONG = 20
-"""So many words without a single function word of English are no English, whatever else they are."""
+"""A text of so many words without a single English function word is not English."""
 
 # Any group of one to eight letters, ten times in a row.
 _STUTTER = re.compile(r"([^\W\d_]{1,8}?)\1{9,}")
@@ -59,7 +60,7 @@ _REFUSALS = tuple(
     )
 )
 
-# A text that breaks off after one of these is not over.
+# A text that ends with one of these words is cut off.
 _OPEN_ENDS = "a an the and or but nor of his their its my our your whose with into onto while because"
 _ENGLISH = """
 a about after again against all also an and another any are around as at away back be been before behind being below
@@ -67,8 +68,8 @@ between both but by can each first for from front has have he her him himself hi
 more no not of off on one onto or other out over right she so some that the their them then there these they this those
 through to toward towards two under until up very was were what when where which while who will with without you your
 """
-# Frequent words of, a line each, Spanish, French, German, Italian, Portuguese, Dutch, Indonesian, Turkish, Polish,
-# Swedish, Vietnamese and Romanian. What English has as well ("met", "door") is outweighed by the English words around.
+# Frequent words, a language per line: Spanish, French, German, Italian, Portuguese, Dutch, Indonesian, Turkish, Polish,
+# Swedish, Vietnamese and Romanian. Words that are also English ("met", "door") are outweighed by English ones.
 _FOREIGN = """
 el la los las un una unos que con por para del se su y en al es está mientras sobre desde hacia lo como
 le la les un une des et dans avec sur qui est il elle sa du au aux en puis pour par ses sont une vers ce
@@ -83,27 +84,27 @@ och en ett att som på med är för av till det den inte från han hon
 và của một là trong người với được đang cho các này trên
 și în pe cu este un o la din spre apoi care se sa lui
 """
-# Function words of English that other languages have as well, in whatever sense: alone they make no text English.
+# English function words that also occur in other languages: alone they do not make a text English.
 _SHARED = frozenset(["a", "an", "as", "in", "is", "of", "on", "or", "over", "so", "under", "was"])
 _OPEN_WORDS = frozenset(_OPEN_ENDS.split())
 FUNCTION_WORDS = frozenset(_ENGLISH.split())
-"""Words of English that every text holds, and that say little about what happens."""
+"""English function words, which occur in every text and are not discriminative."""
 _FOREIGN_WORDS = tuple(frozenset(line.split()) for line in _FOREIGN.strip().splitlines())
 
 
 def flags_of(text: str, *, prompt: str, finish_reason: FinishReason | None) -> tuple[Flag, ...]:
-    """What is wrong with `text`, the answer to `prompt`, in the order of FLAGS; () for a good one.
+    """The flags of `text`, the answer to `prompt`, in the order of FLAGS; () if there are none.
 
     empty: no letter in it. repeats_prompt: nearly all of it is the prompt, or a sentence of it. loops: words, groups of
-    words or sentences again and again. refusal: the model declines, or says that it saw nothing. cut: ended by the
-    limit of new tokens, or in the middle of a sentence. wrong_language: another script, or words of another language.
+    words or sentences are repeated. refusal: the model declines, or says that it saw nothing. cut: ended by the token
+    limit, or in the middle of a sentence. wrong_language: another script, or words of another language.
     """
     plain = unicodedata.normalize("NFKC", text)
-    found: set[Flag] = set()
+    flags: set[Flag] = set()
     if finish_reason == "length" or _breaks_off(plain):
-        found.add("cut")
+        flags.add("cut")
     if not any(sign.isalpha() for sign in plain):
-        found.add("empty")
+        flags.add("empty")
     else:
         checks: dict[Flag, bool] = {
             "repeats_prompt": _repeats(plain, prompt),
@@ -111,12 +112,12 @@ def flags_of(text: str, *, prompt: str, finish_reason: FinishReason | None) -> t
             "refusal": any(pattern.search(plain) for pattern in _REFUSALS),
             "wrong_language": _is_foreign(plain),
         }
-        found.update(flag for flag, holds in checks.items() if holds)
-    return tuple(flag for flag in FLAGS if flag in found)
+        flags.update(flag for flag, holds in checks.items() if holds)
+    return tuple(flag for flag in FLAGS if flag in flags)
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text in lower case, without signs; numbers are words."""
+    """The words of a text in lower case, without punctuation; numbers are words."""
     return _WORD.findall(text.lower())
 
 
@@ -131,7 +132,7 @@ def _repeats(text: str, prompt: str) -> bool:
         matcher = SequenceMatcher(None, sentence, asked, autojunk=False)
         total += len(sentence)
         repeated += sum(block.size for block in matcher.get_matching_blocks())
-    # A few words alone, such as the name of the class, are an answer, if a poor one.
+    # A few words, such as the name of the class, count as an answer, if a poor one.
     return min(3, len(asked)) <= repeated and repeated >= _REPEATED_SHARE * total
 
 
@@ -146,13 +147,14 @@ def _loops(text: str) -> bool:
 
 
 def _runs_in_circles(words: Sequence[str]) -> bool:
-    """A group of words back to back with itself: one or two words four times, three to seven thrice, more twice."""
+    """Immediate repetition of a group of words: one or two words four times, three to seven words three times, more
+    twice."""
     for width in range(1, min(len(words) // 2, _WIDEST) + 1):
         times = 4 if width <= 2 else 3 if width <= 7 else 2
         run = 0
         for place in range(width, len(words)):
             run = run + 1 if words[place] == words[place - width] else 0
-            # Numbers may stand in rows: a score, a count.
+            # Repeated numbers are allowed: a score, a count.
             if run >= width * (times - 1) and not "".join(words[place - width + 1 : place + 1]).isdigit():
                 return True
     return False
@@ -168,7 +170,7 @@ def _says_again(sentences: Sequence[Sequence[str]]) -> bool:
 
 
 def _has_few_words(words: Sequence[str]) -> bool:
-    """Loops with small changes, which no group of words repeats exactly."""
+    """Loops with small changes, without an exact repetition of a group of words."""
     if len(words) < 10:
         return False
     if len(words) < _SPELL:
@@ -200,7 +202,7 @@ def _is_foreign(text: str) -> bool:
 
 
 def _foreign_words(words: Sequence[str], language: frozenset[str]) -> int:
-    """How many are of the language: words that it uses all the time, and beside two of these, words with accents."""
+    """Number of words of a language: its frequent words, and if there are two of these, also words with accents."""
     known = sum(word in language for word in words)
     return known if known < 2 else known + sum(not word.isascii() and word not in language for word in words)
 

@@ -1,4 +1,4 @@
-"""Where the words of a description stand in its text."""
+"""Character spans of the action words in the text of a description."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 
 def action_spans(text: str, tokens: Sequence[str], is_action_word: Sequence[bool]) -> list[tuple[int, int]]:
-    """Start and end, in characters, of the words of a text that belong to the name of its class.
+    """Start and end, in characters, of the words of a text that are action words.
 
     `tokens` are the words that the text was cut into, lower-case and in their order. Words that touch each other
-    ("high" and "kick" of "HighKick") are one span. A token that is not found in the text is passed over.
+    ("high" and "kick" of "HighKick") are one span. A token that is not found in the text is skipped.
     """
-    # Sign by sign, so that places in the plain text are places in the text.
+    # Normalised character by character, so that each maps back to a position in the text.
     plain = [unicodedata.normalize("NFKC", sign).lower() for sign in text.replace("’", "'")]
     places = [place for place, signs in enumerate(plain) for _ in signs]
     whole = "".join(plain)

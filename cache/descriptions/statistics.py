@@ -1,4 +1,4 @@
-"""How long descriptions are, and which words they use: over all, and which words tell a class from the others."""
+"""Statistics of descriptions: their lengths, and the frequent and discriminative words of each class."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from cache.descriptions.flags import FUNCTION_WORDS, words_of
 from cache.tables.schema import KINDS, Kind
 
 COLUMNS = ("action_class", "kind", "status", "description", "new_tokens")
-"""Columns of descriptions that `describe` looks at."""
+"""Columns of descriptions that `describe` reads."""
 _QUANTILES = (0.05, 0.5, 0.95)
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Where numbers lie."""
+    """Distribution of numbers."""
 
     count: int
     mean: float
     least: int
     low: float
-    """5 percent are below."""
+    """5th percentile."""
     median: float
     high: float
-    """5 percent are above."""
+    """95th percentile."""
     most: int
 
 
@@ -41,31 +41,31 @@ class ClassWords:
     action_class: str
     texts: int
     words: int
-    """Function words included."""
+    """Number of words, with function words."""
     frequent: tuple[tuple[str, int], ...]
-    """With their counts."""
+    """Most frequent words, with their counts."""
     telling: tuple[tuple[str, float], ...]
-    """With the z-score of their log-odds against all other classes."""
+    """Most discriminative words, with the z-score of their log-odds against all other classes."""
 
 
 @dataclass(frozen=True)
 class TextStatistics:
-    """Of all ok rows."""
+    """Statistics of all ok rows."""
 
     words: Mapping[Kind, Spread]
-    """Words a description; kinds without a row are not there."""
+    """Words per description; kinds without rows are absent."""
     new_tokens: Mapping[Kind, Spread]
-    """Of the model."""
+    """Generated tokens per description."""
     total_words: int
     distinct_words: int
     classes: tuple[ClassWords, ...]
-    """In the order of their names."""
+    """In alphabetical order."""
 
 
 def describe(rows: Iterable[Mapping[str, Any]], *, top: int = 8) -> TextStatistics:
-    """Statistics of rows with COLUMNS; of each class the `top` most frequent and most telling words.
+    """Statistics of rows with COLUMNS; for each class the `top` most frequent and most discriminative words.
 
-    Rows are taken one by one; what is held grows with the vocabulary of each class, not with the texts.
+    Rows are streamed; memory grows with the vocabulary of each class, not with the texts.
     """
     lengths: dict[Kind, array] = {kind: array("l") for kind in KINDS}
     tokens: dict[Kind, array] = {kind: array("l") for kind in KINDS}
@@ -95,7 +95,7 @@ def describe(rows: Iterable[Mapping[str, Any]], *, top: int = 8) -> TextStatisti
 
 
 def out_of_vocabulary(rows: Iterable[Mapping[str, Any]]) -> tuple[int, Counter[str]]:
-    """Tokens in all, and how often each occurs that has no word vector, of token rows with `tokens` and `known`."""
+    """Total number of tokens, and the counts of those without a word vector, in rows with `tokens` and `known`."""
     total, unknown = 0, Counter()
     for row in rows:
         total += len(row["tokens"])
@@ -106,7 +106,7 @@ def out_of_vocabulary(rows: Iterable[Mapping[str, Any]]) -> tuple[int, Counter[s
 def log_odds(counts: Mapping[str, int], everything: Mapping[str, int]) -> dict[str, float]:
     """For each word of a group, the z-score of its log-odds against the rest (Monroe et al. 2008).
 
-    `everything` counts the group as well; it serves as the Dirichlet prior, so that a rare word needs more evidence.
+    `everything` includes the group; it is the Dirichlet prior, so that a rare word needs more evidence.
     """
     prior, inside = sum(everything.values()), sum(counts.values())
     outside = prior - inside
@@ -119,7 +119,7 @@ def log_odds(counts: Mapping[str, int], everything: Mapping[str, int]) -> dict[s
 
 
 def _odds(count: float, total: float) -> float:
-    # A prior of the counts themselves leaves nothing outside a word only where it is the one word that there is.
+    # The rest is 0 only if there is a single word; 0.5 avoids dividing by it.
     return math.log(count / max(total - count, 0.5))
 
 

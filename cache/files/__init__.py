@@ -1,4 +1,4 @@
-"""How files are written so that a kill, a full disk or a second process costs nothing: atomic writes, locks.
+"""Safe writing of files despite kills, full disks and other processes: atomic writes, locks, signals.
 
-Knows folders and bytes, and nothing of what the project stores in them.
+Deals with folders and bytes only, not with what the project stores in them.
 """

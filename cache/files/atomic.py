@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written under a dot-name, fsynced, renamed."""
+"""Atomic writing: files are written under a temporary dot-name, fsynced, then renamed."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _OLD_SECONDS = 24 * 3600.0
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a dot-file beside `path` to write to; on success it is fsynced and renamed to `path`, on any error removed.
 
-    The dot-file keeps the suffix of `path` (writers such as `numpy.save` look at it) and is locked while it is being
-    written, so `remove_unfinished` can tell a writer at work from a killed one; where the file system has no locks, by
+    The dot-file keeps the suffix of `path` (writers such as `numpy.save` depend on it) and is locked while it is
+    written, so that `remove_unfinished` can distinguish an active writer from a killed one; without locks it goes by
     the file's age. OSErrors name `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let OSErrors that name no file, as those of a full disk do, name `path`."""
+    """Add `path` to OSErrors that name no file, such as those of a full disk."""
     try:
         yield
     except OSError as error:
@@ -49,10 +49,10 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def remove_unfinished(folder: Path) -> list[Path]:
-    """Delete, and return, what killed writers left in `folder`; what a living writer holds stays.
+    """Delete, and return, unfinished files of killed writers in `folder`; those of active writers stay.
 
-    On a file system without locks, files stay that were written to within a day: no file takes nearly so long, clocks
-    of machines are not so far apart, and all that patience costs is room on the disk.
+    On a file system without locks, files that were modified within a day stay: no write takes that long, clocks of
+    machines do not differ that much, and the only cost is disk space.
     """
     removed = []
     for path in sorted(folder.glob(f"{_PREFIX}*")):
@@ -83,7 +83,7 @@ def _claim(path: Path) -> tuple[Path, int]:
         try:
             with suppress(NoLocks):
                 flock(descriptor, fcntl.LOCK_EX)
-            if unfinished.exists():  # else `remove_unfinished` ran between the two lines above
+            if unfinished.exists():  # else `remove_unfinished` ran between creating and locking it
                 return unfinished, descriptor
         except BaseException:
             unfinished.unlink(missing_ok=True)
@@ -93,7 +93,7 @@ def _claim(path: Path) -> tuple[Path, int]:
 
 
 def sync(path: Path) -> None:
-    """Have the system write a file, or the names in a folder, to the disk now."""
+    """Flush a file, or the entries of a folder, to the disk (fsync)."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,13 +1,13 @@
-"""Who is at work in a folder, told by files: what stands in for locks on file systems without flock.
+"""Claims: files that replace locks on file systems without flock.
 
-Each process that works in a folder first puts down a file of its own there, a claim, and then looks at those of the
-others. Of two that begin at the same moment at least one sees the other, so they never both go on. A claim names its
-process, and its time is renewed every few seconds as long as that lives.
+Each process that works in a folder first creates a file of its own there, a claim, and then looks for claims of others.
+If two start at the same moment, at least one sees the other, so they never both continue. A claim names its process,
+and its modification time is renewed every few seconds while the process lives.
 
-A kill leaves the claim behind. On the same machine the process is looked for, so the claim counts as gone at once;
-on another one (or after a reboot) only when it has not been renewed for `SILENT` seconds. That is less than a lock:
-clocks that are further apart than this, or a process that stood still for longer (suspended, or waiting for the file
-server) and then goes on, can let two runs work side by side. Such a process says so when it wakes.
+A kill leaves the claim behind. On the same machine the process is looked up, so the claim expires at once; on another
+machine (or after a reboot) it expires when it has not been renewed for `SILENT` seconds. This is weaker than a lock: if
+clocks differ by more than this, or a process is suspended for longer (or waits for the file server) and then continues,
+two runs can work at the same time. Such a process logs an error when it continues.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import Any
 from cache.files.atomic import naming
 
 SILENT = 300.0
-"""Seconds without a sign of life after which a claim of another machine counts as left behind."""
+"""Seconds without renewal after which a claim of another machine has expired."""
 _RENEWED = 15.0
 _PREFIX = ".claim-"
 _log = logging.getLogger(__name__)
@@ -37,18 +37,18 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of a process that is alive, as far as can be told."""
+    """A claim of a process that is alive, as far as is known."""
 
     path: Path
     what: str
-    """What the process does here, such as "run"."""
+    """The kind of work, such as "run"."""
     owner: str
     """Host, process id and start, for messages."""
 
 
 @contextmanager
 def claim(folder: Path, what: str) -> Iterator[Path]:
-    """Put down a claim, and renew it until the block is left; whoever claims looks at the others' after that."""
+    """Create a claim, and renew it until the block is left. The caller has to check the claims of others after that."""
     path = folder / f"{_PREFIX}{what}-{secrets.token_hex(6)}"
     started = datetime.now(UTC).isoformat(timespec="seconds")
     owner = f"host {socket.gethostname()}, pid {os.getpid()}, started {started}"
@@ -66,7 +66,7 @@ def claim(folder: Path, what: str) -> Iterator[Path]:
 
 
 def claims(folder: Path, what: str = "*") -> list[Claim]:
-    """Those of living processes in `folder` on `what` (a glob pattern). What dead ones left is removed, and told."""
+    """Claims of living processes in `folder` on `what` (a glob pattern). Expired claims are removed, with a warning."""
     living = []
     for path in sorted(folder.glob(f"{_PREFIX}{what}-*")):
         try:
@@ -86,7 +86,7 @@ def _note(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
-        return {}  # it is being written just now
+        return {}  # it is just being written
 
 
 def _alive(note: dict[str, Any], silent: float) -> bool:
@@ -102,15 +102,15 @@ def _alive(note: dict[str, Any], silent: float) -> bool:
 
 
 def _machine() -> str:
-    """Where a process id means one process: host, boot, and namespace of the ids (containers have their own)."""
+    """The scope in which a process id is unique: host, boot, and pid namespace (containers have their own)."""
     known = [socket.gethostname()]
-    with suppress(OSError):  # where there is no Linux
+    with suppress(OSError):  # not on Linux
         known += [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
     return " ".join(known)
 
 
 def _born(pid: int) -> str | None:
-    """When a process started, by the kernel's clock: its id may be given to another one. None if it has ended."""
+    """Start time of a process by the kernel's clock, since its id may be reused. None if it has ended."""
     try:
         state, *others = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -124,7 +124,7 @@ def _renew(path: Path, left: threading.Event) -> None:
             os.utime(path)
         except FileNotFoundError:
             if not left.is_set():
-                _log.error("%s: this process stood still for so long that another took its place: end one", path)
+                _log.error("%s: this process was suspended so long that another one took over: end one of them", path)
             return
         except OSError as error:
             _log.warning("%s: could not be renewed (%s)", path, error.strerror)

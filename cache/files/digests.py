@@ -1,4 +1,4 @@
-"""What the files of a folder were found to hold, remembered there: a file that did not change is not read twice."""
+"""Stored digests of the files in a folder, so that an unchanged file is not read again."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from cache.files.atomic import atomic_path
 FILE = ".digests.json"
 _VERSION = 1
 _SETTLED_NS = 2_000_000_000
-"""A file that was written so short a time ago could be written again without a change of its time: the clocks of some
-file systems tick every two seconds."""
+"""A file younger than this could be changed without a change of its modification time, which some file systems store in
+steps of two seconds."""
 
 
 @dataclass(frozen=True)
 class FileDigest:
-    """A feature file that was read to its end and found sound, and how it can be told that it is still the same."""
+    """A feature file that was read completely and is valid, with what identifies an unchanged file."""
 
     size: int
     """Bytes of the file."""
     mtime_ns: int
-    """When it was written."""
+    """Modification time."""
     snippets: int
     """Rows of its array."""
     width: int
@@ -35,7 +35,7 @@ class FileDigest:
 
 
 class Digests:
-    """Those of the files of one folder. They are a memory alone: without them every file is read again."""
+    """The digests of the files of one folder. They are only a cache: without them every file is read again."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
@@ -43,19 +43,20 @@ class Digests:
         self._added: dict[str, FileDigest] = {}
 
     def find(self, name: str, stamp: os.stat_result) -> FileDigest | None:
-        """What is remembered of a file that has this size and time now; None of one that is unknown or changed."""
+        """The stored digest of a file with this size and time; None if it is unknown or has changed."""
         if self._known is None:
             self._known = _read(self._path)
         known = self._known.get(name)
         return known if known and (known.size, known.mtime_ns) == (stamp.st_size, stamp.st_mtime_ns) else None
 
     def add(self, name: str, digest: FileDigest) -> None:
-        """Remember a file, unless it was written a moment ago."""
+        """Store the digest of a file, unless the file was written a moment ago."""
         if self._known is not None and time.time_ns() - digest.mtime_ns > _SETTLED_NS:
             self._known[name] = self._added[name] = digest
 
     def save(self) -> None:
-        """Write down what was added, beside what others added meanwhile; where nothing can be written, nothing is."""
+        """Write added digests, merged with what others added meanwhile; does nothing if the folder cannot be
+        written."""
         if not self._added:
             return
         files = {name: astuple(digest) for name, digest in (_read(self._path) | self._added).items()}
@@ -65,7 +66,7 @@ class Digests:
 
 
 def _read(path: Path) -> dict[str, FileDigest]:
-    """Empty where there is no such file, or one of another version, or a damaged one."""
+    """The stored digests; empty if the file is missing, damaged or of another version."""
     try:
         document = json.loads(path.read_bytes())
         if document["version"] != _VERSION:

@@ -1,4 +1,4 @@
-"""flock, which some file systems do not have: Lustre without `-o flock`, gcsfuse, NFS without its lock service."""
+"""flock, with an own exception for file systems without it: Lustre without `-o flock`, gcsfuse, some NFS."""
 
 from __future__ import annotations
 

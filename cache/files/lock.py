@@ -1,7 +1,7 @@
-"""Who writes into a folder: one run, or several shards of one run. Locks belong to processes, so a kill leaves none.
+"""Locks of folders: for one run, or several shards of one run. They belong to processes, so a kill releases them.
 
-File systems without flock get claims instead, which a kill leaves behind: see `cache.files.claims` for how they are
-told from those of living processes, and for what they cannot guarantee.
+On file systems without flock, claims are used instead: see `cache.files.claims` for how claims of killed processes are
+recognised, and for what claims cannot guarantee.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from cache.files.workers import dismiss
 _LOCK = ".lock"
 _TRIES = 5
 _PAUSE = 0.05, 0.4
-"""Seconds between two tries: at random, so that two processes that begin together do not meet at each of them."""
+"""Range of the random pause between two tries, in seconds; random, so that two processes do not collide every time."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """The part of a run that one of `count` processes does."""
+    """The share of a run that one of `count` processes does."""
 
     index: int
     """From 0."""
@@ -52,7 +52,7 @@ def hold(folder: Path, *, shard: Shard | None = None, wait: bool = False) -> Ite
     """Hold `folder` for one run, or for one shard beside the others of the same count.
 
     Raises CacheError naming the owner (host, pid, start) if another run, the same shard, or a shard of another count
-    has it; with `wait`, waits for a run to end instead. Workers that outlived their run are waited for in any case.
+    has it; with `wait`, waits for that run to end instead. Workers that outlive their run are waited for in any case.
     """
     with ExitStack() as stack:
         try:
@@ -65,22 +65,22 @@ def hold(folder: Path, *, shard: Shard | None = None, wait: bool = False) -> Ite
 
 @contextmanager
 def _locked(folder: Path, shard: Shard | None, *, wait: bool) -> Iterator[None]:
-    """Raises NoLocks, before anything is held, where the file system has none."""
+    """Hold `folder` by flock. Raises NoLocks, before anything is locked, if the file system has none."""
     with ExitStack() as stack:
         whole = stack.enter_context(open(folder / _LOCK, "a+", encoding="utf-8"))
         if not _take(whole, fcntl.LOCK_EX if shard is None else fcntl.LOCK_SH, wait=wait):
             raise _taken(folder, _owner(whole) if shard is not None else _shards(folder) or _owner(whole))
-        mine = whole
+        own = whole
         if shard is not None:
-            mine = stack.enter_context(open(folder / f"{_LOCK}-{shard}", "a+", encoding="utf-8"))
-            if not _take(mine, fcntl.LOCK_EX, wait=wait):
-                raise _taken(folder, _owner(mine))
-            # Other counts divide the videos otherwise, so the same video would be described twice.
+            own = stack.enter_context(open(folder / f"{_LOCK}-{shard}", "a+", encoding="utf-8"))
+            if not _take(own, fcntl.LOCK_EX, wait=wait):
+                raise _taken(folder, _owner(own))
+            # Another count divides the videos differently, so a video could be described twice.
             if others := _shards(folder, but=shard.count):
                 raise _taken(folder, others)
-        _sign(mine, "" if shard is None else f", shard {shard}")
+        _sign(own, "" if shard is None else f", shard {shard}")
         yield
-        mine.truncate(0)
+        own.truncate(0)
 
 
 def _take(file: TextIO, how: int, *, wait: bool) -> bool:
@@ -89,12 +89,12 @@ def _take(file: TextIO, how: int, *, wait: bool) -> bool:
 
 @contextmanager
 def _claimed(folder: Path, shard: Shard | None, *, wait: bool) -> Iterator[None]:
-    """The same without locks: this process claims the folder, and withdraws where others do that exclude it."""
+    """Hold `folder` by a claim, which is withdrawn if there are conflicting claims of others."""
     others: list[Claim] = []
     for _ in itertools.count() if wait else range(_TRIES):
-        if not (others := _in_the_way(folder, shard)):
-            with claim(folder, "run" if shard is None else f"shard-{shard}") as mine:
-                if not (others := [other for other in _in_the_way(folder, shard) if other.path != mine]):
+        if not (others := _conflicting(folder, shard)):
+            with claim(folder, "run" if shard is None else f"shard-{shard}") as own:
+                if not (others := [other for other in _conflicting(folder, shard) if other.path != own]):
                     yield
                     return
         time.sleep(random.uniform(*_PAUSE))
@@ -102,12 +102,12 @@ def _claimed(folder: Path, shard: Shard | None, *, wait: bool) -> Iterator[None]
     raise _taken(folder, owners)
 
 
-def _in_the_way(folder: Path, shard: Shard | None) -> list[Claim]:
-    there = [*claims(folder, "run"), *claims(folder, "shard-*")]
+def _conflicting(folder: Path, shard: Shard | None) -> list[Claim]:
+    active = [*claims(folder, "run"), *claims(folder, "shard-*")]
     if shard is None:
-        return there
-    beside = {f"shard-{Shard(index, shard.count)}" for index in range(shard.count) if index != shard.index}
-    return [other for other in there if other.what not in beside]
+        return active
+    siblings = {f"shard-{Shard(index, shard.count)}" for index in range(shard.count) if index != shard.index}
+    return [other for other in active if other.what not in siblings]
 
 
 def _sign(file: TextIO, what: str) -> None:
@@ -124,7 +124,7 @@ def _owner(file: TextIO) -> str:
 
 
 def _shards(folder: Path, *, but: int | None = None) -> str:
-    """The owners of the shards at work, those of `but` shards left out."""
+    """The owners of active shards, without those of a division into `but` shards."""
     owners = []
     for path in sorted(folder.glob(f"{_LOCK}-*-of-*")):
         if but is not None and path.name.endswith(f"-of-{but}"):

@@ -1,4 +1,4 @@
-"""Tables that were made elsewhere (JSONL, CSV, Parquet), one row at a time, with where each stands in its file."""
+"""Reads external tables (JSONL, CSV, Parquet) row by row, with line numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cache.wording import amount
 
 SUFFIXES = (".jsonl", ".ndjson", ".csv", ".parquet")
 LONGEST_LINE = 1 << 20
-"""Characters of a line that is read; a longer one is no description."""
+"""Longest line that is read, in characters; a longer one is no description."""
 _ROWS = 256
 
 
@@ -27,18 +27,18 @@ class Record:
     """One row of a table."""
 
     line: int
-    """Where it begins, from 1; in Parquet, the number of the row."""
+    """Line number of its beginning, from 1; in Parquet, the number of the row."""
     values: dict[str, Any]
-    """By column; None and missing are the same. Text in another encoding than UTF-8 holds lone surrogates."""
+    """Values by column; None and missing are the same. Text that is not UTF-8 holds lone surrogates."""
     problem: str | None = None
-    """Why there are no values."""
+    """Why the row cannot be read."""
 
 
 def read_records(path: Path) -> Iterator[Record]:
-    """Every row of `path`, in a memory that does not grow with the file; the suffix says how it is written.
+    """Every row of `path`, in constant memory; the suffix gives the format.
 
-    A line that cannot be read becomes a Record with its problem. Raises CacheError if the file is not there, is of
-    another kind, or cannot be read as a whole.
+    A line that cannot be read becomes a Record with its problem. Raises CacheError if the file is missing, of another
+    format, or unreadable as a whole.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
@@ -47,7 +47,7 @@ def read_records(path: Path) -> Iterator[Record]:
         if suffix == ".parquet":
             yield from _parquet(path)
             return
-        # Bytes that are no UTF-8 come through as lone surrogates, so that one bad line does not hide the others.
+        # Bytes that are not UTF-8 become lone surrogates, so that one bad line does not affect the others.
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             yield from _csv(path, file) if suffix == ".csv" else _jsonl(file)
     except (OSError, pa.ArrowException) as error:
@@ -103,7 +103,7 @@ def _csv(path: Path, file: TextIO) -> Iterator[Record]:
 
 
 def csv_rows(file: TextIO) -> Iterator[tuple[int, list[str] | str]]:
-    """Each row that is not empty, with the line that it begins in; text instead says why a row cannot be read."""
+    """Each non-empty row with the line where it begins; a string in place of the row says why it cannot be read."""
     rows = csv.reader(file, strict=True)
     while True:
         number = rows.line_num + 1

@@ -13,7 +13,7 @@ STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1")
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal ended the work. As a KeyboardInterrupt, it passes every `except Exception`."""
+    """The command was stopped by a signal. A KeyboardInterrupt, so that no `except Exception` catches it."""
 
     def __init__(self, signum: int, message: str = "") -> None:
         super().__init__(message)
@@ -21,17 +21,18 @@ class Stopped(KeyboardInterrupt):
 
     @property
     def exit_code(self) -> int:
-        """128 + the signal's number, as shells have it: 130 after Ctrl-C, 143 after SIGTERM."""
+        """128 + the signal's number, as in shells: 130 after Ctrl-C, 143 after SIGTERM."""
         return 128 + self.signum
 
 
 _AGAIN = 2.0
-"""Seconds in which a second signal is the first one told twice: `make` passes on what its whole group got."""
+"""Seconds within which a second signal counts as a copy of the first: `make` forwards signals that its group got,
+too."""
 _raised = 0.0
 
 
 class StopRequest:
-    """Whether a signal has asked for an end."""
+    """True once a signal has asked to stop."""
 
     signum: int | None = None
     since: float = 0.0
@@ -41,7 +42,7 @@ class StopRequest:
 
 
 def raise_at_stops() -> None:
-    """From now on SIGTERM and SIGUSR1 raise `Stopped` wherever the main thread is, as Ctrl-C raises
+    """Install handlers by which SIGTERM and SIGUSR1 raise `Stopped` in the main thread, as Ctrl-C raises
     KeyboardInterrupt."""
     global _raised
     _raised = 0.0
@@ -52,11 +53,11 @@ def raise_at_stops() -> None:
 
 @contextmanager
 def deferred_stops() -> Iterator[StopRequest]:
-    """Inside, a signal is noted instead of raised, so that a unit of work is never cut in two; one that comes more than
-    two seconds later raises.
+    """Inside the block a signal is recorded instead of raised, so that a unit of work is completed; a second one, more
+    than two seconds later, raises.
 
-    In another thread than the main one, where no signal arrives, nothing changes; nor for a signal that the process was
-    told to ignore, as shells do with Ctrl-C for a job in the background.
+    Has no effect in other threads than the main one, where no signals arrive, or on ignored signals, such as Ctrl-C for
+    background jobs of a shell.
     """
     request = StopRequest()
     before: dict[int, object] = {}

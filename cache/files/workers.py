@@ -1,9 +1,9 @@
-"""Workers of a run in other processes, perhaps on other machines: they write into its folder only as long as it lasts.
+"""Workers of a run in other processes or on other machines: they may write into its folder only while the run lasts.
 
-The run that holds the folder signs a file there, and each of its workers keeps that file locked (where there are no
-locks, claims the folder: see `cache.files.claims`) while it makes and writes something. A worker that outlives its run
-finds another signature, or none, before it begins anything more; and the next run waits for what it is in the middle
-of. So nothing is made twice, however a run ended.
+The run that holds the folder writes a signature into a file there, and each of its workers locks that file (or, without
+locks, claims the folder: see `cache.files.claims`) while it works on a unit. A worker that outlives its run finds
+another signature, or none, before it starts another unit, and the next run waits until it has finished the current one.
+So no work is done twice, however a run ended.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _log = logging.getLogger(__name__)
 
 
 class Dismissed(CacheError):
-    """The run that a worker belongs to has ended, or the worker sees another folder than it."""
+    """The run of a worker has ended, or the worker sees another folder than its run."""
 
 
 def engage(folder: Path) -> str:
-    """Let workers write into `folder`; returns the signature that they have to show. To be called under its lock."""
+    """Allow workers to write into `folder`; returns their signature. Call it under the lock of the folder."""
     dismiss(folder)
     signature = secrets.token_hex(8)
     (folder / _FILE).write_text(signature, encoding="utf-8")
@@ -39,32 +39,32 @@ def engage(folder: Path) -> str:
 
 
 def dismiss(folder: Path, *, seconds: float = SILENT + 60) -> None:
-    """Let no worker of an earlier run begin anything more, and wait until none is at work.
+    """Stop workers of an earlier run from starting more work, and wait until none is active.
 
-    Raises CacheError if one still is after `seconds`.
+    Raises CacheError if one is still active after `seconds`.
     """
     if not (folder / _FILE).exists():
         return
     with open(folder / _FILE, "r+", encoding="utf-8") as file:
         file.truncate(0)
         deadline = time.monotonic() + seconds
-        told = False
+        warned = False
         while not _free(folder, file.fileno()):
             if time.monotonic() > deadline:
                 raise CacheError(
                     f"{folder}: workers of a run that has ended are still writing, after {seconds:g} s; end them "
                     "(`ray stop` on their machines) and run this again"
                 )
-            if not told:
+            if not warned:
                 _log.warning("%s: waiting for workers of a run that has ended", folder)
-                told = True
+                warned = True
             time.sleep(0.1)
         for path in folder.glob(f"{_ATTEMPTS}*"):
             path.unlink(missing_ok=True)
 
 
 def check_engaged(folder: Path, signature: str) -> None:
-    """Raise Dismissed unless the run that gave the signature still holds the folder."""
+    """Raise Dismissed unless the run with this signature still holds the folder."""
     try:
         signed = (folder / _FILE).read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -75,9 +75,9 @@ def check_engaged(folder: Path, signature: str) -> None:
 
 @contextmanager
 def attempt(folder: Path, name: str) -> Iterator[int]:
-    """How often the piece of work of that name was begun, this time included, and never left: its worker died of it.
+    """How often the unit `name` has been started without an end, this time included: earlier workers died of it.
 
-    To be called while `at_work`. Ends with an exception or without: the count starts anew.
+    Use it inside `at_work`. When the block is left, with or without an exception, the count is reset.
     """
     path = folder / f"{_ATTEMPTS}{name}"
     with path.open("ab") as file:
@@ -90,9 +90,9 @@ def attempt(folder: Path, name: str) -> Iterator[int]:
 
 @contextmanager
 def at_work(folder: Path, signature: str) -> Iterator[None]:
-    """Keep other runs out of `folder` while a worker makes and writes something.
+    """Keep other runs out of `folder` while a worker works on a unit.
 
-    Raises Dismissed unless the run that gave the signature still holds the folder.
+    Raises Dismissed unless the run with this signature still holds the folder.
     """
     with ExitStack() as stack:
         try:

@@ -1,4 +1,4 @@
-"""The layouts in which the field passes datasets around, read into ours.
+"""Import of datasets in the layouts of public code.
 
-One file a layout, beside what they share. A layout only reads: what is written is written by `convert` and `report`.
+One file per layout, and shared code. A layout only reads; files are written by `convert` and `report`.
 """

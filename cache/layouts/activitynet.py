@@ -1,4 +1,4 @@
-"""ActivityNet's own JSON, v1.2 and v1.3, and files in its manner."""
+"""Reader of ActivityNet's JSON (v1.2 and v1.3), and of files in the same format."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def read_activitynet(path: Path, *, features: Path | None) -> Found:
 
 
 def read_database(path: Path) -> tuple[Dataset, list[Quirk]]:
-    """A dataset in ActivityNet's JSON, and what had to be put right before it could be read: segments that end before
-    they start are left out, and named."""
+    """A dataset in ActivityNet's JSON, and its data issues: segments that end before they start are left out and
+    listed."""
     document = read_document(path)
     texts, reversed_ = _mend(document)
     quirks = []
@@ -55,7 +55,7 @@ def read_database(path: Path) -> tuple[Dataset, list[Quirk]]:
 
 
 def _mend(document: dict) -> tuple[int, list[str]]:
-    """Take the times out of reversed segments; return how many times are text, and what was taken out."""
+    """Remove the times of reversed segments; returns how many times are text, and the removed segments."""
     texts, reversed_ = 0, []
     database = document.get("database")
     for video_id, entry in database.items() if isinstance(database, Mapping) else ():
@@ -63,7 +63,7 @@ def _mend(document: dict) -> tuple[int, list[str]]:
         for item in annotations if isinstance(annotations, list) else ():
             segment = item.get("segment") if isinstance(item, dict) else None
             if not isinstance(segment, list) or len(segment) != 2:
-                continue  # Dataset.parse says what is wrong with it
+                continue  # Dataset.parse reports it
             texts += sum(isinstance(time, str) for time in segment)
             try:
                 start, end = map(float, segment)

@@ -1,7 +1,7 @@
-"""The layout of W-TALC, CO2-Net, DELU, DDG-Net: `<DATASET>-Annotations/*.npy` beside one file with all features.
+"""Reader of the layout of W-TALC, CO2-Net, DELU, DDG-Net: `<DATASET>-Annotations/*.npy`, and one file of all features.
 
-Every .npy has one item a video, in the same order; so has the file of the features. Class names, video names and
-subsets are bytes; labels are str or bytes, as the Python that wrote them had it.
+Every .npy has one item per video, in the same order as the feature file. Class names, video names and subsets are
+bytes; labels are str or bytes, depending on the Python version that wrote them.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ def is_co2(folder: Path) -> bool:
 
 
 def read_co2(folder: Path, *, features: Path | None, allow_pickle: bool) -> Found:
-    """Read the folder of the annotations. Raises CacheError naming the file, the video and what was expected, and,
-    where pickles are not allowed, why they are not."""
+    """Read the folder of the annotations. Raises CacheError naming the file, the video and what was expected, or, if
+    pickles are not allowed, why."""
     columns = _columns(folder, allow_pickle=allow_pickle)
     classes = tuple(map(_text, plain_objects(folder / "classlist.npy", allow_pickle=allow_pickle)))
     if len(set(classes)) != len(classes):
-        raise CacheError(f"{folder / 'classlist.npy'}: the same class stands there twice")
+        raise CacheError(f"{folder / 'classlist.npy'}: found a class twice, expected each once")
     names = [_text(name) for name in columns["videoname"]]
     check_names(names, where=folder / "videoname.npy")
-    stretches, quirks = _ambiguous(folder / AMBIGUOUS_FILE, set(names))
+    ambiguous, quirks = _ambiguous(folder / AMBIGUOUS_FILE, set(names))
     videos = tuple(
         VideoEntry(
             name,
@@ -46,7 +46,7 @@ def read_co2(folder: Path, *, features: Path | None, allow_pickle: bool) -> Foun
             _labels(folder / "labels_all.npy", name, columns["labels_all"][row], classes),
             _segments(folder, name, columns["labels"][row], columns["segments"][row], classes),
             None,
-            tuple(stretches.get(name, ())),
+            tuple(ambiguous.get(name, ())),
         )
         for row, name in enumerate(names)
     )
@@ -57,7 +57,7 @@ def read_co2(folder: Path, *, features: Path | None, allow_pickle: bool) -> Foun
 
 def _columns(folder: Path, *, allow_pickle: bool) -> Columns:
     paths = {name: folder / f"{name}.npy" for name in _COLUMNS}
-    if not paths["segments"].exists() and (folder / "segment.npy").exists():  # as one fork calls it
+    if not paths["segments"].exists() and (folder / "segment.npy").exists():  # its name in one fork
         paths["segments"] = folder / "segment.npy"
     if missing := [path.name for path in paths.values() if not path.exists()]:
         raise CacheError(f"{folder}: found no {', '.join(missing)}; expected {', '.join(_COLUMNS)}, each .npy")
@@ -126,7 +126,7 @@ def _kinds(folder: Path, columns: Columns, *, allow_pickle: bool) -> list[Quirk]
     if not kinds["bytes"]:
         return []
     items = tuple(f"{kind}: {kinds[kind]} in {', '.join(sorted(where[kind]))}" for kind in kinds)
-    what, done = "names written as bytes, which equal no text", "read as UTF-8"
+    what, done = "names that are bytes instead of text", "read as UTF-8"
     return [Quirk(name="bytes", what=what, done=done, count=kinds["bytes"], unit="names", items=items)]
 
 
@@ -138,8 +138,8 @@ def _rates(folder: Path) -> list[Quirk]:
     return [
         Quirk(
             name="extracted_fps",
-            what="extracted_fps.npy gives a rate of frames that the features do not have",
-            done="not used; the lengths of the features are checked against the durations",
+            what="frame rates in extracted_fps.npy that are not those of the features",
+            done="not used; feature lengths are checked against durations",
             count=sum(rates.values()),
             items=tuple(f"{amount(count, 'video')}: {rate}" for rate, count in rates.items()),
         )
@@ -147,11 +147,11 @@ def _rates(folder: Path) -> list[Quirk]:
 
 
 def _ambiguous(path: Path, names: set[str]) -> tuple[dict[str, list[tuple[float, float]]], list[Quirk]]:
-    """Stretches of each video. A line is a name and two numbers, between them one space or more."""
+    """Ambiguous segments of each video. A line is a name and two numbers, separated by one or more spaces."""
     stretches: dict[str, list[tuple[float, float]]] = {}
-    strangers: list[str] = []
+    unknown: list[str] = []
     if not path.exists():
-        what, done = f"no {AMBIGUOUS_FILE}: undecided stretches are unknown", "none are kept"
+        what, done = f"no {AMBIGUOUS_FILE}: ambiguous segments are unknown", "none are imported"
         return {}, [Quirk(name="no_ambiguous", what=what, done=done, count=1, unit="files", items=(path.name,))]
     raw = path.read_bytes()
     lines = raw.decode("utf-8", "replace").splitlines()
@@ -168,30 +168,30 @@ def _ambiguous(path: Path, names: set[str]) -> tuple[dict[str, list[tuple[float,
         if words[0] in names:
             stretches.setdefault(words[0], []).append((start, end))
         else:
-            strangers.append(f"{words[0]} {start:g}-{end:g} s")
+            unknown.append(f"{words[0]} {start:g}-{end:g} s")
     quirks = [
         Quirk(
             name="ambiguous",
-            what="stretches that the annotators left undecided",
-            done="kept as `ambiguous` of their videos",
+            what="ambiguous segments, which the annotators left undecided",
+            done="stored as `ambiguous` of their videos",
             count=sum(map(len, stretches.values())),
-            unit="stretches",
+            unit="segments",
             items=tuple(f"{name} {len(found)}" for name, found in stretches.items()),
         )
     ]
-    if strangers:
-        what = "undecided stretches of videos that the annotations lack"
+    if unknown:
+        what = "ambiguous segments of videos that are not in the annotations"
         quirks.append(
             Quirk(
                 name="ambiguous_unknown",
                 what=what,
                 done="left out",
-                count=len(strangers),
-                unit="stretches",
-                items=tuple(strangers),
+                count=len(unknown),
+                unit="segments",
+                items=tuple(unknown),
             )
         )
     if returns := raw.count(b"\r\n"):
-        what, done = f"lines of {AMBIGUOUS_FILE} that end as Windows ends them", "read all the same"
+        what, done = f"lines of {AMBIGUOUS_FILE} with Windows line ends", "read normally"
         quirks.append(Quirk(name="crlf", what=what, done=done, count=returns, unit="lines"))
     return stretches, quirks

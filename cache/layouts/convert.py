@@ -1,4 +1,4 @@
-"""Features of a source into our feature store: checked, one video at a time, going on where it was.
+"""Converts the features of a source into a feature store: checked, one video at a time, resumable.
 
 Axes: t snippets, d feature width.
 """
@@ -28,15 +28,15 @@ _KINDS = ("float16", "float32", "float64")
 
 
 class ConvertRecipe(Recipe):
-    """What the features are, and how they are stored."""
+    """Format of the features in the source, and how they are stored."""
 
     dtype: Literal["float32", "float16"] = "float32"
-    """float16 takes half the room; the trainer reads both."""
+    """Data type of stored features; float16 takes half the space, and training reads both."""
     streams: dict[str, PositiveInt] = {}  # noqa: RUF012  # frozen with the recipe
-    """Width of each stream in the order of the columns, such as `rgb 1024 flow 1024`, where the files do not show it.
-    When not given: the folders rgb/ and flow/, else the two halves of each row."""
+    """Width of each stream in the order of the columns, such as `rgb 1024 flow 1024`, if it cannot be seen from the
+    files. Default: the folders rgb/ and flow/, else the two halves of each row."""
     fps: PositiveFloat = 25.0
-    """Frames a second that the snippets were cut from."""
+    """Frames per second of the video that snippets were cut from."""
     snippet_frames: PositiveInt = 16
     """Frames that one snippet covers."""
     snippet_stride: PositiveInt = 16
@@ -46,7 +46,7 @@ class ConvertRecipe(Recipe):
 
 
 class Source(Recipe):
-    """features/source.json: where the features come from. Another source does not go on with them."""
+    """features/source.json: the source of the features. An import from another source is refused."""
 
     files: str
     """Digest of the names and sizes of the files, and of the order of the videos."""
@@ -55,7 +55,7 @@ class Source(Recipe):
 
 @dataclass
 class Plan:
-    """What would be converted, known from headers alone."""
+    """What is to be converted, known from file headers alone."""
 
     source: FeatureSource
     grid: FeatureGrid
@@ -63,22 +63,22 @@ class Plan:
     names: dict[str, str] = field(default_factory=dict)
     """Video -> its name in the source, for those whose arrays can be converted."""
     lengths: dict[str, int] = field(default_factory=dict)
-    """Snippets of these videos."""
+    """Number of snippets of these videos."""
     missing: list[str] = field(default_factory=list)
     """Videos that the source does not have."""
     unusable: dict[str, str] = field(default_factory=dict)
     """Videos whose arrays have the wrong shape or kind, and why."""
     unused: list[str] = field(default_factory=list)
-    """What the source has for no video."""
+    """Features in the source that belong to no video."""
     source_streams: tuple[str, ...] = ()
-    """Streams as the source has them."""
+    """Names of the streams in the source."""
     kinds: Counter[str] = field(default_factory=Counter)
-    """Types of the numbers in the files."""
+    """Number of arrays by data type."""
 
 
 @dataclass
 class Converted:
-    """What was done."""
+    """Result of a conversion."""
 
     written: int = 0
     kept: int = 0
@@ -93,7 +93,7 @@ def plan(
     *,
     durations: Mapping[str, float | None] | None = None,
 ) -> Plan:
-    """Look at every array's header. `durations`, in seconds, are held against the axes; None looks at no axes.
+    """Read the header of every array. `durations`, in seconds, are held against the axes; None looks at no axes.
 
     Raises CacheError if no name of the source is that of a video, the axes of all arrays seem to be swapped, or no
     stream widths fit the files at all.
@@ -120,22 +120,22 @@ def plan(
         check_axes(source.path, parts, durations, grid, transposed=recipe.transpose)
     widths = _usual_widths(parts.values())
     grid = _grid(recipe, _streams(source.path, widths, recipe.streams))
-    found = Plan(source, grid, recipe.dtype, missing=missing, unusable=unusable)
-    found.unused, found.source_streams = sorted(source.names - used), tuple(widths)
+    planned = Plan(source, grid, recipe.dtype, missing=missing, unusable=unusable)
+    planned.unused, planned.source_streams = sorted(source.names - used), tuple(widths)
     for video_id, streams in parts.items():
-        found.kinds.update(str(part.dtype) for part in streams)
+        planned.kinds.update(str(part.dtype) for part in streams)
         if problem := _problem(streams, widths):
             unusable[video_id] = problem
         else:
-            found.names[video_id] = names[video_id]
-            found.lengths[video_id] = streams[0].shape[0]
-    return found
+            planned.names[video_id] = names[video_id]
+            planned.lengths[video_id] = streams[0].shape[0]
+    return planned
 
 
 def convert(plan: Plan, folder: Path, *, progress: Callable[[int, int], None] | None = None) -> Converted:
-    """Write what is not there yet to `folder`, one video in memory at a time; `progress` gets (done, total) videos.
+    """Write missing videos to `folder`, with one video in memory at a time; `progress` gets (done, total) videos.
 
-    Raises CacheError if the folder holds features from elsewhere, or the disk has too little room.
+    Raises CacheError if the folder holds features of another source, or the disk has too little space.
     """
     store = _open_store(plan, folder)
     done = Converted()
@@ -153,7 +153,7 @@ def convert(plan: Plan, folder: Path, *, progress: Callable[[int, int], None] | 
                 raise
             raise CacheError(
                 f"{folder}: no room left at {video_id} ({error.strerror}): {done.written + done.kept} of "
-                f"{len(plan.lengths)} videos are there and are kept; make room and run the same command again"
+                f"{len(plan.lengths)} videos are converted and are kept; free space and run the same command again"
             ) from error
         if progress is not None:
             progress(done.kept + done.written + len(done.failed), len(plan.lengths))
@@ -171,7 +171,7 @@ def _open_store(plan: Plan, folder: Path) -> FeatureStore:
             )
     elif (folder / GRID_FILE).exists():
         raise CacheError(f"{folder}: holds features that no import made; import into another folder (--dataset)")
-    made_from.save(path)  # before the grid, so that an import that is killed in between can go on
+    made_from.save(path)  # before the grid, so that an interrupted import can be resumed
     return FeatureStore.create(folder, plan.grid)
 
 

@@ -1,4 +1,4 @@
-"""A plain folder of videos beside a table `video,label[,subset]`: weak labels and nothing else."""
+"""Reader of a folder of videos with a CSV table `video,label[,subset]`: weak labels only."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class BadLine:
 
 @dataclass
 class _Row:
-    """What the lines of one video say."""
+    """The lines of one video."""
 
     path: Path
     first_line: int
@@ -37,10 +37,10 @@ class _Row:
 
 
 def read_folder(videos: Path, labels: Path) -> tuple[Found, list[BadLine]]:
-    """Read the table; several rows of one video give it several labels.
+    """Read the table; several rows of a video give it several labels.
 
-    A header is optional; without one the columns are `video,label` or `video,label,subset`, without a subset a video is
-    of `training`. A video is a file name (or its path in the folder), with or without suffix. Outside training a label
+    A header is optional; without one the columns are `video,label` or `video,label,subset`. The default subset is
+    `training`. A video is a file name (or a path inside the folder), with or without suffix. Outside training the label
     may be empty. Raises CacheError if the table cannot be read at all; single lines that cannot be used are returned.
     """
     files = _files(videos)
@@ -53,7 +53,7 @@ def read_folder(videos: Path, labels: Path) -> tuple[Found, list[BadLine]]:
             bad.append(BadLine(line, reason))
     quirks = []
     if repeated:
-        what = "lines that say again what an earlier one said"
+        what = "duplicate lines"
         quirks.append(
             Quirk(
                 name="repeated_lines",
@@ -75,7 +75,7 @@ def read_folder(videos: Path, labels: Path) -> tuple[Found, list[BadLine]]:
 
 
 def _files(folder: Path) -> dict[str, list[Path]]:
-    """Every name that a video may be called by."""
+    """Files by every name that may refer to them."""
     names: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
         # What has the suffix of a video but is a folder or a pipe is left to the table: its line says why.
@@ -102,7 +102,7 @@ def _not_found(name: str, videos: Path) -> str:
 
 
 def _table(path: Path) -> Iterator[tuple[int, dict[str, str] | str]]:
-    """Cells by column, or what is wrong with the line."""
+    """Cells by column, or the problem of the line."""
     columns: Sequence[str] | None = None
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -149,22 +149,22 @@ def _take(
     repeated: list[str],
     videos: Path,
 ) -> str:
-    """Put one line among the rows; what is wrong with it, if anything is."""
+    """Add one line to the rows; returns its problem, or an empty text."""
     name, label, subset = cells["video"], cells["label"], cells.get("subset") or "training"
-    found = files.get(name, [])
-    if not found:
+    paths = files.get(name, [])
+    if not paths:
         return _not_found(name, videos)
-    if len(found) > 1:
-        return f"video: found {name!r}, which could be {', '.join(path.name for path in found)}; write the whole name"
+    if len(paths) > 1:
+        return f"video: found {name!r}, which could be {', '.join(path.name for path in paths)}; write the whole name"
     if subset not in SUBSETS:
         return f"subset: found {subset!r}, expected {', '.join(SUBSETS)}"
     if not label and subset == "training":
         return "label: is empty, expected the name of an action class"
-    if why := reason(found[0]):
+    if why := reason(paths[0]):
         return f"video: found {name!r}, which {why}"
-    row = rows.get(found[0])
+    row = rows.get(paths[0])
     if row is None:
-        row = rows[found[0]] = _Row(found[0], line, subset)
+        row = rows[paths[0]] = _Row(paths[0], line, subset)
     elif row.subset != subset:
         return f"subset: found {subset!r}, but {row.subset!r} in line {row.first_line} for the same video"
     if label in row.labels:
@@ -178,7 +178,7 @@ def _entries(rows: dict[Path, _Row], classes: Sequence[str]) -> Iterator[VideoEn
     stems = Counter(path.stem for path in rows)
     names: dict[str, Path] = {}
     for path, row in rows.items():
-        # A stem that two files share would give both the same features and descriptions.
+        # Two files with the same stem would share features and descriptions.
         video_id = path.stem if stems[path.stem] == 1 else path.name
         if video_id in names:
             raise CacheError(f"{path} and {names[video_id]}: have the same name; rename one of them")

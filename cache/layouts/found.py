@@ -1,4 +1,4 @@
-"""What a reader of a layout hands over: the dataset as its files say it, and what is odd about them."""
+"""Output of a layout's reader: the dataset as in its files, and data issues (`Quirk`)."""
 
 from __future__ import annotations
 
@@ -17,50 +17,50 @@ Layout = Literal["co2", "um", "activitynet", "folder"]
 
 
 class Quirk(Recipe):
-    """One kind of oddity: how often it was met, and what was done about it."""
+    """One kind of data issue: how often it occurs, and how it was handled."""
 
     name: str
-    """Short and stable, for programs."""
+    """Short, stable name for programs."""
     what: str
-    """For people."""
+    """Description for people."""
     done: str
-    """What the import made of it."""
+    """How the import handled it."""
     count: NonNegativeInt
     unit: str = "videos"
     """What `count` counts."""
     items: tuple[str, ...] = ()
-    """Every one of them, by the name of its video or file."""
+    """All occurrences, by the name of their video or file."""
 
     @classmethod
     def of(cls, name: str, what: str, done: str, items: Iterable[str], *, unit: str = "videos") -> Quirk:
-        """One whose items can be named, each of which counts once."""
+        """A data issue whose occurrences are listed, each counted once."""
         named = tuple(items)
         return cls(name=name, what=what, done=done, count=len(named), unit=unit, items=named)
 
 
 @dataclass(frozen=True)
 class Found:
-    """A dataset as its source says it; `cache.layouts.mend` makes ours of it."""
+    """A dataset as in its source; `cache.layouts.mend` converts it."""
 
     layout: Layout
     name: str
     classes: tuple[str, ...]
     videos: tuple[VideoEntry, ...]
-    """`subset` is the source's word. `labels` are the video's own labels where `video_labels` is true, else those of
-    its annotations."""
+    """`subset` is named as in the source. `labels` are video-level labels if `video_labels` is true, else those of the
+    annotations."""
     video_labels: bool
-    """Whether the source labels videos beside segments."""
+    """Whether the source has video-level labels beside segments."""
     features: Path | None
-    """Joint file or folder of features, where the source has one."""
+    """Joint file or folder of features, if the source has one."""
     quirks: tuple[Quirk, ...] = ()
-    """What only the reader can see."""
+    """Data issues found by the reader."""
 
 
 def canonical_subsets(names: Sequence[str], *, where: Path) -> Mapping[str, str]:
-    """Our name of each subset of a source: training, validation, testing.
+    """Maps the subsets of a source to training, validation and testing.
 
-    THUMOS14 trains on what it calls validation, so a `validation` without any training subset is the training subset.
-    Raises CacheError if two names would become one, or a name is unknown.
+    THUMOS14 trains on its validation subset, so a `validation` without any training subset is the training subset.
+    Raises CacheError if two names mean the same subset, or a name is unknown.
     """
     usual = {"train": "training", "training": "training", "test": "testing", "testing": "testing"}
     trains = any(usual.get(name) == "training" for name in names)
@@ -74,11 +74,11 @@ def canonical_subsets(names: Sequence[str], *, where: Path) -> Mapping[str, str]
 
 
 def check_names(video_ids: Sequence[str], *, where: Path) -> None:
-    """Raise CacheError where a video stands twice or its name cannot be that of a file."""
+    """Raise CacheError if a video occurs twice or its name cannot be a file name."""
     seen: set[str] = set()
     for position, video_id in enumerate(video_ids):
         if video_id in seen:
-            raise CacheError(f"{where}: {video_id!r} stands there twice, the second time as number {position}")
+            raise CacheError(f"{where}: found {video_id!r} twice, the second time as number {position}")
         if not video_id or video_id.startswith(".") or any(sign in video_id for sign in "/\\\0"):
             raise CacheError(f"{where}: number {position}: found {video_id!r}, expected a name that a file can have")
         seen.add(video_id)

@@ -1,4 +1,4 @@
-"""Features against annotations: videos without features, and lengths that do not agree with durations."""
+"""Checks features against annotations: missing features, and lengths that do not match durations."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from cache.layouts.convert import Plan
 from cache.layouts.found import Quirk
 
 _SNIPPETS, _SHARE = 2, 0.02
-"""A length agrees with a duration within so many snippets, or this share of them."""
+"""Tolerance of a length against the duration: this many snippets, or this share of them."""
 _FEW = 10
-"""Snippets up to which the public loaders of ActivityNet leave a video out."""
+"""Videos of at most this many snippets are skipped by the public loaders of ActivityNet."""
 
 
 def feature_quirks(plan: Plan, videos: Mapping[str, VideoEntry]) -> Iterator[Quirk]:
-    """What the headers of the features say beside the annotations."""
+    """Data issues that can be seen from feature headers and annotations."""
     if halves := [name for name in plan.source_streams if name not in plan.grid.streams]:
         widths = ", ".join(f"{name} {width}" for name, width in plan.grid.streams.items())
         yield Quirk(
             name="streams",
-            what=f"features whose rows do not say which columns are what ({', '.join(halves)})",
-            done=f"taken as {widths}; say otherwise with --streams",
+            what=f"features whose columns are not assigned to streams ({', '.join(halves)})",
+            done=f"taken as {widths}; change with --streams",
             count=len(plan.lengths),
         )
     converted = {kind: count for kind, count in plan.kinds.items() if kind != plan.dtype}
     yield Quirk(
         name="converted",
-        what="arrays of another type of number: " + ", ".join(f"{kind} {count}" for kind, count in converted.items()),
+        what="arrays of another data type: " + ", ".join(f"{kind} {count}" for kind, count in converted.items()),
         done=f"stored as {plan.dtype}",
         count=sum(converted.values()),
         unit="arrays",
@@ -39,7 +39,7 @@ def feature_quirks(plan: Plan, videos: Mapping[str, VideoEntry]) -> Iterator[Qui
     off = _off(plan, videos)
     yield Quirk(
         name="length",
-        what=f"videos whose features are not as long as they are, by more than {_SNIPPETS} snippets and {_SHARE:.0%}",
+        what=f"videos whose features differ from the duration by more than {_SNIPPETS} snippets and {_SHARE:.0%}",
         done="kept as they are",
         count=len(off),
         items=tuple(f"{name}: {have} snippets, {expected} by its duration" for name, (have, expected) in off.items()),
@@ -56,23 +56,23 @@ def feature_quirks(plan: Plan, videos: Mapping[str, VideoEntry]) -> Iterator[Qui
     few = tuple(name for name, length in plan.lengths.items() if length <= _FEW)
     yield Quirk(
         name="short",
-        what=f"videos of at most {_FEW} snippets, which the public loaders of ActivityNet leave out",
+        what=f"videos of at most {_FEW} snippets, which the public loaders of ActivityNet skip",
         done="kept",
         count=len(few),
         items=few,
     )
     yield Quirk(
         name="unused_features",
-        what="features of videos that the annotations do not have",
-        done="left where they are",
+        what="features of videos that are not in the annotations",
+        done="not imported",
         count=len(plan.unused),
         items=tuple(plan.unused),
     )
 
 
 def check_lengths(plan: Plan, videos: Mapping[str, VideoEntry], *, where: Path) -> None:
-    """Raise CacheError, with the rate that would fit, if most lengths disagree with the durations: then every second
-    that is computed from a snippet would be wrong."""
+    """Raise CacheError, with the rate that would fit, if most lengths do not match the durations: then all times
+    computed from snippets would be wrong."""
     timed = {name: video.duration for name, video in videos.items() if video.duration and name in plan.lengths}
     if not timed or 2 * len(_off(plan, videos)) <= len(timed):
         return
@@ -92,7 +92,7 @@ def check_lengths(plan: Plan, videos: Mapping[str, VideoEntry], *, where: Path) 
 
 
 def _off(plan: Plan, videos: Mapping[str, VideoEntry]) -> dict[str, tuple[int, int]]:
-    """Snippets found and expected, where they disagree."""
+    """Number of snippets found and expected, where they differ."""
     off = {}
     for name, length in plan.lengths.items():
         if duration := videos[name].duration:

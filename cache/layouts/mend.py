@@ -1,4 +1,4 @@
-"""A dataset as its source says it, made into ours: every oddity counted, and handled as the recipe says."""
+"""Converts a dataset from its source: every data issue is counted, and handled as the recipe says."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ TRAINING = "training"
 
 
 class MendRecipe(Recipe):
-    """What is done about what is odd."""
+    """How data issues are handled."""
 
     weak_labels: Literal["video", "segments"] = "video"
-    """Which labels training sees where a source has both: those of the video (as the CO2 family has it), or those of
-    its segments (as UM and CoLA have it). In training, segments of other labels are left out."""
+    """Weak labels for training if a source has both kinds: video = video-level labels (as in the CO2-Net family),
+    segments = labels of the segments (as in UM and CoLA). In training, segments of other labels are left out."""
     beyond_duration: Literal["keep", "clip", "drop"] = "keep"
-    """Segments that end after their video does: as they are, cut at its end, or left out."""
+    """Segments that end after their video: keep, clip at its end, or drop."""
     tolerance: NonNegativeFloat = 0.5
-    """Seconds that a segment may end after its video without counting as one of these."""
+    """Seconds that a segment may end after its video without being clipped or dropped."""
     contradictory: Literal["keep", "drop"] = "keep"
-    """Videos whose segments share no label with the video, or mostly begin after its end."""
+    """Videos whose segments share no label with the video, or mostly start after its end: keep, or drop."""
 
 
 def mend(found: Found, recipe: MendRecipe, subsets: Mapping[str, str]) -> tuple[Dataset, list[Quirk]]:
-    """Our dataset, its subsets renamed by `subsets`, and all that was odd, the reader's own remarks first."""
+    """The converted dataset, with subsets renamed by `subsets`, and its data issues, those of the reader first."""
     videos = [replace(video, subset=subsets[video.subset]) for video in found.videos]
     quirks = [
         *found.quirks,
         *_renamed(found, subsets),
         *missing_videos(found.classes, {video.video_id for video in videos}),
-        *_doubles(videos),
+        *_duplicates(videos),
         *_contradictory(found, videos, recipe),
         *_labels_differ(found, videos, recipe),
         *_ends(videos, recipe),
@@ -51,10 +51,10 @@ def mend(found: Found, recipe: MendRecipe, subsets: Mapping[str, str]) -> tuple[
 
 
 def _mended(found: Found, video: VideoEntry, recipe: MendRecipe) -> VideoEntry:
-    """Labels are, as in our JSON, those of the segments and those that stand by themselves."""
+    """Labels are those of the segments and those without a segment, as in annotations.json."""
     placed = {segment.label for segment in video.segments}
     segments = list(_in_time(video, recipe))
-    # Without labels of its own a video has those of its annotations, placed in time or not.
+    # A video without video-level labels has those of its annotations, with or without times.
     chosen = set(video.labels)
     if video.subset != TRAINING or recipe.weak_labels == "segments":
         chosen = placed or chosen if found.video_labels else chosen
@@ -80,7 +80,7 @@ def _is_beyond(video: VideoEntry, segment: Segment, recipe: MendRecipe) -> bool:
 
 
 def _contradicts(found: Found, video: VideoEntry) -> str:
-    """Why a video can not be what its annotations say; empty where it can."""
+    """Why the annotations of a video contradict each other; empty if they do not."""
     if not video.segments:
         return ""
     placed = {segment.label for segment in video.segments}
@@ -107,8 +107,8 @@ def _renamed(found: Found, subsets: Mapping[str, str]) -> Iterator[Quirk]:
     )
 
 
-def _doubles(videos: Sequence[VideoEntry]) -> Iterator[Quirk]:
-    """Instances that stand twice: under two classes, such as Diving and CliffDiving, or the same again."""
+def _duplicates(videos: Sequence[VideoEntry]) -> Iterator[Quirk]:
+    """Duplicate instances: under two classes, such as Diving and CliffDiving, or under the same class."""
     pairs: Counter[tuple[str, str]] = Counter()
     where: dict[tuple[str, str], set[str]] = {}
     repeated: list[str] = []
@@ -125,15 +125,15 @@ def _doubles(videos: Sequence[VideoEntry]) -> Iterator[Quirk]:
             labels.append(segment.label)
     yield Quirk(
         name="two_classes",
-        what="instances that stand twice, under two classes",
-        done="both kept: the video has both labels, and a detector is to find both",
+        what="duplicate instances under two classes",
+        done="both kept: the video has both labels, and both instances are ground truth",
         count=pairs.total(),
         unit="instances",
         items=tuple(
             f"{a} and {b}: {count} in {amount(len(where[a, b]), 'video')}" for (a, b), count in pairs.most_common()
         ),
     )
-    what, done = "instances that stand twice under one class", "kept, as the official evaluator counts them"
+    what, done = "duplicate instances under one class", "kept, since the official evaluator counts them"
     yield Quirk.of("repeated", what, done, repeated, unit="instances")
 
 
@@ -145,35 +145,35 @@ def _contradictory(found: Found, videos: Sequence[VideoEntry], recipe: MendRecip
 
 
 def _labels_differ(found: Found, videos: Sequence[VideoEntry], recipe: MendRecipe) -> Iterator[Quirk]:
-    """Labels of videos against those of their segments, in training and elsewhere."""
+    """Video-level labels that differ from those of the segments, in training and in other subsets."""
     if not found.video_labels:
         return
     in_training, elsewhere, dropped = [], [], 0
     for video in videos:
-        placed, own = {segment.label for segment in video.segments}, set(video.labels)
-        if not placed or placed == own:
+        placed, weak = {segment.label for segment in video.segments}, set(video.labels)
+        if not placed or placed == weak:
             continue
-        said = ((" lacks ", sorted(placed - own)), (" adds ", sorted(own - placed)))
-        item = video.video_id + "".join(verb + ", ".join(labels) for verb, labels in said if labels)
+        changes = ((" lacks ", sorted(placed - weak)), (" adds ", sorted(weak - placed)))
+        item = video.video_id + "".join(verb + ", ".join(labels) for verb, labels in changes if labels)
         (in_training if video.subset == TRAINING else elsewhere).append(item)
         if video.subset == TRAINING:
-            dropped += sum(segment.label not in own for segment in video.segments)
-    done = "their segments' labels are the weak labels"
+            dropped += sum(segment.label not in weak for segment in video.segments)
+    done = "segment labels are used as weak labels"
     if recipe.weak_labels == "video":
-        done = f"their own labels are the weak labels; {amount(dropped, 'segment')} of other labels left out"
-    what = "videos whose labels are not those of their segments"
+        done = f"video-level labels are used; {amount(dropped, 'segment')} of other labels left out"
+    what = "videos whose labels differ from those of their segments"
     yield Quirk.of("label_mismatch_training", f"training {what}", done, in_training)
-    yield Quirk.of("label_mismatch", f"other {what}", "their segments are the truth", elsewhere)
+    yield Quirk.of("label_mismatch", f"other {what}", "segments are the ground truth", elsewhere)
     unlabelled = (video.video_id for video in videos if video.segments and not video.labels)
     what, done = (
-        "videos with segments but without labels of their own",
+        "videos with segments but without video-level labels",
         "labelled by their segments, except in training",
     )
     yield Quirk.of("no_labels", what, done if recipe.weak_labels == "video" else done.split(",")[0], unlabelled)
 
 
 def _ends(videos: Sequence[VideoEntry], recipe: MendRecipe) -> Iterator[Quirk]:
-    """Segments against the end of their video, and segments without a length."""
+    """Segments beyond the end of their video, and segments of length zero."""
     beyond: Counter[str] = Counter()
     slightly, empty = [], []
     for video in videos:
@@ -188,7 +188,7 @@ def _ends(videos: Sequence[VideoEntry], recipe: MendRecipe) -> Iterator[Quirk]:
     yield Quirk(
         name="beyond_duration",
         what=f"segments that end more than {limit}",
-        done={"keep": "kept as they are", "clip": "cut at its end", "drop": "left out"}[recipe.beyond_duration],
+        done={"keep": "kept as they are", "clip": "clipped at its end", "drop": "left out"}[recipe.beyond_duration],
         count=beyond.total(),
         unit="instances",
         items=tuple(f"{video_id}: {count}" for video_id, count in beyond.most_common()),
@@ -199,16 +199,14 @@ def _ends(videos: Sequence[VideoEntry], recipe: MendRecipe) -> Iterator[Quirk]:
 
 
 def _gaps(dataset: Dataset) -> Iterator[Quirk]:
-    """What is not there: labels of training videos, truth elsewhere, training videos of a class."""
+    """What is missing: labels of training videos, ground truth of other videos, training videos of a class."""
     training = [video for video in dataset.videos if video.subset == TRAINING]
     others = [video for video in dataset.videos if video.subset != TRAINING]
-    untaught = (video.video_id for video in training if not video.labels)
-    yield Quirk.of(
-        "unlabelled_training", "training videos without any label", "kept; the trainer passes over them", untaught
-    )
+    unlabelled = (video.video_id for video in training if not video.labels)
+    yield Quirk.of("unlabelled_training", "training videos without labels", "kept; ignored in training", unlabelled)
     unscored = (video.video_id for video in others if not video.segments)
     yield Quirk.of("no_truth", "other videos without segments", "kept; they can be localized, not scored", unscored)
-    taught = {label for video in training for label in video.labels}
-    without = (label for label in dataset.classes if label not in taught)
-    done = "kept; the trainer refuses them"
+    trained = {label for video in training for label in video.labels}
+    without = (label for label in dataset.classes if label not in trained)
+    done = "kept; training will refuse them"
     yield Quirk.of("untaught_classes", "classes without a training video", done, without, unit="classes")

@@ -1,8 +1,8 @@
-"""Arrays of Python objects in .npy files, which numpy writes as a pickle: read without running what they hold.
+"""Reads pickled object arrays in .npy files without running any code in them.
 
-Python's reader of pickles calls whatever a file names. This one admits arrays, lists, strings and numbers, and refuses
-everything else. It also passes over long stretches of bytes instead of reading them, so that it knows the place and
-shape of every array in a file of gigabytes after milliseconds, and each array can be read by itself.
+Python's unpickler calls any function that a file names. This one accepts arrays, lists, strings and numbers, and
+refuses everything else. It also skips long byte strings instead of reading them, so that the offset and shape of every
+array in a file of gigabytes are known within milliseconds, and arrays can be read one by one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cache.features import NPY_DAMAGE
 from cache.files.kinds import not_a
 
 _SHORT = 256
-"""Bytes up to which a string is read at once; longer ones are passed over until they are asked for."""
+"""Strings of up to this many bytes are read at once; longer ones are skipped until they are needed."""
 _DTYPES = re.compile(r"[?bhilfdeBHILOSU]\d*|[bifuSU?]\d+|O\d?")
 _MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
 _NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
@@ -36,17 +36,17 @@ _DAMAGE = (
 
 @dataclass(frozen=True)
 class Passage:
-    """Bytes that were passed over: where they stand in the file."""
+    """Skipped bytes: their position in the file."""
 
     offset: int
     length: int
     text: bool
-    """True where Python 3 wrote bytes as characters (latin-1) in UTF-8, as it does in pickles for Python 2."""
+    """True if Python 3 wrote the bytes as latin-1 characters in UTF-8, as in pickles for Python 2."""
 
 
 @dataclass
 class StoredArray:
-    """An array in a pickle: what it is, and where its numbers are."""
+    """An array in a pickle: its shape and type, and where its data are."""
 
     shape: tuple[int, ...] = ()
     dtype: np.dtype = field(default_factory=lambda: np.dtype("f4"))
@@ -54,7 +54,7 @@ class StoredArray:
     data: Passage | bytes | list[Any] = b""
 
     def read(self, file: BinaryIO) -> np.ndarray:
-        """The array itself; `file` is the one that it was found in. Raises CacheError if the numbers do not suffice."""
+        """Read the array from `file`, in which it was found. Raises CacheError if its data are incomplete."""
         if isinstance(self.data, list):
             raise CacheError(f"found an array of objects of shape {self.shape}, expected one of numbers")
         raw = _bytes_of(self.data, file)
@@ -82,14 +82,14 @@ def stored_objects(path: Path, *, allow_pickle: bool) -> tuple[tuple[int, ...], 
         if not allow_pickle:
             raise CacheError(refusal(path))
         try:
-            found = _PlacesReader(file, path).load()
+            loaded = _PlacesReader(file, path).load()
         except _DAMAGE as error:
             raise CacheError(
                 f"{path}: its pickle cannot be read ({type(error).__name__}: {error}); fetch it again"
             ) from error
-    if not isinstance(found, StoredArray) or not isinstance(found.data, list) or math.prod(shape) != len(found.data):
+    if not isinstance(loaded, StoredArray) or not isinstance(loaded.data, list) or math.prod(shape) != len(loaded.data):
         raise CacheError(f"{path}: its pickle does not hold the array of shape {shape} that its header promises")
-    return shape, found.data
+    return shape, loaded.data
 
 
 def plain_objects(path: Path, *, allow_pickle: bool) -> list[Any]:
@@ -113,7 +113,7 @@ def plain_objects(path: Path, *, allow_pickle: bool) -> list[Any]:
 
 
 def refusal(path: Path) -> str:
-    """Why pickled files are read on request alone."""
+    """Why pickled files are read on request only."""
     return (
         f"{path}: is pickled: found an array of Python objects, expected plain numbers or text.\n"
         "A pickle is a program: numpy and Python run what it says when they open it, and it can say anything, such as\n"
@@ -238,7 +238,7 @@ _CALLED = tuple(value for value in _ADMITTED.values() if callable(value))
 
 
 class _PlacesReader(pickle._Unpickler):
-    """Python's own reader of pickles, written in Python, with the operations that data needs and no others."""
+    """Python's own unpickler (the one in Python), restricted to the operations that data needs."""
 
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {}
     stack: list[Any]

@@ -1,4 +1,4 @@
-"""Which layout a folder has, and where in it annotations and features lie."""
+"""Recognises the layout of a folder, and finds annotations and features in it."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ _SIGNS = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where the parts of a dataset lie."""
+    """Paths of a dataset."""
 
     layout: Layout
     annotations: Path
     """Folder of .npy files (co2), folder with gt.json (um), JSON (activitynet), table (folder)."""
     features: Path | None
-    """Joint file or folder; None where there is none, or it could be one of several."""
+    """Joint file or folder; None if there is none, or several are possible."""
     videos: Path | None = None
-    """Folder of the videos, in the layout `folder`."""
+    """Folder of the videos, for layout `folder`."""
 
 
 def recognise(source: Path, *, layout: Literal["auto"] | Layout = "auto", annotations: Path | None = None) -> Place:
-    """The one layout that `source` has. `annotations` says which where it holds several.
+    """The layout of `source`. `annotations` chooses one if there are several.
 
-    Raises CacheError if there is none, saying what each has and what was found, or several, saying which.
+    Raises CacheError if no layout fits, listing what each expects and what was found, or if several do, listing them.
     """
     for path in filter(None, (source, annotations)):
         if not path.exists():
@@ -56,7 +56,7 @@ def recognise(source: Path, *, layout: Literal["auto"] | Layout = "auto", annota
     names = sorted(path.name + ("/" if path.is_dir() else "") for path in inside.iterdir())
     shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "") or "nothing"
     wanted = chosen or source
-    raise CacheError(f"{wanted}: is in no layout that is known. Expected one of\n{signs}\nfound in {inside}: {shown}")
+    raise CacheError(f"{wanted}: is in no known layout. Expected one of\n{signs}\nfound in {inside}: {shown}")
 
 
 def _places(kind: Layout, inside: Path, chosen: Path | None) -> Iterator[Place]:
@@ -86,12 +86,12 @@ def _folders(inside: Path) -> list[Path]:
 
 
 def _joint(annotations: Path, inside: Path) -> Path | None:
-    """The file of the features: the one with the name of the annotations, else the only one there is."""
+    """The feature file: the one with the name of the annotations, else the only one there is."""
     folders = dict.fromkeys((annotations.parent, inside, annotations))
     files = [path for folder in folders for path in sorted(folder.glob("*[Ff]eatures*.npy"))]
     name = annotations.name.removesuffix("-Annotations") + "-"
-    own = [path for path in files if path.name.startswith(name)] or files
-    return own[0] if len(own) == 1 else None
+    candidates = [path for path in files if path.name.startswith(name)] or files
+    return candidates[0] if len(candidates) == 1 else None
 
 
 def _folder_of_features(*folders: Path) -> Path | None:

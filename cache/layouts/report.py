@@ -1,4 +1,4 @@
-"""import_report.json: what was imported, with which options, and everything that was odd."""
+"""import_report.json: what was imported, with which options, and all data issues."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ REPORT_FILE = "import_report.json"
 
 
 class SubsetCount(Recipe):
-    """One subset as it was imported."""
+    """Counts of one imported subset."""
 
     videos: NonNegativeInt
     labelled: NonNegativeInt
     """Videos with at least one label."""
     instances: NonNegativeInt
-    """Segments."""
+    """Number of ground-truth segments."""
     snippets: NonNegativeInt
-    """Of the features; 0 where there are none."""
+    """Number of feature snippets; 0 without features."""
 
 
 class ImportReport(Recipe):
-    """What an import did."""
+    """Contents of import_report.json."""
 
     source: str
     layout: Layout
     options: dict[str, Any]
-    """The recipe of the command."""
+    """Options of the command."""
     classes: NonNegativeInt
     subsets: dict[str, SubsetCount]
     quirks: tuple[Quirk, ...]
     annotations_sha256: str
-    """Of the annotations.json that was written."""
+    """sha256 of the annotations.json that was written."""
 
 
 def count_subsets(dataset: Dataset, lengths: Mapping[str, int]) -> dict[str, SubsetCount]:
@@ -58,7 +58,7 @@ def count_subsets(dataset: Dataset, lengths: Mapping[str, int]) -> dict[str, Sub
 
 
 def check_own(annotations: Path) -> None:
-    """Raise CacheError where `annotations` were not written by an import, or were changed since."""
+    """Raise CacheError if `annotations` were not written by an import, or have been changed since."""
     if not annotations.exists():
         return
     report = annotations.with_name(REPORT_FILE)

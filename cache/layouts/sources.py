@@ -1,4 +1,4 @@
-"""Where a source has its features: one file with all of them, or a file a video and stream. Read one video at a time.
+"""Feature files of a source: one joint file, or a file per video and stream. They are read one video at a time.
 
 Axes: t snippets, d feature width.
 """
@@ -21,9 +21,9 @@ from cache.layouts.pickled import StoredArray, is_pickled, stored_objects
 from cache.wording import few
 
 JOINT = "joint"
-"""Name of the one stream of features whose streams lie side by side in each row."""
+"""Name of the stream of features in which the columns of several streams are concatenated."""
 STREAMS = ("rgb", "flow", JOINT)
-"""In the order of the columns."""
+"""Streams in the order of the columns."""
 
 _KNOWN = (400, 500, 512, 768, 1024, 2048, 4096)
 """Widths of public features: TSN 200 + 200, untrimmed 500, ResNet, ViT, I3D, both streams of I3D, C3D."""
@@ -31,24 +31,24 @@ _KNOWN = (400, 500, 512, 768, 1024, 2048, 4096)
 
 @dataclass(frozen=True)
 class Part:
-    """One stream of one video, before it is read."""
+    """Header of one stream of one video."""
 
     stream: str
     shape: tuple[int, ...]
     dtype: np.dtype
     where: str
-    """The file, or the place in it, for messages."""
+    """File, and position in it, for messages."""
 
 
 class FeatureSource(Protocol):
-    """Features of many videos, any of which can be read by itself."""
+    """Features of many videos, which can be read one by one."""
 
     path: Path
     names: frozenset[str]
-    """Videos that it has, as it calls them."""
+    """Names of its videos."""
 
     def parts(self, name: str) -> list[Part]:
-        """The streams of a video, rgb before flow; nothing is read but headers. Raises CacheError if it is damaged."""
+        """The streams of a video, rgb before flow, from headers alone. Raises CacheError if a file is damaged."""
         ...
 
     def read(self, name: str) -> list[Shaped[np.ndarray, ...]]:
@@ -56,14 +56,14 @@ class FeatureSource(Protocol):
         ...
 
     def stamp(self) -> str:
-        """Hex digits that change with the files and what they belong to."""
+        """Hash that changes with the files and their assignment to videos."""
         ...
 
 
 def open_source(path: Path, video_ids: Sequence[str], *, allow_pickle: bool) -> FeatureSource:
-    """A joint file, whose arrays follow `video_ids`, or a folder.
+    """Open a joint file, whose arrays are in the order of `video_ids`, or a folder.
 
-    Raises CacheError if there is neither, a pickle is not allowed, or the joint file has not one array a video.
+    Raises CacheError if neither exists, a pickle is not allowed, or the joint file does not have one array per video.
     """
     if path.is_dir():
         return FolderSource(path)
@@ -71,7 +71,7 @@ def open_source(path: Path, video_ids: Sequence[str], *, allow_pickle: bool) -> 
 
 
 class JointSource:
-    """One .npy with an array a video: pickled, or, where all are of one length, a plain array of three axes."""
+    """One .npy with an array per video: pickled, or, if all have the same length, a plain array with three axes."""
 
     def __init__(self, path: Path, video_ids: Sequence[str], *, allow_pickle: bool) -> None:
         self.path = path
@@ -88,7 +88,7 @@ class JointSource:
             count, shape = len(plain) if plain.ndim else -1, plain.shape
         if count != len(video_ids):
             raise CacheError(
-                f"{path}: found an array of shape {shape}, expected {len(video_ids)}, one a video of the annotations"
+                f"{path}: found an array of shape {shape}, expected {len(video_ids)}, one per video of the annotations"
             )
         self._position = {video_id: position for position, video_id in enumerate(video_ids)}
         self.names = frozenset(video_ids)
@@ -111,12 +111,13 @@ class JointSource:
                 raise CacheError(f"{self.path}: item {position}: {error}") from error
 
     def stamp(self) -> str:
-        """See `FeatureSource`; the bytes of the file are not read for it."""
+        """See `FeatureSource`; the contents of the file are not read."""
         return _digest([self.path.name, str(self.path.stat().st_size), *self._position])
 
 
 class FolderSource:
-    """`<video_id>.npy` or `v_<video_id>.npy`, anywhere below a folder; `rgb` or `flow` on the way is the stream."""
+    """`<video_id>.npy` or `v_<video_id>.npy`, anywhere below a folder; a folder `rgb` or `flow` in its path is the
+    stream."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -149,7 +150,7 @@ class FolderSource:
         return [np.array(map_npy(file)) for _, file in self._ordered(name)]
 
     def stamp(self) -> str:
-        """See `FeatureSource`; made of names and sizes."""
+        """See `FeatureSource`; made from names and sizes."""
         files = sorted(file for streams in self._files.values() for file in streams.values())
         return _digest(f"{file.relative_to(self.path).as_posix()} {file.stat().st_size}" for file in files)
 
@@ -231,7 +232,7 @@ def _fits(length: int, expected: int) -> bool:
 
 
 def name_in(source: FeatureSource, video_id: str) -> str | None:
-    """How the source calls a video: by its id, or with `v_` before it or taken from it; None if it has none."""
+    """Name of a video in the source: its id, with a prefix `v_` added or removed if needed; None if it has none."""
     candidates = (video_id, f"v_{video_id}", video_id.removeprefix("v_"))
     return next((name for name in candidates if name in source.names), None)
 

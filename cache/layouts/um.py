@@ -1,4 +1,5 @@
-"""The layout of UM, CoLA, CASE: gt.json with times as text, split_train.txt, split_test.txt, features a video."""
+"""Reader of the layout of UM, CoLA, CASE: gt.json with times as text, split_train.txt, split_test.txt, feature
+files."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ def is_um(folder: Path) -> bool:
 
 
 def read_um(folder: Path, *, features: Path | None) -> Found:
-    """Read gt.json; the split files say which videos there are and where they belong, as in the public code.
+    """Read gt.json; the split files list the videos and their subsets, as in the public code.
 
     Raises CacheError naming the file, the field or line, what was found and expected.
     """
@@ -36,10 +37,10 @@ def read_um(folder: Path, *, features: Path | None) -> Found:
     ]
     left = [name for name in known if name not in splits]
     if moved:
-        what, done = f"videos whose subset in {GT_FILE} is not that of the split files", "the split files count"
+        what, done = f"videos whose subset in {GT_FILE} differs from the split files", "the split files are used"
         quirks.append(Quirk(name="other_split", what=what, done=done, count=len(moved), items=tuple(moved)))
     if left:
-        what = f"videos of {GT_FILE} that no split file names"
+        what = f"videos of {GT_FILE} that are in no split file"
         quirks.append(Quirk(name="in_no_split", what=what, done="left out", count=len(left), items=tuple(left)))
     quirks.append(Quirk(name="no_durations", what="videos without a duration", done="stays unknown", count=len(splits)))
     videos = tuple(replace(known[name], subset=split) for name, split in splits.items())

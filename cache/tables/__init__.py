@@ -1,4 +1,4 @@
-"""The Parquet tables: their schemas, the store of immutable parts, and what the trainer reads of the embeddings.
+"""The Parquet tables: schemas, the store of immutable Parquet files, and reading of embeddings for training.
 
-What judges or counts the texts in them belongs in `descriptions/`.
+Analysis of the texts in them is in `descriptions/`.
 """

@@ -1,4 +1,4 @@
-"""Rows to columns: dataclasses as Arrow tables, vectors as blocks of numbers instead of one number after the other."""
+"""Converts dataclass rows to Arrow tables, with vectors as contiguous blocks of numbers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from cache.errors import CacheError
 
 
 def to_table(rows: Sequence[Any], schema: pa.Schema) -> pa.Table:
-    """Rows, dataclasses of one kind, as a table of this very schema. Raises CacheError naming the column that does not
+    """Dataclass rows of one class as a table of exactly this schema. Raises CacheError naming the column that does not
     fit."""
     names = [field.name for field in fields(rows[0])]
     if set(names) != set(schema.names):
-        odd = sorted(set(names) ^ set(schema.names))
-        raise CacheError(f"{type(rows[0]).__name__}: fields and columns differ in {odd}")
+        unmatched = sorted(set(names) ^ set(schema.names))
+        raise CacheError(f"{type(rows[0]).__name__}: fields and columns differ in {unmatched}")
     columns = []
     for field in schema:
         values = [getattr(row, field.name) for row in rows]
@@ -44,7 +44,7 @@ def _to_array(values: list, kind: pa.DataType) -> pa.Array:
 
 
 def holds_vectors(kind: pa.DataType) -> bool:
-    """Whether a value is a vector, or a list of vectors."""
+    """Whether values of a type are vectors, or lists of vectors."""
     return pa.types.is_fixed_size_list(kind) or (pa.types.is_list(kind) and holds_vectors(kind.value_type))
 
 

@@ -1,4 +1,4 @@
-"""What the trainer reads of the embeddings: words as indices into a dense table of the vectors in use."""
+"""Reads embeddings for training: words as indices into a dense table of word vectors."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ class PriorText:
 
     tokens: tuple[str, ...]
     word_ids: Int64[np.ndarray, " n"]
-    """Index into PriorTexts.words, -1 for a token that has no vector."""
+    """Index into PriorTexts.words, -1 for a token without a vector."""
     is_action_word: Bool[np.ndarray, " n"]
-    """The token is a word of the class name, up to its form."""
+    """The token is a form of a word of the class name."""
     known: Bool[np.ndarray, " n"]
-    """The word-vector file has the token; the vector of one that it has not is made, if there is any."""
+    """The token is in the word vector file; other tokens have a made vector, or none."""
 
 
 class TextColumns(Mapping[Key, PriorText]):
-    """Texts by key, kept as one array a column; a PriorText is made when it is asked for.
+    """Texts by key, stored as one array per column; a PriorText is made on access.
 
     Axes: r texts, ends = r + 1, n words of all texts together.
     """
@@ -56,7 +56,7 @@ class TextColumns(Mapping[Key, PriorText]):
     ) -> None:
         self._keys, self._tokens = keys, tokens
         self.offsets = offsets
-        """Text r is the words offsets[r] ... offsets[r + 1]."""
+        """Text r has the words offsets[r] to offsets[r + 1]."""
         self.word_ids, self.is_action_word, self.known = word_ids, is_action_word, known
 
     def __getitem__(self, key: Key) -> PriorText:
@@ -91,7 +91,7 @@ class PriorTexts:
     words: tuple[str, ...]
     vectors: Float32[np.ndarray, "v w"]
     rows: Mapping[Key, PriorText]
-    """By (video_id, action_class, kind)."""
+    """Texts by (video_id, action_class, kind)."""
 
 
 def open_tokens(folder: Path) -> PartStore:
@@ -116,26 +116,27 @@ def load_prior_texts(folder: Path) -> PriorTexts:
 
 @dataclass(frozen=True, eq=False)
 class WordTable:
-    """The table vocabulary/, and where each id stands in it."""
+    """The table vocabulary/, with the row of each id."""
 
     folder: Path
     words: tuple[str, ...]
     vectors: Float32[np.ndarray, "v w"]
     first_id: int
-    """The id that the first entry of `places` is about."""
+    """The id of the first entry of `places`."""
     places: Int64[np.ndarray, " ids"]
-    """Row of each id; ids are rows of a file, so they are not sparse. _NO_VECTOR for the id -1, _LOST for others."""
+    """Row of each id; ids are rows of a file, so they are not sparse. _NO_VECTOR for id -1, _LOST for ids without a
+    row."""
 
     def find(self, token_ids: Int[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
         """The row of each id, -1 for -1. Raises CacheError if one is not in the table."""
         shifted = token_ids.astype(np.int64) - self.first_id
         inside = (shifted >= 0) & (shifted < len(self.places))
-        found = np.where(inside, self.places[np.where(inside, shifted, 0)], _LOST)
-        if lost := int(np.sum(found == _LOST)):
+        rows = np.where(inside, self.places[np.where(inside, shifted, 0)], _LOST)
+        if lost := int(np.sum(rows == _LOST)):
             raise CacheError(
                 f"{self.folder}: {lost} tokens have no row in {VOCABULARY_TABLE}/; run `make priors` again"
             )
-        return found
+        return rows
 
 
 def read_words(folder: Path) -> WordTable:
@@ -152,12 +153,12 @@ def read_words(folder: Path) -> WordTable:
 
 
 def texts_of(tokens: pa.Table, words: WordTable) -> PriorTexts:
-    """Rows of the table tokens/ as texts, without those that were taken back.
+    """Rows of the table tokens/ as texts, without those marked as deleted.
 
     Arrow's offsets have 31 bits: more than 2 GiB of words (some 7 million descriptions) do not fit in one column.
     """
-    if (taken_back := tokens["description_sha256"].to_numpy() == "").any():
-        tokens = tokens.filter(pa.array(~taken_back))
+    if (deleted := tokens["description_sha256"].to_numpy() == "").any():
+        tokens = tokens.filter(pa.array(~deleted))
     ids = tokens["token_ids"].combine_chunks()
     columns = TextColumns(
         tokens.select(DESCRIPTION_KEY),
@@ -182,7 +183,7 @@ def _vector_width(folder: Path) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class InlineRow:
-    """One description with the vector of every word in place."""
+    """One description with the vectors of all words."""
 
     video_id: str
     action_class: str

@@ -1,4 +1,4 @@
-"""The fingerprint folders of a store side by side: what made each, how much is in it, and which is the newest."""
+"""Lists the fingerprint folders of a store, with their recipe, size and age, and finds the newest."""
 
 from __future__ import annotations
 
@@ -19,45 +19,45 @@ from cache.tables.store import RECIPE_FILE
 
 @dataclass(frozen=True)
 class CacheFolder:
-    """One `<root>/<fingerprint>`, read from its recipe and the footers of its parts alone."""
+    """One `<root>/<fingerprint>`, as known from its recipe and the footers of its Parquet files."""
 
     path: Path
     recipe: Mapping[str, Any]
-    """As JSON; empty where it cannot be read."""
+    """Recipe as JSON; empty if it cannot be read."""
     changed: datetime
-    """When its newest part was written, or its recipe where there is no part."""
+    """When its newest Parquet file was written, or its recipe if there is none."""
     rows: int
-    """Rows of all parts and tables; a key that was made again counts each time."""
+    """Rows of all files and tables; rows that were replaced later count, too."""
     parts: int
     bytes: int
-    """On disk."""
+    """Size on disk."""
     problem: str
-    """Why it cannot be used; empty where it can."""
+    """Why it cannot be used; empty if it can."""
 
     @property
     def model(self) -> str:
-        """What made the rows: the model with its revision, or the word vectors."""
+        """The source of the rows: the model with its revision, or the word vectors."""
         names = ((name, self.recipe.get(name)) for name in ("model", "model_revision", "word_vectors"))
         shown = (str(value)[:12] if name == "model_revision" else str(value) for name, value in names if value)
         return " @ ".join(shown) or "unknown"
 
 
 def cache_folders(root: Path) -> list[CacheFolder]:
-    """Every fingerprint folder under `root`, the newest first; none where `root` is not there.
+    """Every fingerprint folder under `root`, the newest first; empty if `root` does not exist.
 
-    Never raises CacheError: a damaged or outdated folder says so in `problem`.
+    Never raises CacheError: a damaged or outdated folder has a `problem`.
     """
     if not root.is_dir():
         return []
-    found = [_look_into(file.parent) for file in root.glob(f"[!.]*/{RECIPE_FILE}")]
-    return sorted(found, key=lambda folder: (folder.changed, folder.path.name), reverse=True)
+    folders = [_look_into(file.parent) for file in root.glob(f"[!.]*/{RECIPE_FILE}")]
+    return sorted(folders, key=lambda folder: (folder.changed, folder.path.name), reverse=True)
 
 
 def only_fingerprint(root: Path, *, made_by: str, chosen_by: str = "") -> Path:
-    """The one fingerprint folder under `root`.
+    """The only fingerprint folder under `root`.
 
-    Raises CacheError if there is none (naming the command `made_by` that makes one), or several (listing each with what
-    made it and when, and the option `chosen_by` that chooses).
+    Raises CacheError if there is none (naming the command `made_by` that makes one), or several (listing them with
+    their source and time, and the option `chosen_by` to choose one).
     """
     folders = cache_folders(root)
     if not folders:
@@ -77,8 +77,7 @@ def embeddings_of(root: Path, fingerprint: str) -> list[CacheFolder]:
 
 
 def stored_schema(table: Path) -> pa.Schema | None:
-    """The columns that the parts in a folder have; None where there is no part. Raises CacheError if it can not be
-    read."""
+    """The schema of the Parquet files in a folder; None if there are none. Raises CacheError if it cannot be read."""
     first = min(table.glob("part-*.parquet"), default=None)
     try:
         return None if first is None else pq.read_schema(first).remove_metadata()
@@ -87,7 +86,7 @@ def stored_schema(table: Path) -> pa.Schema | None:
 
 
 def newest_folder(root: Path, *, made_by: str = "make priors", but: Path | None = None) -> CacheFolder:
-    """The newest folder under `root` that can be used, and that is not `but`.
+    """The newest usable folder under `root` other than `but`.
 
     Raises CacheError if there is none, naming the command `made_by` that makes one and what is wrong with the others.
     """

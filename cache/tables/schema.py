@@ -12,7 +12,7 @@ import pyarrow as pa
 from cache.errors import CacheError
 
 SCHEMA_VERSION = 2
-"""Written into every Parquet part; a reader refuses parts of another version."""
+"""Written into every Parquet file; files of another version are refused."""
 
 Kind = Literal["key", "complete"]
 """key: one sentence, for Key Semantic Matching. complete: in detail, for Complete Semantic Reconstruction."""
@@ -20,8 +20,8 @@ Kind = Literal["key", "complete"]
 Status = Literal["ok", "failed"]
 FinishReason = Literal["eos", "length"]
 Flag = Literal["empty", "repeats_prompt", "loops", "refusal", "cut", "wrong_language"]
-"""Marks of a text that is of little use: without letters, the prompt again, going round in circles, declining to
-answer, ending in the middle, not English."""
+"""Problems of a text: no letters, repeats the prompt, repeats itself, declines to answer, is cut off, is not
+English."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 FLAGS: tuple[Flag, ...] = get_args(Flag)
@@ -31,15 +31,15 @@ VOCABULARY_KEY = ("token_id",)
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What a video multimodal LLM says about one action class of one video, or why it says nothing."""
+    """The description of one action class in one video by a video multimodal LLM, or the reason of a failure."""
 
     video_id: str
     action_class: str
     kind: Kind
     prompt: str
-    """The text shown to the model beside the frames."""
+    """Prompt text, given to the model with the frames."""
     description: str | None
-    """The model's new text, white space collapsed; None in a failed row."""
+    """The model's answer with whitespace collapsed; None in a failed row."""
     status: Status
     error: str | None
     """Why the row failed; in an ok row None, or why its video is partial."""
@@ -49,7 +49,7 @@ class Description:
     generation: str
     """Generation settings as JSON."""
     frame_seconds: tuple[float, ...]
-    """True timestamps of the frames that the model saw, in seconds; empty where nothing could be decoded."""
+    """Timestamps of the frames given to the model, in seconds; empty if nothing could be decoded."""
     duration: float | None
     """Length of the video in seconds."""
     video_bytes: int | None
@@ -57,16 +57,16 @@ class Description:
     video_stamp: str | None
     """Cheap content stamp of the video file: 16 hex digits of the sha256 of its size, first and last 64 KiB."""
     prompt_tokens: int | None
-    """Frames included; None in a failed row, and where a text was made elsewhere."""
+    """Input tokens, frames included; None in a failed row and for imported texts."""
     new_tokens: int | None
     finish_reason: FinishReason | None
-    """eos: the model ended by itself. length: it was cut at the limit of new tokens. None: as for the counts."""
+    """eos: the model ended the answer. length: it was cut off at the token limit. None: as for the counts."""
     flags: tuple[Flag, ...]
-    """What is wrong with the text; empty in a failed row."""
+    """Problems of the text; empty in a failed row."""
     partial: bool | None
-    """Some of the video could not be read; None where no frame was."""
+    """Whether the video could be read only partially; None if no frame was decoded."""
     attempt: int
-    """1, or more where a description was asked for again."""
+    """1, or more for a retried description."""
     made_by: str
     """Versions of the software, and the host, as JSON."""
     created_at: datetime
@@ -80,11 +80,11 @@ class Description:
             raise CacheError(f"{self._key()}: an ok row holds a description, and no error but why it is partial")
         if len({value is None for value in counted}) > 1:
             raise CacheError(f"{self._key()}: token counts and finish_reason are known together or not at all")
-        said = (self.description, *counted)
-        if self.status == "failed" and (not self.error or self.flags or any(value is not None for value in said)):
+        reply = (self.description, *counted)
+        if self.status == "failed" and (not self.error or self.flags or any(value is not None for value in reply)):
             raise CacheError(f"{self._key()}: a failed row holds an error, and no description")
-        if odd := sorted(set(self.flags) - set(FLAGS)):
-            raise CacheError(f"{self._key()}: flags: found {odd}, expected some of {list(FLAGS)}")
+        if unknown := sorted(set(self.flags) - set(FLAGS)):
+            raise CacheError(f"{self._key()}: flags: found {unknown}, expected some of {list(FLAGS)}")
 
     def _key(self) -> tuple[str, str, str]:
         return (self.video_id, self.action_class, self.kind)
@@ -98,13 +98,13 @@ class TokenRow:
     action_class: str
     kind: Kind
     description_sha256: str
-    """sha256 of the description that the tokens were cut from."""
+    """sha256 of the description that the tokens are from; empty in a row that marks the key as deleted."""
     tokens: tuple[str, ...]
     token_ids: tuple[int, ...]
-    """Row of each token in the word-vector file; -1 where it has none, less where a vector was made for it."""
+    """Row of each token in the word vector file; -1 if it has no vector, below -1 if a vector was made for it."""
     known: tuple[bool, ...]
     is_action_word: tuple[bool, ...]
-    """True where the token is a word of the class name, in any form."""
+    """True if the token is a form of a word of the class name."""
 
     def __post_init__(self) -> None:
         if not len(self.tokens) == len(self.token_ids) == len(self.known) == len(self.is_action_word):
@@ -113,7 +113,7 @@ class TokenRow:
 
 @dataclass(frozen=True, kw_only=True)
 class VocabularyRow:
-    """One row of the word-vector file that the corpus uses."""
+    """The word vector of one word that occurs in the texts."""
 
     token_id: int
     word: str

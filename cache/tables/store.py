@@ -1,4 +1,4 @@
-"""PartStore: rows in small immutable Parquet parts. The last row of a key wins; resume is answered from the rows."""
+"""PartStore: rows in small immutable Parquet files ("parts"). The newest row of a key is valid; runs resume by key."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class PartStore:
 
     def __init__(self, home: Path, schema: pa.Schema, *, key: tuple[str, ...], table: str = "") -> None:
         self.home = home
-        """The fingerprint folder, with recipe.json."""
+        """The fingerprint folder, which holds recipe.json."""
         self.folder = home / table
-        """Where the parts lie."""
+        """Folder of the parts."""
         self.schema = schema
         self.key = key
         self.recipe: dict[str, Any] = _read_json(home / RECIPE_FILE)
@@ -50,15 +50,15 @@ class PartStore:
     def create(
         cls, root: Path, recipe: Recipe, schema: pa.Schema, *, key: tuple[str, ...], table: str = ""
     ) -> PartStore:
-        """Make `<root>/<recipe.fingerprint()>/<table>`, or reopen it, and clear away what killed writers left.
+        """Create or reopen `<root>/<recipe.fingerprint()>/<table>`, and remove unfinished files of killed writers.
 
         Raises CacheError if the folder was made by another recipe or schema, or holds an unreadable part, or if the
-        rows lie under the recipe's name of version 0.1.
+        rows are in a folder with the recipe's name of version 0.1.
         """
         home = root / recipe.fingerprint()
         if (former := former_folder(root, recipe)) is not None:
             raise CacheError(
-                f"{former}: holds what {home.name} is to hold, under the name that version 0.1 gave it; run "
+                f"{former}: holds the rows of {home.name} under the name that version 0.1 gave it; run "
                 "`make migrate` (with the PRESET of this dataset) to rename it, and then this command again"
             )
         (home / table).mkdir(parents=True, exist_ok=True)
@@ -71,13 +71,14 @@ class PartStore:
 
     @classmethod
     def open(cls, folder: Path, schema: pa.Schema, *, key: tuple[str, ...], table: str = "") -> PartStore:
-        """Open `<root>/<fingerprint>` (and the table in it) for reading. Raises CacheError if it is not there."""
+        """Open `<root>/<fingerprint>` (and the table in it) for reading. Raises CacheError if it does not exist."""
         if not (folder / RECIPE_FILE).exists() or not (folder / table).is_dir():
             raise CacheError(f"{folder / table}: no such table; run `make priors` to make it")
         return cls(folder, schema, key=key, table=table)
 
     def require(self, recipe: Recipe) -> None:
-        """Raise CacheError, naming the fields, unless `recipe` made the rows: a store never mixes those of two."""
+        """Raise CacheError, naming the fields, unless `recipe` made the rows: a store never mixes rows of two
+        recipes."""
         path = self.home / RECIPE_FILE
         found = type(recipe).parse(self.recipe, source=str(path))
         if differ := differences(found, recipe):
@@ -86,9 +87,9 @@ class PartStore:
             raise CacheError("\n".join([head, *lines]))
 
     def adopt(self, other: PartStore) -> int:
-        """Move every part of another table here, as rows of this table's recipe; returns how many.
+        """Move every part of another table into this one, as rows of this table's recipe; returns how many.
 
-        To be called under the locks of both. After a kill in between, call it again.
+        Call it under the locks of both. If it is interrupted, call it again.
         """
         parts = other._parts()
         for path in parts:
@@ -97,16 +98,16 @@ class PartStore:
         return len(parts)
 
     def lock(self, *, shard: Shard | None = None, wait: bool = False) -> AbstractContextManager[None]:
-        """Hold this folder for one run, or one shard of a run. Raises CacheError naming the owner if another has it."""
+        """Lock this folder for one run, or one shard of a run. Raises CacheError naming the owner if another has it."""
         return hold(self.folder, shard=shard, wait=wait)
 
     def part_names(self, count: int) -> list[str]:
-        """Names for parts that will be newer than all there are, in this order.
+        """Names for `count` parts, in order, that are newer than all existing ones.
 
-        Parts with a name given beforehand can be written by a process that takes over from one that died: it can see
-        whether the other had written (`part`), and can only ever replace what it wrote, not add to it.
+        With names assigned beforehand, a process can take over from one that died: it can check whether the part was
+        written (`part`), and can only replace it, never duplicate its rows.
         """
-        # The order of names is the order of time, even if the clock was set back since the last part.
+        # Names sort by time, even if the clock was set back since the last part.
         newest = max((int(path.name.split("-")[1]) for path in self._parts()), default=0)
         first = max(time.time_ns(), newest + 1)
         writer = f"{os.getpid():x}{secrets.token_hex(3)}"
@@ -120,46 +121,46 @@ class PartStore:
     def append(self, rows: Sequence[Any], *, name: str | None = None) -> Path:
         """Write one part from dataclass rows: sorted by key, zstd, 256-row groups; fsynced, then renamed into place.
 
-        `name` is one of `part_names`, where the part has one beforehand; it takes the place of a part of that name.
-        Raises CacheError, before anything is written, if there is no row, a key stands there twice, or a row does not
-        fit the schema (unknown or missing column, null or value of the wrong type).
+        `name` is one of `part_names`, if the name was assigned beforehand; an existing part of that name is replaced.
+        Raises CacheError, before anything is written, if there is no row, a key occurs twice, or a row does not fit the
+        schema (unknown or missing column, null or value of the wrong type).
         """
         if not rows:
             raise CacheError(f"{self.folder}: a part needs at least one row")
         table = to_table(rows, self.schema)
         if table.group_by(list(self.key)).aggregate([]).num_rows != table.num_rows:
-            raise CacheError(f"{self.folder}: the same {self.key} stands twice in one part")
+            raise CacheError(f"{self.folder}: found the same {self.key} twice in one part")
         part = self.folder / (name or self.part_names(1)[0])
         self._write(table, part)
         return part
 
     def table(self, columns: Sequence[str] | None = None, *, sort: bool = True) -> pa.Table:
-        """The last row of each key, sorted by key (or as they were written); all columns, or those named.
+        """The newest row of each key, sorted by key (or in the order of writing), with all columns or those given.
 
-        Arrow's offsets have 31 bits: sorting fails where a text column holds more than 2 GiB (some 1.8 million long
+        Arrow's offsets have 31 bits: sorting fails if a text column holds more than 2 GiB (some 1.8 million long
         descriptions); `rows` has no such limit.
         """
         wanted = list(columns) if columns is not None else self.schema.names
         everything = self._read_all(self._parts(), wanted)
-        wins = _last_rows(everything, self.key)
-        rows = everything if wins.all() else everything.filter(pa.array(wins))
+        newest = _last_rows(everything, self.key)
+        rows = everything if newest.all() else everything.filter(pa.array(newest))
         return (rows.sort_by([(name, "ascending") for name in self.key]) if sort else rows).select(wanted)
 
     def rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-        """The last row of each key as a dictionary of the columns, in no promised order.
+        """The newest row of each key as a dictionary of the columns, in no particular order.
 
-        One row group is held at a time, so the memory that is needed does not grow with the texts.
+        One row group is in memory at a time, so memory does not grow with the texts.
         """
         wanted = list(columns) if columns is not None else self.schema.names
         parts, start = self._parts(), 0
-        wins = pa.array(_last_rows(self._read_all(parts, ()), self.key))
+        newest = pa.array(_last_rows(self._read_all(parts, ()), self.key))
         for path in parts:
             for table in self._read_groups(path, wanted):
-                yield from table.filter(wins[start : start + table.num_rows]).select(wanted).to_pylist()
+                yield from table.filter(newest[start : start + table.num_rows]).select(wanted).to_pylist()
                 start += table.num_rows
 
     def done(self) -> set[tuple]:
-        """Keys that need no more work: those whose last row is ok, or all where the table has no status."""
+        """Keys that need no more work: those whose newest row is ok, or all if the table has no status."""
         has_status = "status" in self.schema.names
         table = self.table([*self.key, *(["status"] if has_status else [])])
         if has_status:
@@ -167,15 +168,15 @@ class PartStore:
         return set(zip(*(_shared_values(table[name]) for name in self.key), strict=True))
 
     def compact(self) -> int:
-        """Merge small parts that follow each other into larger ones; returns how many parts are fewer.
+        """Merge consecutive small parts into larger ones; returns by how many the number of parts is reduced.
 
-        To be called under the lock. A kill in between leaves rows that stand in two parts, which changes no table.
+        Call it under the lock. If it is interrupted, some rows are in two parts, which changes no result.
         """
         before = self._parts()
         for run in self._small_runs(before):
             rows = pa.concat_tables([self._read(path, self.schema.names) for path in run])
             merged = rows.filter(pa.array(_last_rows(rows, self.key)))
-            # Named after its newest part, so what is older stays older and what is newer stays newer.
+            # Named after its newest part, so that the order of parts is kept.
             stem = run[-1].stem.rsplit("-", 1)[0]
             self._write(merged, self.folder / f"{stem}-m{secrets.token_hex(4)}.parquet")
             for path in run:
@@ -228,7 +229,7 @@ class PartStore:
                 table,
                 unfinished,
                 row_group_size=_ROW_GROUP,
-                # Vectors hardly shrink, and are read faster as they are.
+                # Vectors hardly compress, and are read faster without compression.
                 compression="none" if vectors else "zstd",
                 compression_level=None if vectors else 3,
                 use_dictionary=[name for name in _DICTIONARY if name in self.schema.names],  # pyright: ignore[reportArgumentType]
@@ -261,8 +262,8 @@ class PartStore:
 
 
 def former_folder(root: Path, recipe: Recipe) -> Path | None:
-    """Where the rows of this recipe lie, if that is not its fingerprint but the one that version 0.1 gave it: of the
-    whole recipe, defaults included."""
+    """The folder of this recipe's rows, if it has the name of version 0.1: the hash of the whole recipe, with
+    defaults."""
     name = recipe.fingerprint()
     for file in sorted(root.glob(f"[!.]*/{RECIPE_FILE}")):
         with suppress(CacheError):  # a damaged file, or a recipe of another kind
@@ -288,16 +289,16 @@ _DICTIONARY = (
 
 
 def _last_rows(keys: pa.Table, key: tuple[str, ...]) -> np.ndarray:
-    """(rows,) bool: the row is the last one of its key."""
+    """(rows,) bool: whether the row is the newest one of its key."""
     numbered = keys.select(list(key)).append_column("row", pa.array(np.arange(keys.num_rows)))
     last = numbered.group_by(list(key)).aggregate([("row", "max")])
-    wins = np.zeros(keys.num_rows, bool)
-    wins[last["row_max"].to_numpy()] = True
-    return wins
+    newest = np.zeros(keys.num_rows, bool)
+    newest[last["row_max"].to_numpy()] = True
+    return newest
 
 
 def _shared_values(column: pa.ChunkedArray) -> list[Any]:
-    """The values of a column, equal ones being one object: a million keys name few classes."""
+    """The values of a column, with equal ones as one object: a million keys have few classes."""
     coded = column.combine_chunks().dictionary_encode()
     values = coded.dictionary.to_pylist()
     return [values[index] for index in coded.indices.to_pylist()]
@@ -311,4 +312,4 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _unreadable(path: Path, error: Exception) -> CacheError:
-    return CacheError(f"{path}: cannot be read: {error}; move it away and run `make priors` again: its rows are remade")
+    return CacheError(f"{path}: cannot be read: {error}; move it away and run `make priors` again for its rows")

@@ -1,4 +1,4 @@
-"""The texts of single videos, read from the few row groups that hold them."""
+"""Reads the texts of single videos from the few row groups that hold them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from cache.tables.schema import DESCRIPTION_KEY, TOKENS
 
 
 class VideoTexts:
-    """Reads the texts of one video after the other, without reading those of the others.
+    """Reads the texts of one video at a time, without reading those of others.
 
-    The words in use and the parts' indices are read once, here; parts written later are not seen. Raises CacheError
-    as `load_prior_texts` does.
+    The vocabulary and the indices of the Parquet files are read once; files written later are not seen. Raises
+    CacheError as `load_prior_texts` does.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -29,7 +29,7 @@ class VideoTexts:
         self._words = read_words(folder)  # after the parts: words are written before the texts that use them
 
     def read(self, video_id: str) -> PriorTexts:
-        """The texts of `video_id`, none if there is no such video. Raises CacheError if they cannot be read."""
+        """The texts of `video_id`; empty if there is no such video. Raises CacheError if they cannot be read."""
         tables = []
         for (path, metadata), ranges in zip(self._parts, self._ranges, strict=True):
             groups = [group for group, (low, high) in enumerate(ranges) if low <= video_id <= high]
@@ -48,12 +48,12 @@ class VideoTexts:
 
 
 def video_texts(folder: Path, video_id: str) -> PriorTexts:
-    """The texts of one video of `<dataset>/embeddings/<fingerprint>`; for several, make a VideoTexts once."""
+    """The texts of one video of `<dataset>/embeddings/<fingerprint>`; for several videos, use a VideoTexts."""
     return VideoTexts(folder).read(video_id)
 
 
 def _video_range(group: pq.RowGroupMetaData) -> tuple[str, str]:
-    """The first and last video of a row group; of all if its statistics do not say."""
+    """The first and last video of a row group; the widest range if it has no statistics."""
     for index in range(group.num_columns):
         column = group.column(index)
         if column.path_in_schema == "video_id" and column.statistics is not None and column.statistics.has_min_max:

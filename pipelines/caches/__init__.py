@@ -1,1 +1,1 @@
-"""Commands that make and show what lies in cache/data: import, features, priors, inspect, export."""
+"""Commands that fill and show cache/data: import, features, priors, inspect, export."""

@@ -1,4 +1,4 @@
-"""Export a cache: rows as JSONL, or a folder that Hugging Face `datasets` loads, with its data card."""
+"""Export descriptions: rows as JSONL, or a folder with a dataset card that Hugging Face `datasets` loads."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class ExportRun(Recipe):
     dataset: Path
     """Folder of the dataset: annotations.json, descriptions/, embeddings/."""
     to: Path = Path("descriptions.jsonl")
-    """File or folder to write; one that is there already is not overwritten."""
+    """File or folder to write; an existing one is not overwritten."""
     format: Literal["jsonl", "datasets"] = "jsonl"
-    """jsonl: one file, a row a line. datasets: a folder of Parquet files with a data card."""
+    """jsonl: one file with a row per line. datasets: a folder of Parquet files with a dataset card."""
     table: Table = "descriptions"
-    """Table that goes into the JSONL file; a folder holds all three."""
+    """Table that is written to the JSONL file; format datasets writes all three."""
     descriptions: Path | None = None
-    """Folder descriptions/<fingerprint>; the newest when not given."""
+    """Folder descriptions/<config hash>; the newest when not given."""
     embeddings: Path | None = None
-    """Folder embeddings/<fingerprint>; the newest of those descriptions when not given."""
+    """Folder embeddings/<config hash>; the newest of those descriptions when not given."""
 
 
 def main(recipe: ExportRun) -> None:
-    """Write the rows of the videos of the annotations, and say how many; those of other videos are left out."""
+    """Write the rows of all videos in the annotations and print how many; rows of other videos are left out."""
     home = recipe.descriptions or newest_folder(recipe.dataset / "descriptions").path
     words = recipe.embeddings
     if words is None:
@@ -49,4 +49,4 @@ def main(recipe: ExportRun) -> None:
     rows = ", ".join(f"{amount(count, 'row')} of {name}" for name, count in done.rows.items())
     say(f"{recipe.to}: {rows}, from {home}")
     if done.left_out:
-        say(f"left out: {amount(done.left_out, 'row')} of videos that the annotations do not have")
+        say(f"left out: {amount(done.left_out, 'row')} of videos that are not in the annotations")

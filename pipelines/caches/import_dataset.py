@@ -1,4 +1,4 @@
-"""Import a dataset in one of the layouts of the field: annotations, features, and a report of all that was odd."""
+"""Import a dataset in one of the public layouts: annotations, features, and a report of all data issues."""
 
 from __future__ import annotations
 
@@ -37,32 +37,33 @@ class ImportDatasetRun(Recipe):
     dataset: Path
     """Folder that receives annotations.json, features/ and import_report.json."""
     source: Path
-    """Folder of the download, or of your videos."""
+    """Folder of the download, or of your own videos."""
     layout: Literal["auto"] | Layout = "auto"
-    """co2: W-TALC, CO2-Net, DELU; um: UM, CoLA; activitynet: JSON v1.2, v1.3; folder: videos and a CSV video,label."""
+    """co2: W-TALC, CO2-Net, DELU; um: UM, CoLA; activitynet: JSON v1.2, v1.3; folder: videos and a CSV video,label;
+    auto: detected from the files."""
     annotations: Path | None = None
-    """The <NAME>-Annotations folder, JSON or CSV, where the source holds none or several."""
+    """The <NAME>-Annotations folder, JSON or CSV; needed where the source holds none or several."""
     features: Path | None = None
-    """The joint .npy or the folder of .npy files, where the source holds none or several."""
+    """The joint .npy or the folder of .npy files; needed where the source holds none or several."""
     annotations_only: bool = False
-    """Import no features; make them with `make features`, or import them later."""
+    """Import the annotations only; make features with `make features`, or import them later."""
     allow_pickle: bool = False
-    """Read pickled .npy files, as the layout co2 has them. None of what they hold is run."""
+    """Read pickled .npy files, which the layout co2 uses. No code in them is executed."""
     without_features: Literal["stop", "drop", "keep"] = "stop"
-    """Labelled videos whose features are missing or unusable: stop and name them, leave them out, or keep them in the
-    annotations."""
+    """Labelled videos with missing or unusable features. stop: list them and write no annotations; drop: leave them
+    out; keep: keep them in the annotations."""
     lengths: Literal["check", "keep"] = "check"
-    """Features whose lengths disagree with most durations: stop, or take them as they are."""
+    """check: stop if the lengths of the features do not fit most durations. keep: import them as they are."""
     skip_invalid: bool = False
-    """Leave out the lines of the CSV that cannot be used. Otherwise one bad line stops everything."""
+    """Leave out invalid lines of the CSV. Otherwise a single invalid line stops the import."""
     mend: Annotated[MendRecipe, tyro.conf.arg(name="")] = MendRecipe()
-    """What is done about what is odd."""
+    """How data issues are handled."""
     convert: Annotated[ConvertRecipe, tyro.conf.arg(name="")] = ConvertRecipe()
-    """What the features are."""
+    """Format of the features."""
 
 
 def main(recipe: ImportDatasetRun) -> int:
-    """Read, convert, write, report; annotations come last, so nothing half imported is trained on."""
+    """Read, convert, write, report. Annotations are written last, so no incomplete import can be trained on."""
     place = recognise(recipe.source, layout=recipe.layout, annotations=recipe.annotations)
     check_own(recipe.dataset / "annotations.json")
     say(f"layout {place.layout}: {place.annotations}")
@@ -70,7 +71,7 @@ def main(recipe: ImportDatasetRun) -> int:
     if bad:
         _print_lines(place.annotations, bad)
         if not recipe.skip_invalid:
-            fail("Nothing was written. Put the lines right, or leave them out with --skip-invalid.")
+            fail("Nothing was written. Fix these lines, or leave them out with --skip-invalid.")
             return BAD_INPUT
     subsets = canonical_subsets([video.subset for video in found.videos], where=place.annotations)
     dataset, quirks = mend(replace(found, name=recipe.dataset.name), recipe.mend, subsets)
@@ -85,11 +86,11 @@ def main(recipe: ImportDatasetRun) -> int:
             return _stop(lacking, "Nothing was written.")
         with progress("features") as report:
             converted = convert(planned, recipe.dataset / "features", progress=report)
-        written = f"{amount(converted.written, 'video')} written, {converted.kept} there before"
+        written = f"{amount(converted.written, 'video')} written, {converted.kept} already there"
         say(f"features: {written}: {recipe.dataset / 'features'}")
         lacking = _lacking(dataset, planned, converted)
         if lacking and recipe.without_features == "stop":
-            return _stop(lacking, "The other features were written, the annotations were not.")
+            return _stop(lacking, "The other features were written, but not the annotations.")
         quirks += [*feature_quirks(planned, videos), _lacking_quirk(lacking, recipe)]
         if recipe.without_features == "drop":
             dataset = replace(dataset, videos=tuple(v for v in dataset.videos if v.video_id not in lacking))
@@ -103,8 +104,8 @@ def _read(place: Place, recipe: ImportDatasetRun) -> tuple[Found, list[BadLine]]
         features = None
     elif features is None or not features.exists():
         raise CacheError(
-            f"{features or recipe.source}: found no features; say where they are with --features, "
-            "or import the annotations by themselves with --annotations-only"
+            f"{features or recipe.source}: found no features; name them with --features, "
+            "or import only the annotations with --annotations-only"
         )
     match place.layout:
         case "co2":
@@ -126,7 +127,7 @@ def _plan(found: Found, dataset: Dataset, recipe: ImportDatasetRun) -> Plan:
 
 
 def _lacking(dataset: Dataset, planned: Plan, converted: Converted) -> dict[str, str]:
-    """Labelled videos without usable features, and why; a video without labels needs none."""
+    """Labelled videos without usable features -> reason; a video without labels needs none."""
     beside = f", but of {few(planned.unused)}, which the annotations do not name" if planned.unused else ""
     reasons = dict.fromkeys(planned.missing, f"{planned.source.path} has no features of it{beside}")
     reasons |= planned.unusable | converted.failed
@@ -135,10 +136,11 @@ def _lacking(dataset: Dataset, planned: Plan, converted: Converted) -> dict[str,
 
 def _stop(lacking: dict[str, str], state: str) -> int:
     rows = [[video_id, reason] for video_id, reason in list(lacking.items())[:_LINES]]
-    table(f"{len(lacking)} labelled videos have no usable features", ["video", "why"], rows)
+    have = amount(len(lacking), "labelled video has", "labelled videos have")
+    table(f"{have} no usable features", ["video", "reason"], rows)
     if len(lacking) > _LINES:
         say(f"... and {len(lacking) - _LINES} more")
-    fail(f"{state} Put these right, or leave the videos out with --without-features drop.")
+    fail(f"{state} Fix these features, or leave the videos out with --without-features drop.")
     return BAD_INPUT
 
 
@@ -146,7 +148,7 @@ def _lacking_quirk(lacking: dict[str, str], recipe: ImportDatasetRun) -> Quirk:
     return Quirk(
         name="without_features",
         what="labelled videos without usable features",
-        done="left out, of training and of evaluation" if recipe.without_features == "drop" else "kept",
+        done="left out of training and evaluation" if recipe.without_features == "drop" else "kept",
         count=len(lacking),
         items=tuple(f"{video_id}: {reason}" for video_id, reason in lacking.items()),
     )
@@ -154,7 +156,7 @@ def _lacking_quirk(lacking: dict[str, str], recipe: ImportDatasetRun) -> Quirk:
 
 def _write(recipe: ImportDatasetRun, found: Found, dataset: Dataset, quirks: list[Quirk], planned: Plan | None) -> None:
     path = recipe.dataset / "annotations.json"
-    # The report vouches for the annotations: whenever an import is killed, either both are there or the report alone.
+    # Report first: an import that is killed leaves both files, or the report alone, but never annotations without it.
     path.unlink(missing_ok=True)
     with atomic_path(path) as unfinished:
         dataset.save(unfinished)
@@ -173,15 +175,15 @@ def _write(recipe: ImportDatasetRun, found: Found, dataset: Dataset, quirks: lis
 
 
 def print_report(report: ImportReport) -> None:
-    """The subsets, then what was odd with the first few of each; the file has them all."""
+    """Print the subsets, then the data issues with the first few items of each; the file lists all items."""
     header = ["subset", "videos", "labelled", "instances", "snippets"]
     rows = [
         [name, *(f"{number:,}" for number in count.model_dump().values())] for name, count in report.subsets.items()
     ]
     table(f"{report.layout}: {amount(report.classes, 'class', 'classes')}", header, rows)
     if report.quirks:
-        odd = [[_told(quirk), _number(quirk)] for quirk in report.quirks]
-        table("What was odd, and what was done", ["", "found"], odd)
+        rows = [[_told(quirk), _number(quirk)] for quirk in report.quirks]
+        table("Data issues and how they were handled", ["issue", "count"], rows)
 
 
 def _number(quirk: Quirk) -> str:
@@ -198,6 +200,6 @@ def _told(quirk: Quirk) -> str:
 
 def _print_lines(path: Path, bad: list[BadLine]) -> None:
     rows = [[str(one.line), one.reason] for one in bad[:_LINES]]
-    table(f"{path}: {amount(len(bad), 'line')} cannot be imported", ["line", "why"], rows)
+    table(f"{path}: {amount(len(bad), 'line')} cannot be imported", ["line", "reason"], rows)
     if len(bad) > _LINES:
         say(f"... and {len(bad) - _LINES} more")

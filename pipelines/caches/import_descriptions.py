@@ -1,4 +1,4 @@
-"""Import descriptions that another model wrote elsewhere, from JSONL, CSV or Parquet, and embed their words."""
+"""Import descriptions that were made elsewhere, from JSONL, CSV or Parquet, and look up their word vectors."""
 
 from __future__ import annotations
 
@@ -19,33 +19,34 @@ _SHOWN = 50
 
 
 class ImportRun(Recipe):
-    """Which file, and what its rows do not say."""
+    """Which file is imported, and what its rows lack."""
 
     dataset: Path
     """Folder of the dataset: holds annotations.json, receives descriptions/ and embeddings/."""
     file: Path = Path("descriptions.jsonl")
-    """Rows with video_id, action_class, kind (key, complete) and description; if they like also prompt, model_id,
+    """Rows with video_id, action_class, kind (key, complete) and description; optional: prompt, model_id,
     model_revision, frame_seconds and duration. JSONL, CSV with a header, or Parquet, by its suffix."""
     model_id: str | None = None
-    """Who wrote the descriptions; needed where the rows have no model_id."""
+    """Model that wrote the descriptions; needed if the rows have no model_id."""
     model_revision: str | None = None
-    """Of that model, where the rows have no model_revision."""
+    """Revision of that model, if the rows have no model_revision."""
     key_prompt: str | None = None
-    """What was asked for key descriptions, {cls} standing for the class, where the rows have no prompt."""
+    """Prompt of the key descriptions, with {cls} in place of the class, if the rows have no prompt."""
     complete_prompt: str | None = None
-    """What was asked for complete ones."""
+    """Prompt of the complete descriptions, likewise."""
     skip_invalid: bool = False
-    """Import the good rows and list the others. Otherwise one bad row stops everything before anything is written."""
+    """Import the valid rows and list the others. Otherwise a single invalid row stops the import, and nothing is
+    written."""
     subset: str = "training"
-    """Subset whose coverage is shown afterwards; rows of the others are imported all the same."""
+    """Subset whose coverage is shown afterwards; rows of all subsets are imported."""
     glove: GloveRecipe
     """Word vectors."""
     embed: bool = True
-    """Cut the texts into words right away."""
+    """Split the texts into words and write their embeddings as well."""
 
 
 def main(recipe: ImportRun) -> int:
-    """Check, write, embed, and say what is still missing; 1 if rows were left out."""
+    """Check, write, embed, and print what is still missing; 1 if rows were left out."""
     dataset = Dataset.load(recipe.dataset / "annotations.json")
     dataset.split(recipe.subset)
     vectors = WordVectors.load(recipe.glove) if recipe.embed else None
@@ -60,14 +61,14 @@ def main(recipe: ImportRun) -> int:
     if checked.bad:
         _print_problems(recipe.file, checked)
         if not recipe.skip_invalid:
-            fail("Nothing was written. Put the lines right, or leave them out with --skip-invalid.")
+            fail("Nothing was written. Fix these lines, or leave them out with --skip-invalid.")
             return BAD_INPUT
     if not checked.good:
         raise CacheError(f"{recipe.file}: holds no description; expected rows with {', '.join(COLUMNS)}")
     store = import_file(dataset, recipe.file, source, recipe.dataset / "descriptions")
     say(f"{amount(checked.good, 'description')} imported, {amount(checked.bad, 'row')} left out")
     if checked.ignored:
-        say(f"columns without a meaning here: {', '.join(sorted(checked.ignored))}; expected {', '.join(OPTIONAL)}")
+        say(f"ignored columns: {', '.join(sorted(checked.ignored))}; known optional columns: {', '.join(OPTIONAL)}")
     say(f"descriptions: {store.folder}")
     tokens = None
     if vectors is not None:
@@ -84,7 +85,7 @@ def main(recipe: ImportRun) -> int:
 
 def _print_problems(file: Path, checked: Checked) -> None:
     rows = [[str(one.line), one.column or "(line)", one.reason] for one in checked.problems[:_SHOWN]]
-    table(f"{file}: {amount(checked.bad, 'row')} cannot be imported", ["line", "column", "why"], rows)
+    table(f"{file}: {amount(checked.bad, 'row')} cannot be imported", ["line", "column", "reason"], rows)
     if checked.bad > _SHOWN:
         say(f"... and {checked.bad - _SHOWN} more")
     say("by column: " + ", ".join(f"{name} {count}" for name, count in checked.by_column.most_common()))

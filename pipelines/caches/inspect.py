@@ -1,4 +1,4 @@
-"""What the caches of a dataset hold: coverage, failures, flags, lengths, words, samples; also as JSON or a page."""
+"""Show the caches of a dataset: coverage, failures, flags, lengths, words, samples; also as JSON or HTML."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from pipelines.pages.gallery.source import GallerySource, write_gallery
 
 
 def main(recipe: InspectRun) -> int:
-    """Print what is there; 1 if it was asked to be complete (`strict`) and is not."""
+    """Print the caches; 1 if `strict` is set and they are incomplete."""
     dataset = Dataset.load(recipe.dataset / "annotations.json", videos=recipe.videos)
     check_choice(recipe, dataset)
     home = recipe.descriptions or newest_folder(recipe.dataset / "descriptions", but=recipe.diff).path
     store = PartStore.open(home, DESCRIPTIONS, key=DESCRIPTION_KEY)
     if recipe.diff is not None:
         if recipe.html is not None:
-            raise CacheError("html: the page shows one folder of descriptions; leave out --diff or --html")
+            raise CacheError("html: the page shows a single folder of descriptions; leave out --diff or --html")
         other = PartStore.open(recipe.diff, DESCRIPTIONS, key=DESCRIPTION_KEY)
         found = differences(store, other, shown=max(recipe.samples, 1))
         if recipe.as_json:

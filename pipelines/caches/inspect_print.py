@@ -22,16 +22,16 @@ _KEYS_SHOWN = 10
 
 
 def print_inspection(found: Inspection) -> None:
-    """Everything, from the whole to the single text."""
+    """Print everything, from the dataset down to single descriptions."""
     rows = [
         [one.subset, *map(str, (one.videos, one.with_file, one.with_features, one.video_labels, one.segments))]
         for one in found.subsets
     ]
     title = f"{found.dataset}: {amount(found.classes, 'class', 'classes')}"
     table(title, ["subset", "videos", "with file", "with features", "video labels", "segments"], rows)
-    _print_folders("Descriptions, the newest first", found.descriptions, found.looked_at)
-    _print_folders("Embeddings, the newest first", found.embeddings, found.words_of)
-    say(f"\nThe rest is about {found.looked_at}")
+    _print_folders("Descriptions, newest first", found.descriptions, found.looked_at)
+    _print_folders("Embeddings, newest first", found.embeddings, found.words_of)
+    say(f"\nDetails of {found.looked_at}")
     _print_coverage(found.coverage, found.subset)
     _print_state(found)
     _print_statistics(found.statistics)
@@ -53,45 +53,45 @@ def print_inspection(found: Inspection) -> None:
 
 
 def print_differences(found: Differences, one: Path, other: Path) -> None:
-    """Counts, statistics side by side, and the texts that are least alike."""
-    say(f"one:   {one}\nother: {other}")
+    """Print counts, statistics side by side, and the least similar texts."""
+    say(f"A: {one}\nB: {other}")
     counts = [
-        ["only in one", str(len(found.only_one))],
-        ["only in other", str(len(found.only_other))],
+        ["only in A", str(len(found.only_one))],
+        ["only in B", str(len(found.only_other))],
         ["same text", str(found.same)],
         ["changed text", str(found.changed)],
-        ["words in common", "" if found.similarity is None else f"{found.similarity:.1%}"],
+        ["word overlap", "" if found.similarity is None else f"{found.similarity:.1%}"],
     ]
     table("Descriptions", ["", ""], counts)
-    for name, keys in (("one", found.only_one), ("other", found.only_other)):
+    for name, keys in (("A", found.only_one), ("B", found.only_other)):
         if keys:
             more = f", and {len(keys) - _KEYS_SHOWN} more" if len(keys) > _KEYS_SHOWN else ""
             say(f"only in {name}: " + ", ".join("/".join(key) for key in keys[:_KEYS_SHOWN]) + more)
-    both = (("one", found.one), ("other", found.other))
+    both = (("A", found.one), ("B", found.other))
     rows = [[name, *_spread_cells(kind, spread)] for name, side in both for kind, spread in side.words.items()]
     table("Words a description", ["", *_SPREAD_HEAD], rows)
     rows = [[name, str(side.total_words), str(side.distinct_words)] for name, side in both]
     table("Vocabulary", ["", "words", "distinct"], rows)
     for item in found.least_alike:
-        say(f"\n{' / '.join(item.key)}  ({item.similarity:.0%} of the words in common)")
+        say(f"\n{' / '.join(item.key)}  (word overlap {item.similarity:.0%})")
         say("  " + marked_differences(item))
 
 
 def marked_differences(item: Changed) -> str:
-    """Both texts in one line: [-what one has alone-] {+what the other has alone+}."""
+    """Both texts in one line: [-only in A-] {+only in B+}."""
     signs = {"both": ("", ""), "one": ("[-", "-]"), "other": ("{+", "+}")}
     return " ".join(f"{signs[span.where][0]}{span.text}{signs[span.where][1]}" for span in item.spans())
 
 
 def size(count: int) -> str:
-    """Bytes for people."""
+    """Bytes in readable form: 1.2 MB."""
     for unit, step in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= step:
             return f"{count / step:.1f} {unit}"
     return f"{count} B"
 
 
-_SPREAD_HEAD = ["kind", "texts", "mean", "least", "5%", "median", "95%", "most"]
+_SPREAD_HEAD = ["kind", "texts", "mean", "min", "5%", "median", "95%", "max"]
 
 
 def _spread_cells(kind: Kind, spread: Spread) -> list[str]:
@@ -104,10 +104,10 @@ def _print_folders(title: str, folders: tuple[CacheFolder, ...], looked_at: Path
         return
     rows = []
     for one in folders:
-        state = one.problem or ("looked at" if looked_at is not None and one.path.name == looked_at.name else "")
+        state = one.problem or ("shown below" if looked_at is not None and one.path.name == looked_at.name else "")
         made = f"{one.changed:%Y-%m-%d %H:%M} UTC"
         rows.append([one.path.name, one.model, made, str(one.rows), str(one.parts), size(one.bytes), state])
-    table(title, ["folder", "made with", "changed", "rows", "parts", "size", ""], rows)
+    table(title, ["folder", "made with", "changed", "rows", "files", "size", ""], rows)
 
 
 def _print_coverage(coverage: Mapping[str, tuple[Coverage, ...]], subset: str) -> None:
@@ -161,10 +161,10 @@ def _print_statistics(found: TextStatistics) -> None:
     rows = []
     for one in found.classes:
         frequent = ", ".join(f"{word} {count}" for word, count in one.frequent[:4])
-        telling = ", ".join(word for word, _ in one.telling[:5])
-        rows.append([one.action_class, str(one.texts), frequent, telling])
+        discriminative = ", ".join(word for word, _ in one.telling[:5])
+        rows.append([one.action_class, str(one.texts), frequent, discriminative])
     title = f"Vocabulary: {found.distinct_words} distinct words of {found.total_words}"
-    table(title, ["class", "texts", "most frequent", "most telling"], rows)
+    table(title, ["class", "texts", "most frequent", "most discriminative"], rows)
 
 
 def _print_samples(samples: tuple[Said, ...]) -> None:

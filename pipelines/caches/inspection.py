@@ -1,4 +1,4 @@
-"""What `make inspect` shows of the caches of a dataset, gathered."""
+"""Gather what `make inspect` shows of the caches of a dataset."""
 
 from __future__ import annotations
 
@@ -25,40 +25,40 @@ from cache.tables.store import PartStore
 
 
 class InspectRun(Recipe):
-    """Which caches to look into."""
+    """Which caches are shown."""
 
     dataset: Path
     """Folder of the dataset: annotations.json, descriptions/, embeddings/, features/."""
     videos: Path | None = None
-    """Folder of the videos, for the page's frames, as it was given to `make priors`."""
+    """Folder of the videos, for the frames of the page; the same as for `make priors`."""
     subset: str = "training"
-    """Subset whose priors are looked at."""
+    """Subset whose descriptions are shown."""
     descriptions: Path | None = None
-    """Folder descriptions/<fingerprint>; the newest when not given."""
+    """Folder descriptions/<config hash>; the newest when not given."""
     embeddings: Path | None = None
-    """Folder embeddings/<fingerprint>; the newest of those descriptions when not given."""
+    """Folder embeddings/<config hash>; the newest of those descriptions when not given."""
     action_class: str | None = None
-    """Look at this class alone in samples, statistics and page."""
+    """Show only this class in samples, statistics and page."""
     video: str | None = None
-    """Look at this video alone in samples, statistics and page."""
+    """Show only this video in samples, statistics and page."""
     samples: NonNegativeInt = 4
-    """How many videos' descriptions are shown, and how many examples of each flag."""
+    """Number of videos whose descriptions are printed, and of examples for each flag."""
     diff: Path | None = None
-    """Another folder descriptions/<fingerprint>: show how its texts differ from these, and nothing else. Without
-    `descriptions`, "these" are the newest beside it."""
+    """A second folder descriptions/<config hash> (B): show only how its texts differ from those of the first (A), which
+    is `descriptions` or else the newest other folder."""
     html: Path | None = None
-    """Write a page of frames, prompts and descriptions to this file."""
+    """Write an HTML page of frames, prompts and descriptions to this file."""
     limit: PositiveInt = 100
-    """Most videos on the page."""
+    """Maximum number of videos on the page."""
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False
     """Print one JSON document instead of tables."""
     strict: bool = False
-    """End with exit code 1 if descriptions of the subset are missing or failed, or something stops training."""
+    """Exit with code 1 if descriptions of the subset are missing or failed, or if anything prevents training."""
 
 
 @dataclass(frozen=True)
 class SubsetCounts:
-    """What there is of the videos of a subset."""
+    """What exists for the videos of a subset."""
 
     subset: str
     videos: int
@@ -70,13 +70,13 @@ class SubsetCounts:
 
 @dataclass(frozen=True)
 class Said:
-    """One row, as it is shown."""
+    """One description, as it is shown."""
 
     video_id: str
     action_class: str
     kind: str
     text: str
-    """The description, or why there is none."""
+    """The description, or the reason why there is none."""
     status: str
     flags: tuple[str, ...]
 
@@ -92,24 +92,24 @@ class Inspection:
     descriptions: tuple[CacheFolder, ...]
     embeddings: tuple[CacheFolder, ...]
     looked_at: Path
-    """The folder of descriptions that the rest is about."""
+    """Folder of descriptions that all the following fields are about."""
     words_of: Path | None
-    """The folder of its embeddings."""
+    """Folder of their embeddings."""
     coverage: Mapping[str, tuple[Coverage, ...]]
     """By subset."""
     audit: Audit
     reasons: Mapping[str, int]
-    """Of the failures, with how many keys failed for each."""
+    """Reason of failures -> how many descriptions failed for it."""
     statistics: TextStatistics
     tokens: int
     unknown_words: Mapping[str, int]
-    """Words without a vector, the most frequent first."""
+    """Words without a vector -> count, most frequent first."""
     samples: tuple[Said, ...]
     examples: Mapping[Flag, tuple[Said, ...]]
 
 
 def inspect(recipe: InspectRun, dataset: Dataset, store: PartStore) -> Inspection:
-    """Gather what is shown. Raises CacheError if a part of the caches cannot be read."""
+    """Gather what is shown. Raises CacheError if a file of the caches cannot be read."""
     words = recipe.embeddings
     if words is None:
         fitting = embeddings_of(recipe.dataset / "embeddings", store.home.name)
@@ -155,7 +155,7 @@ def chosen_videos(recipe: InspectRun, dataset: Dataset) -> list[VideoEntry]:
 
 
 def check_choice(recipe: InspectRun, dataset: Dataset) -> None:
-    """Raise CacheError where the class or the video that the recipe names is not there."""
+    """Raise CacheError if the class or the video that the recipe names does not exist."""
     if recipe.action_class is not None:
         dataset.class_index(recipe.action_class)
     ids = [video.video_id for video in dataset.split(recipe.subset)]
@@ -185,7 +185,7 @@ def _subsets(dataset: Dataset, data: Path) -> tuple[SubsetCounts, ...]:
 def _samples(
     recipe: InspectRun, videos: list[VideoEntry], found: Audit, store: PartStore
 ) -> tuple[tuple[Said, ...], dict[Flag, tuple[Said, ...]]]:
-    """The rows of the first videos that have any, and the first rows with each flag."""
+    """The rows of the first videos that have any, and the first rows of each flag."""
     missing = set(found.missing)
     labels = (recipe.action_class,) if recipe.action_class is not None else None
     keys = {

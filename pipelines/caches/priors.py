@@ -1,4 +1,4 @@
-"""The priors: show every video of a subset to the MLLM, and cut what it says into words with vectors."""
+"""Make the priors: the MLLM describes every video of a subset; the words of the descriptions get word vectors."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ _VIDEOS_SHOWN = 10
 
 
 class PriorsRun(RunRecipe):
-    """What is described, by which model, with which word vectors."""
+    """Which videos are described, by which model, with which word vectors."""
 
     dataset: Path
     """Folder of the dataset: holds annotations.json and videos/, receives descriptions/ and embeddings/."""
     videos: Path | None = None
-    """Folder of the videos; videos/ in the dataset's folder, or where the annotations say, when not given."""
+    """Folder of the videos; when not given, videos/ in the dataset's folder or the paths in the annotations."""
     subset: str = "training"
-    """Subset that is described; training needs no other."""
+    """Subset that is described; training needs only its own."""
     describer: DescriberRecipe = DescriberRecipe()
-    """The model."""
+    """Captioning model (MLLM)."""
     frames: FramesRecipe = FramesRecipe()
-    """What it sees."""
+    """Frames that the model sees."""
     prompts: PromptsRecipe = PromptsRecipe()
-    """What it is asked."""
+    """Prompts."""
     glove: GloveRecipe
     """Word vectors."""
     embed: EmbedOptions = EmbedOptions()
-    """What is written of them."""
+    """Tables of embeddings."""
     dry_run: bool = False
-    """Say what would be done and how long it would take, and do nothing."""
+    """Print what would be done and how long it would take, without doing it."""
 
 
 def main(recipe: PriorsRun) -> int:
-    """Describe and embed what is missing; 1 while failed rows remain."""
+    """Describe and embed what is missing; 1 if failed rows remain."""
     whole = PriorsRecipe(
         data=DataRecipe(folder=recipe.dataset, videos=recipe.videos, subset=recipe.subset),
         run=RunRecipe(**{name: getattr(recipe, name) for name in RunRecipe.model_fields}),
@@ -54,7 +54,7 @@ def main(recipe: PriorsRun) -> int:
         done = make_priors(
             whole,
             on_progress=lambda state: report(state.done, state.total, _rates(state)),
-            on_words=lambda share: say(f"word vectors: {share:.0%} converted, once"),
+            on_words=lambda share: say(f"word vectors: {share:.0%} converted (only the first time)"),
         )
     _print_summary(done)
     _print_failures(done)
@@ -69,52 +69,52 @@ def _rates(state: Progress) -> str:
 
 
 def _print_preview(would: Preview) -> None:
-    took = "unknown: no run of these settings yet"
+    took = "unknown: no earlier run with these settings"
     if would.seconds is not None:
-        took = f"{duration(would.seconds)} at the rate of the run of {would.measured_by}"
+        took = f"{duration(would.seconds)}, at the rate of the run of {would.measured_by}"
     rows = [
         ("descriptions to make", str(would.plan.total)),
-        ("of videos", str(len(would.plan.work))),
-        ("of these without a file", str(would.missing_videos)),
-        ("there already", str(would.plan.skipped)),
-        ("asked again", str(would.plan.again)),
-        ("videos replaced since", str(len(would.plan.replaced))),
+        ("videos to describe", str(len(would.plan.work))),
+        ("of these, without a file", str(would.missing_videos)),
+        ("already there", str(would.plan.skipped)),
+        ("retried", str(would.plan.again)),
+        ("videos whose file was replaced", str(len(would.plan.replaced))),
         ("model", f"{would.texts.model} ({would.texts.model_revision})"),
-        ("room needed, at most", f"{would.bytes / 2**20:.1f} MiB"),
+        ("disk space, at most", f"{would.bytes / 2**20:.1f} MiB"),
         ("time", took),
     ]
-    table("A dry run: nothing was done", ["", ""], rows)
-    say(f"descriptions would go to {would.folder}")
+    table("Dry run: nothing was done", ["", ""], rows)
+    say(f"descriptions would be written to {would.folder}")
 
 
 def _print_summary(done: PriorsSummary) -> None:
     described, embedded, state = done.described, done.embedded, done.described.progress
     rows = [
         ("descriptions made", str(described.described)),
-        ("there before", str(described.plan.skipped)),
-        ("asked again", str(described.plan.again)),
+        ("already there", str(described.plan.skipped)),
+        ("retried", str(described.plan.again)),
         ("failed", str(len(done.audit.failed))),
     ]
     if state.done:
         rows += [
-            ("took, the model's loading left out", duration(state.seconds)),
+            ("time (without model loading)", duration(state.seconds)),
             ("videos/s", f"{state.videos_per_second:.3g}"),
             ("new tokens/s", f"{state.tokens_per_second:.3g}"),
-            ("model waited for frames", f"{state.waiting:.1%} of the time"),
+            ("model waiting for frames", f"{state.waiting:.1%} of the time"),
         ]
     if embedded is not None:
         known = f"{embedded.unknown / embedded.tokens:.1%} unknown" if embedded.tokens else "none"
         rows.append(("word vectors", embedded.word_vectors))
         rows.append(("words embedded", f"{embedded.tokens}, {known}"))
         if embedded.retired:
-            rows.append(("texts taken back, which are gone", str(embedded.retired)))
+            rows.append(("embeddings removed (description no longer exists)", str(embedded.retired)))
     table("Priors", ["", ""], rows)
     if described.plan.replaced:
-        say(f"described anew, for their files were replaced: {', '.join(described.plan.replaced[:_VIDEOS_SHOWN])}")
+        say(f"described again, because their files were replaced: {', '.join(described.plan.replaced[:_VIDEOS_SHOWN])}")
     if embedded is not None and embedded.most_unknown:
         say("most frequent unknown words: " + ", ".join(f"{word} ({count})" for word, count in embedded.most_unknown))
     say(f"descriptions: {done.descriptions.folder}")
-    say(f"embeddings: {embedded.folder}" if embedded is not None else "embeddings: made by the last shard")
+    say(f"embeddings: {embedded.folder}" if embedded is not None else "embeddings: written by the last shard")
     for line in (*done.audit.errors, *done.audit.warnings):
         say(f"note: {line}")
 
@@ -124,6 +124,6 @@ def _print_failures(done: PriorsSummary) -> None:
     if not failed:
         return
     rows = [[*key, reason] for key, reason in failed[:_FAILURES_SHOWN]]
-    table("Failures: put the videos right and run `make priors` again", ["video", "class", "kind", "reason"], rows)
+    table("Failures: fix these videos and run `make priors` again", ["video", "class", "kind", "reason"], rows)
     if len(failed) > _FAILURES_SHOWN:
         say(f"... and {len(failed) - _FAILURES_SHOWN} more; `make inspect` lists them all")

@@ -1,1 +1,1 @@
-"""The embedded demo: its world, its tiny checkpoints, and the full pipeline on them."""
+"""The embedded demo: its rendered world, its tiny checkpoints, and the full pipeline on them."""

@@ -1,6 +1,6 @@
-"""The whole road of the embedded world, stage by stage: each stage is one of the other commands, run as a process.
+"""Run the full pipeline on the embedded demo, stage by stage; each stage runs other commands as processes.
 
-Stages that do not wait for each other run side by side, one thread each, so two cores are enough for all of it.
+Commands of one stage run in parallel with one thread each, so two cores are enough.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from pipelines.console import duration, say, table
 
 HOST_ALONE, WHOLE = "host alone", "MLLM4WTAL"
 _PATIENCE = 20.0
-"""Seconds that an interrupted command is given to write what is finished."""
+"""Seconds in which an interrupted command may write its finished work."""
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "PYTHONUNBUFFERED": "1",
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }
-"""Of every command: one thread, output as it comes, and models from the repository alone."""
+"""Environment of every command: one thread, unbuffered output, only models of the repository."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class Task:
 
     label: str
     arguments: tuple[str, ...]
-    """What follows `python -m`."""
+    """The arguments after `python -m`."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Commands that run side by side."""
+    """Commands that run in parallel."""
 
     name: str
     tasks: tuple[Task, ...]
@@ -53,18 +53,18 @@ class StageError(UserError):
 
 
 class DemoRun(Recipe):
-    """One walk down the whole road."""
+    """One pass through the full pipeline."""
 
     preset: str
-    """Preset of every command."""
+    """Preset of every command: demo or smoke."""
     seed: int = 0
-    """Seed of both trainings."""
+    """Random seed of both trainings."""
 
 
 def main(recipe: DemoRun) -> None:
-    """Run every stage; print how long each took, the mAP of host alone beside MLLM4WTAL, and where the report is."""
+    """Run every stage; print the time of each, the mAP of host alone and MLLM4WTAL, and the path of the report."""
     began = time.monotonic()
-    stages = road(recipe)
+    stages = stages_of(recipe)
     times = []
     for number, stage in enumerate(stages, start=1):
         say(f"\n== {number}/{len(stages)} {stage.name}")
@@ -77,15 +77,15 @@ def main(recipe: DemoRun) -> None:
     say(f"Report: {Path('runs') / recipe.preset / 'report.html'}")
 
 
-def road(recipe: DemoRun) -> list[Stage]:
-    """The stages: videos; priors and features; host alone and MLLM4WTAL; their scores; the report."""
+def stages_of(recipe: DemoRun) -> list[Stage]:
+    """The stages: videos; priors and features; training of host alone and MLLM4WTAL; evaluation; report."""
 
     def task(label: str, command: str, *options: str) -> Task:
         return Task(label, ("pipelines", command, recipe.preset, *options))
 
     host = ("--run", f"runs/{recipe.preset}-host")
     parts = ("--model.no-use-ksm", "--model.no-use-csr", "--model.no-use-dpid", "--model.no-use-head")
-    # Anew: what an earlier version of the demo left behind must not stop this one.
+    # --no-resume: checkpoints of an earlier version of the demo must not stop this one.
     seed = ("--seed", str(recipe.seed), "--no-resume")
     return [
         Stage("videos", (task("videos", "videos"),)),
@@ -97,16 +97,16 @@ def road(recipe: DemoRun) -> list[Stage]:
 
 
 def comparison(recipe: DemoRun) -> Stage:
-    """The closing table: both runs under the names of the stages that made them."""
+    """The final table: both runs, named like the tasks that made them."""
     runs = (f"runs/{recipe.preset}-host", f"runs/{recipe.preset}")
     options = ("--runs", *runs, "--names", HOST_ALONE, WHOLE)
     return Stage("comparison", (Task("compare", ("pipelines", "compare", recipe.preset, *options)),))
 
 
 def run_stage(stage: Stage) -> None:
-    """Run the stage's commands side by side; where there are several, each line of output begins with its label.
+    """Run the stage's commands in parallel; if there are several, each line of output begins with the command's label.
 
-    The first command that fails ends the others. Raises StageError naming it.
+    If one fails, the others are stopped. Raises StageError naming the failed command.
     """
     alone = len(stage.tasks) == 1
     running = [_start(task, piped=not alone) for task in stage.tasks]
@@ -117,7 +117,7 @@ def run_stage(stage: Stage) -> None:
                 break
             time.sleep(0.05)
     finally:
-        # After Ctrl-C the terminal has told the commands, too: they are writing what is finished.
+        # The terminal sends Ctrl-C to the commands as well: they are writing their finished work.
         _end(running, patience=_PATIENCE if isinstance(sys.exc_info()[1], KeyboardInterrupt) else 0.0)
         for reader in readers:
             reader.join()
@@ -126,7 +126,7 @@ def run_stage(stage: Stage) -> None:
             command = " ".join(("python -m", *task.arguments))
             raise StageError(
                 f"{stage.name}: {task.label} ended with exit code {process.returncode}; its command: {command}\n"
-                "If another version of the demo left its caches here, `make clean-demo` removes them."
+                "If the caches were made by another version of the demo, remove them with `make clean-demo`."
             )
 
 

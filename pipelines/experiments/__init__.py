@@ -1,1 +1,1 @@
-"""The paper's tables and ablations: which cells there are, who runs them, and what is written of them."""
+"""The paper's tables and ablations: their rows, the runs behind each row, the workers, and the written tables."""

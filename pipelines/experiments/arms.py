@@ -1,7 +1,7 @@
-"""The rows of every table: what each changes of the full model, and what it is compared with.
+"""The rows of every table: what each row changes in the full model, and which row it is compared with.
 
-A change names a field of the training's recipe by its dotted name. Whatever a row does not change is the preset's, so
-a row may be equal to the full model; such rows share its trainings.
+A change sets a field of the training's recipe (config) by its dotted name. All other fields are the preset's. A row
+that is equal to the full model shares its trainings.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ class Arm:
     """One row of a table."""
 
     name: str
-    """In files."""
+    """Name in files and on the command line."""
     title: str
-    """For people."""
+    """Name in tables and plots."""
     changes: Changes = field(default_factory=dict)
-    """Of the training's recipe."""
+    """Changes of the training's recipe."""
     localize: Changes = field(default_factory=dict)
-    """Of how detections are read off; rows that differ in nothing else share a training."""
+    """Changes of the post-processing; rows that differ only in these share a training."""
     host: HostKind | None = None
-    """Host, where it is not the preset's."""
+    """Host, if it is not the preset's."""
     group: str = ""
-    """Rows that are drawn together."""
+    """Rows of the same group are plotted together."""
     baseline: str | None = None
-    """Row that it is compared with."""
+    """Name of the row that this one is compared with."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Plan:
     title: str
     arms: tuple[Arm, ...]
     further: tuple[tuple[str, str], ...] = ()
-    """Further pairs of rows whose difference is told."""
+    """Further pairs of rows whose difference is reported."""
 
     def arm(self, name: str) -> Arm:
         """The row of that name."""
@@ -52,7 +52,7 @@ class Plan:
 
 
 def _parts(*, ksm: bool = False, csr: bool = False, head: bool = False) -> Changes:
-    """CSR reaches the host through the distillation (DPID), so that goes with it."""
+    """Switches of the components. CSR acts on the host through distillation (DPID), so both are switched together."""
     switches = {"use_ksm": ksm, "use_csr": csr, "use_dpid": csr, "use_head": head}
     return {f"model.{name}": value for name, value in switches.items()}
 
@@ -61,8 +61,8 @@ _WHOLE = _parts(ksm=True, csr=True, head=True)
 
 
 def _table3() -> Plan:
-    """Rows with a branch carry the localization head, which reads what the branches teach the host; "host + head"
-    shows what the head does by itself."""
+    """Rows with KSM or CSR also have the localization head, which reads what these teach the host; "host + head" shows
+    the effect of the head alone."""
     arms = (
         Arm("host", "host alone", _parts()),
         Arm("head", "host + head", _parts(head=True), baseline="host"),
@@ -70,7 +70,7 @@ def _table3() -> Plan:
         Arm("csr", "+ CSR", _parts(csr=True, head=True), baseline="host"),
         Arm("both", "+ both (MLLM4WTAL)", _WHOLE, baseline="host"),
     )
-    return Plan("Table 3: parts of the model", arms, further=(("both", "head"), ("both", "ksm"), ("both", "csr")))
+    return Plan("Table 3: components of the model", arms, further=(("both", "head"), ("both", "ksm"), ("both", "csr")))
 
 
 def _table4() -> Plan:
@@ -96,7 +96,7 @@ def _table5() -> Plan:
 
 
 def _options(group: str, name: str, values: Sequence[Any]) -> list[Arm]:
-    """One row for each value of one field."""
+    """One row for each value of a field."""
     shown = [" + ".join(value) if isinstance(value, tuple) else str(value) for value in values]
     return [
         Arm(f"{group}-{text.replace(' ', '')}", f"{name.removeprefix('model.')} {text}", {name: value}, group=group)
@@ -144,12 +144,12 @@ def _ablations() -> Plan:
 
 
 def plan_of(table: TableName, *, arms: Sequence[str] = (), groups: Sequence[str] = ()) -> Plan:
-    """The rows of a table, or those of these names and groups; what they are compared with stays among them.
+    """The rows of a table, or only those of these names and groups, with the rows that they are compared with.
 
-    Raises CacheError naming the rows or groups that exist.
+    Raises CacheError, naming the rows or groups that exist, if one does not.
     """
     plan = {"table3": _table3, "table4": _table4, "table5": _table5, "ablations": _ablations}[table]()
-    _refuse_unknown("arms", arms, [arm.name for arm in plan.arms])
+    _refuse_unknown("rows", arms, [arm.name for arm in plan.arms])
     _refuse_unknown("groups", groups, list(dict.fromkeys(arm.group for arm in plan.arms if arm.group)))
     kept = [arm for arm in plan.arms if (not arms or arm.name in arms) and (not groups or arm.group in (*groups, ""))]
     needed = {arm.baseline for arm in kept} | {arm.name for arm in kept}

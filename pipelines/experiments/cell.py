@@ -1,7 +1,7 @@
-"""One worker: trains a cell and takes its scores, as far as they are missing.
+"""One worker: trains a run (a row with a seed) and evaluates it, as far as this is missing.
 
-It reads what to do from the first line of its standard input, and ends when that is closed: so a worker never outlives
-the table that it works for, however that ended.
+It reads its task from the first line of its standard input and ends when that is closed, so a worker never outlives
+the command that started it.
 """
 
 from __future__ import annotations
@@ -21,24 +21,26 @@ from training.checkpoints.checkpoint import TRAINING_FILE
 from training.checkpoints.folder import drop_training_state
 
 _PATIENCE = 20.0
-"""Seconds in which a training whose table has ended may write its checkpoint."""
+"""Seconds in which the training may write its checkpoint after the command has ended."""
 
 
 def main(recipe: CellRun) -> None:
-    """Train and score. Another worker at the same cell is waited for; what it has done is not done again.
+    """Train and evaluate. If another worker has the same run, wait for it; its finished work is not repeated.
 
-    Raises CacheError where a subset has no segments to score with.
+    Raises CacheError if a subset has no segments.
     """
     run = recipe.train.run
     run.mkdir(parents=True, exist_ok=True)
     with hold(run, wait=True):
         if not recipe.trained:
             train.main(recipe.train)
-        # The state to resume from is as large as the weights, or twice that, and of no more use.
+        # The optimizer's state is one or two times as large as the weights and not needed any more.
         drop_training_state(run, TRAINING_FILE)
         for one in reversed(recipe.missing):
             if evaluate.evaluate(one) is None:
-                raise CacheError(f"subset {one.subset!r}: found no segments, expected those that scores are made from")
+                raise CacheError(
+                    f"subset {one.subset!r}: found no segments, expected the ground truth to evaluate with"
+                )
     say("done")
 
 
@@ -49,10 +51,10 @@ def _work() -> None:
 
 
 def _end_with_input() -> None:
-    # Not through sys.stdin: a thread that waits in its buffer when the process ends lets it crash.
+    # Not through sys.stdin: the process would crash at its end if a thread still waits in its buffer.
     while os.read(0, 1024):
         pass
-    # a training writes its checkpoint; not SIGINT, which is ignored in a job that a shell put into the background
+    # on SIGTERM a training writes its checkpoint; SIGINT is ignored in background jobs of a shell
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(_PATIENCE)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Cells of version 0.1, whose keys are hashes of whole recipes: how they are recognised, and moved to today's keys."""
+"""Runs of version 0.1, whose folders are named by hashes of whole recipes: recognising and renaming them."""
 
 from __future__ import annotations
 
@@ -24,39 +24,39 @@ from training.model.mllm4wtal import ModelRecipe
 
 @dataclass(frozen=True)
 class FormerCell:
-    """A finished training of version 0.1 whose data are as they were."""
+    """A finished run of version 0.1 whose data are unchanged."""
 
     folder: Path
     key: str
-    """What it is called by now."""
+    """Its current name."""
     document: dict[str, Any]
     """Its recipe.json."""
     scores: dict[str, str]
-    """Folders of scores in it, with what they are called by now."""
+    """Folders of scores in it -> their current names."""
 
     def move(self) -> Path:
-        """Give it its names of today. Killed in between, it is found again.
+        """Rename it; returns the folder. If this is interrupted, `former_cells` finds the run again.
 
-        Raises CacheError where there is such a cell already, or a worker is at this one.
+        Raises CacheError if a run of the current name exists, or if a worker has this one.
         """
         target = self.folder.with_name(self.key)
         if target.exists():
-            raise CacheError(f"{target}: was trained anew; delete it, or {self.folder}")
+            raise CacheError(f"{target}: this run was trained again; delete it, or {self.folder}")
         with hold(self.folder):
             for name, key in self.scores.items():
                 (self.folder / name).rename(self.folder / key)
             with atomic_path(self.folder / RECIPE_FILE) as unfinished:
                 document = {**self.document, "run": str(target)}
                 unfinished.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        self.folder.rename(target)  # behind the block, whose own files lie in the folder
+        self.folder.rename(target)  # after the block, whose lock file lies in the folder
         return target
 
 
 def former_cells(folders: Iterable[Path], *, tell: Callable[[str], None]) -> Iterator[FormerCell]:
-    """Those of the folders of cells that version 0.1 filled and today's tables can use.
+    """The runs of version 0.1 in these folders that tables can still use.
 
-    `tell` is told why another one can not be used: unreadable, not finished, of data that changed since, or of settings
-    that mean something else by now.
+    `tell` is called with the reason for each that cannot be used: unreadable, not finished, made from data that have
+    changed, or with settings whose meaning has changed.
     """
 
     @cache
@@ -72,11 +72,11 @@ def former_cells(folders: Iterable[Path], *, tell: Callable[[str], None]) -> Ite
             if key == folder.name:
                 continue
             if fingerprint_of({"made_by": document["train"], "data": former.of_training(run.train)}) != folder.name:
-                tell(f"{folder}: made from other data than there are now, or by other settings than it says")
+                tell(f"{folder}: made from other data than there are, or with other settings than its recipe says")
             elif not is_finished(folder):
-                tell(f"{folder}: its training was not finished")
+                tell(f"{folder}: its training is not finished")
             elif not run.train.is_of_first_version or _means_something_else(run.train.model):
-                tell(f"{folder}: some of its settings mean something else by now")
+                tell(f"{folder}: the meaning of some of its settings has changed")
             else:
                 yield FormerCell(folder, key, document, _scores(folder, former, content))
         except (CacheError, TrainingError, OSError, ValueError, KeyError, TypeError) as error:
@@ -84,7 +84,7 @@ def former_cells(folders: Iterable[Path], *, tell: Callable[[str], None]) -> Ite
 
 
 def _means_something_else(model: ModelRecipe) -> bool:
-    """In 0.1 the turns of both losses counted as steps."""
+    """Whether the steps are counted differently: in 0.1 the turns of both losses counted as steps."""
     return model.use_csr and model.dpid.schedule == "alternate"
 
 
@@ -93,18 +93,18 @@ def _recipe(folder: Path) -> tuple[TrainRun, dict[str, Any]]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CacheError(f"{path}: can not be read, so the training was not finished: {error}") from error
+        raise CacheError(f"{path}: cannot be read, so the training was not finished: {error}") from error
     return TrainRun.parse(document, source=str(path)), document
 
 
 def _scores(folder: Path, former: Content, content: Content) -> dict[str, str]:
-    """Today's names of the scores. Where a score was taken in a way that metrics.json does not tell (--official), it is
-    taken again."""
+    """Folder of scores -> current name. Scores whose settings are not in metrics.json (--official) are left out and
+    computed again."""
     names = {}
     for file in sorted(folder.glob(f"*-*/{METRICS_FILE}")):
         document = json.loads(file.read_text(encoding="utf-8"))
         subset = document["protocol"]["subset"]
-        # a model without a head reads its T-CAM whatever was asked for, and metrics.json has what it did
+        # a model without a head always uses its T-CAM, and metrics.json has the source that was used
         for source in get_args(LocalizeRecipe.model_fields["source"].annotation):
             localize = {**document["localize"], "source": source}
             made_by = {"protocol": document["protocol"], "localize": localize, "official": None}
@@ -117,13 +117,13 @@ def _scores(folder: Path, former: Content, content: Content) -> dict[str, str]:
 
 
 def refuse_former(root: Path, keys: Iterable[str]) -> None:
-    """Raise CacheError if cells that are about to be trained lie under `root` with their keys of version 0.1."""
+    """Raise CacheError if runs that are about to be trained exist under `root` with their names of version 0.1."""
     wanted = set(keys)
     folders = [folder for folder in sorted(root.glob("*")) if folder.name not in wanted]
     former = former_cells(folders, tell=lambda why: None)
     found = sum(cell.key in wanted and not (root / cell.key).exists() for cell in former)
     if found:
         raise CacheError(
-            f"{root}: holds {found} cells of this table under the names that version 0.1 gave them; run `make migrate` "
-            "(with the PRESET of this table) to rename them, and then this command again"
+            f"{root}: holds {found} runs of this table with their names of version 0.1; run `make migrate` (with the "
+            "PRESET of this table) to rename them, then this command again"
         )

@@ -1,7 +1,8 @@
-"""The cells of a table: every row with every seed, and where its training and its scores lie.
+"""The runs of a table: every row with every seed, and the folders of its training and its scores.
 
-A training lies in a folder named after its recipe and the content of its data, a score in one named after how and on
-what it was taken. So rows and tables that need the same have it once, and what was changed is made anew.
+The folder of a training is named by a hash of its recipe (config) and the content of its data, that of a score by a
+hash of protocol, post-processing and data. So rows and tables share equal trainings, and a change makes another one.
+The code calls a run of a table a cell, and its folder lies in cells/.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from pipelines.run_folder.metrics import Metrics
 from pipelines.run_folder.recipe import TrainRun, on_host
 from pipelines.runs.evaluate import EvalRun
 from training.checkpoints.folder import is_finished
-from training.compat.localize import Method
+from training.compat.localize import PublicMethod
 from training.evaluation.intervals import BootstrapRecipe
 from training.evaluation.protocol import Protocol, ProtocolChoice
 from training.localization.localize import LocalizeRecipe
@@ -40,40 +41,40 @@ from training.recipe import TrainRecipe
 
 
 class TableRun(Recipe):
-    """Which table, and what its cells are made from."""
+    """Which rows of a table are trained, with which seeds, data and settings."""
 
     table: Annotated[TableName, tyro.conf.Suppress] = "table3"
-    """The paper's Table 3 (parts), 4 (hosts) or 5 (priors), or the ablations of single options."""
+    """The paper's Table 3 (components), 4 (hosts) or 5 (priors), or the ablations of single options."""
     train: Annotated[TrainRun, tyro.conf.arg(name="")]
-    """What every cell is trained with, but for what its row changes; `run` is where cells and tables go."""
+    """Training of every run, except for what its row changes; `run` is the folder of all runs and tables."""
     evaluate: EvalRun
-    """How every cell is evaluated."""
+    """Evaluation of every run."""
     validation: str | None = "validation"
-    """Subset that is scored beside the reported one: the one to choose settings by. None scores no other."""
+    """Subset that is evaluated in addition to the reported one, for choosing settings; None evaluates no other."""
     seeds: PositiveInt = 3
-    """Seeds of each row: `seed`, seed + 1 ..."""
-    arms: tuple[str, ...] = ()
-    """Rows of the table, by their names in the CSV; all when not given. What they are compared with is added."""
+    """Number of seeds of each row: --seed, --seed + 1, ..."""
+    arms: Annotated[tuple[str, ...], tyro.conf.arg(name="rows", aliases=("--arms",))] = ()
+    """Rows of the table, by their names in its CSV; all when not given. Rows that they are compared with are added."""
     groups: tuple[str, ...] = ()
     """Groups of rows of the ablations, such as gating or mask; all when not given."""
     workers: Annotated[PositiveInt, RUN_ONLY] = 2
-    """Cells that are trained at the same time, one thread each on a CPU."""
+    """Number of runs that are trained at the same time, with one thread each on a CPU."""
     devices: Annotated[tuple[NonNegativeInt, ...], RUN_ONLY] = ()
-    """Numbers of the GPUs that the workers take by turns; each takes the first when not given."""
+    """Indices of the GPUs that the workers are spread over; when not given, all use the first."""
     bootstrap: BootstrapRecipe = BootstrapRecipe()
-    """How intervals are found."""
+    """Confidence intervals (bootstrap)."""
     published: Path | None = None
-    """CSV of published figures that stand beside the table's, where they are of its protocol: table, row, column,
-    value, protocol, source."""
+    """CSV of published figures (table, row, column, value, protocol, source); those of the table's protocol are shown
+    below their rows."""
     hosts: Annotated[dict[str, dict[str, Any]], tyro.conf.Suppress] = Field(default={})
-    """What the preset changes of its training for each host, but for fields that options name."""
+    """Changes of the preset's training for each host, except for fields that are set by options."""
 
     def of(self, table: TableName) -> TableRun:
         """The same for another table."""
         return self.model_copy(update={"table": table})
 
     def with_options(self, fields: Set[str]) -> TableRun:
-        """The same where these fields of the training, which options of the command line name, are theirs on every
+        """The same without the preset's changes of these fields, which options on the command line set for every
         host."""
         kept = {
             host: {field: value for field, value in changes.items() if field not in fields}
@@ -88,7 +89,7 @@ class TableRun(Recipe):
 
     @property
     def folder(self) -> Path:
-        """Where the table goes."""
+        """Folder of the table."""
         return self.train.run / self.table
 
     @property
@@ -98,7 +99,7 @@ class TableRun(Recipe):
 
 
 class CellRun(Recipe):
-    """What one worker does: a training, unless it is there, and the scores of it that are missing."""
+    """The task of one worker: a training, unless it is finished, and its missing scores."""
 
     train: TrainRun
     """The training."""
@@ -112,13 +113,13 @@ class CellRun(Recipe):
 
     @property
     def missing(self) -> tuple[EvalRun, ...]:
-        """The scores that are not there."""
+        """The scores that are missing."""
         return tuple(one for one in self.evaluations if not metrics_file(one).exists())
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One row with one seed."""
+    """One run of the table: a row with a seed."""
 
     arm: Arm
     seed: int
@@ -127,12 +128,12 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Title of the row with the seed, for messages."""
         return f"{self.arm.title}, seed {self.seed}"
 
     @property
     def done(self) -> bool:
-        """Whether all its scores are there."""
+        """Whether all its scores exist."""
         return not self.run.missing
 
     def metrics(self) -> list[Metrics]:
@@ -141,15 +142,15 @@ class Cell:
 
 
 def metrics_file(evaluation: EvalRun) -> Path:
-    """Where the scores of an evaluation are."""
+    """Path of the scores of an evaluation."""
     return (evaluation.output or evaluation.run) / METRICS_FILE
 
 
 def cells(recipe: TableRun) -> list[Cell]:
-    """All cells, seed by seed, so that a table that was stopped has whole seeds.
+    """All runs, seed by seed, so that an interrupted table has complete seeds.
 
-    Raises CacheError, naming the rows, where the preset has no settings of their host, and where annotations, features
-    or embeddings are missing.
+    Raises CacheError, naming the rows, if the preset has no settings for their host, and if annotations, features or
+    embeddings are missing.
     """
     recipe.train.refuse_other_settings()
     _refuse_unfair(recipe)
@@ -166,7 +167,7 @@ def _refuse_unfair(recipe: TableRun) -> None:
         return
     message = recipe.train.without_settings(list(dict.fromkeys(lacking.values())))
     others = [name for name in hosts if name not in lacking]
-    rest = f"; or leave these rows out: --arms {' '.join(others)}" if others else ""
+    rest = f"; or leave these rows out: --rows {' '.join(others)}" if others else ""
     raise CacheError(f"{recipe.table}, rows {', '.join(lacking)}: {message}{rest}")
 
 
@@ -181,12 +182,12 @@ def _cell(recipe: TableRun, arm: Arm, seed: int, content: Content) -> Cell:
     reported = recipe.evaluate.changed({f"localize.{name}": value for name, value in arm.localize.items()})
     choices = [reported]
     if recipe.validation is not None:
-        # its videos are no protocol's: all of the subset count, at the thresholds of the reported figures
+        # no protocol names its videos: all of the subset are used, with the thresholds of the reported scores
         plain = {"protocol": "seconds", "subset": recipe.validation, "tious": reported.chosen().tious}
         unset = dict.fromkeys(ProtocolChoice.model_fields)
         choices.append(reported.model_copy(update={**unset, **plain}))
     places: dict[str, Any] = {"run": run, "dataset": recipe.dataset, "features": recipe.train.features_folder}
-    places["curves"] = False  # no report is made of a cell
+    places["curves"] = False  # no report is made of a table's runs
     evaluations = []
     for one in choices:
         protocol = one.chosen()
@@ -197,10 +198,10 @@ def _cell(recipe: TableRun, arm: Arm, seed: int, content: Content) -> Cell:
 
 
 class Content:
-    """Fingerprints of the data of a training, each taken once."""
+    """Hashes of the data of a training, each computed once."""
 
     def __init__(self, run: TrainRun, *, former: bool = False) -> None:
-        """Those that version 0.1 took, where `former` says so."""
+        """`former`: compute the hashes of version 0.1."""
         dataset = Dataset.load(run.dataset / "annotations.json")
         self.store = FeatureStore.open(run.features_folder)
         self.annotations = cache(partial(annotations_content, dataset))
@@ -210,23 +211,23 @@ class Content:
         self.texts = cache(lambda: embeddings(run.embeddings_folder))
 
     def of_training(self, recipe: TrainRecipe) -> list[str]:
-        """What a training is shown."""
+        """Hashes of the data that a training reads."""
         shown = [self.annotations(recipe.data.subset, segments=False), self.features(recipe.data.subset)]
         return [*shown, self.texts()] if recipe.model.needs_texts else shown
 
     def of_scores(self, subset: str) -> list[str]:
-        """What a score depends on, beside the trained model."""
+        """Hashes of the data that a score depends on, in addition to the model."""
         return [self.annotations(subset, segments=True), self.features(subset)]
 
 
 class Taken(Recipe):
-    """How a score is taken."""
+    """Settings of an evaluation."""
 
     protocol: Protocol
     localize: LocalizeRecipe
-    official: Method | None
+    official: PublicMethod | None
 
 
 def key_of(made_by: Recipe, data: list[str]) -> str:
-    """The name of what is made of data by a recipe."""
+    """Name of the folder of what a recipe makes from data: a hash of both."""
     return fingerprint_of({"made_by": made_by.canonical(), "data": data})

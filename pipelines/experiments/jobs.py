@@ -1,4 +1,4 @@
-"""Runs the cells that are missing, side by side in processes of their own, and says how far they are."""
+"""Train and evaluate the missing runs of a table in parallel processes, with progress."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ LOG_FILE = "log.txt"
 _ROOT = Path(__file__).parents[2]
 _POLL = 0.2
 _PATIENCE = 30.0
-"""Seconds in which workers may write what is finished, after the table was told to stop."""
+"""Seconds in which workers may write their checkpoints after the command was interrupted."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One training and every score that is wanted of it, for all the cells that share it."""
+    """One training with all its wanted scores, for all runs of the table that share it."""
 
     run: CellRun
     names: tuple[str, ...]
 
     @property
     def log(self) -> Path:
-        """What its worker prints."""
+        """File that receives the output of its worker."""
         return self.run.train.run / LOG_FILE
 
     @property
     def steps(self) -> int:
-        """Steps of its training, and one for its scores."""
+        """Steps of its training, plus one for its scores."""
         return self.run.train.train.loop.steps + 1
 
     def steps_done(self) -> int:
-        """Those that are told in metrics.jsonl, as long as its worker runs."""
+        """Steps so far, read from metrics.jsonl while its worker runs."""
         try:
             *_, last = (self.run.train.run / "metrics.jsonl").read_bytes().splitlines()
             return int(json.loads(last)["step"])
@@ -51,18 +51,18 @@ class Job:
 
 @dataclass(frozen=True)
 class Failure:
-    """A job whose worker did not end well."""
+    """A job whose worker failed."""
 
     job: Job
     why: str
-    """The last line of its log."""
+    """Exit code and last line of its log."""
 
     def __str__(self) -> str:
         return f"{'; '.join(self.job.names)}: {self.why} (log: {self.job.log})"
 
 
 def missing_jobs(cells: Sequence[Cell]) -> list[Job]:
-    """The trainings and scores that are not there, each once however many cells need it, in the order of the cells."""
+    """The missing trainings and scores, each only once, in the order of the runs that need them."""
     wanted: dict[Path, list[Cell]] = {}
     for cell in cells:
         if not cell.done:
@@ -76,7 +76,7 @@ def missing_jobs(cells: Sequence[Cell]) -> list[Job]:
 
 
 def run_jobs(jobs: Sequence[Job], *, workers: int, devices: Sequence[int] = ()) -> list[Failure]:
-    """Run every job, `workers` at a time; one that fails is said at once, and the others go on."""
+    """Run every job, `workers` at a time. A failure is printed at once, and the other jobs continue."""
     failures: list[Failure] = []
     waiting, ended = deque(jobs), 0
     total = sum(job.steps for job in jobs)
@@ -98,7 +98,7 @@ def run_jobs(jobs: Sequence[Job], *, workers: int, devices: Sequence[int] = ()) 
                 if process.returncode:
                     failures.append(Failure(job, _reason(job, process.returncode)))
                     say(f"failed: {failures[-1]}")
-            report(over + sum(job.steps_done() for job, _ in running.values()), total, f"{ended} of {len(jobs)} cells")
+            report(over + sum(job.steps_done() for job, _ in running.values()), total, f"{ended} of {len(jobs)} runs")
     return failures
 
 
@@ -110,7 +110,7 @@ def _start(job: Job, device: int | None) -> subprocess.Popen[bytes]:
     job.log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "pipelines.experiments.cell"]
     with job.log.open("ab") as log:
-        # in a session of its own: Ctrl-C in the terminal reaches the table, which then tells its workers, once
+        # in its own session: Ctrl-C in the terminal reaches only this command, which then stops its workers once
         process = subprocess.Popen(
             command,
             env=environment,
@@ -120,14 +120,14 @@ def _start(job: Job, device: int | None) -> subprocess.Popen[bytes]:
             start_new_session=True,
         )
     assert process.stdin is not None
-    with suppress(BrokenPipeError):  # it has ended already: its exit code says why
+    with suppress(BrokenPipeError):  # it has already ended; its exit code is read later
         process.stdin.write(job.run.model_dump_json().encode() + b"\n")
         process.stdin.flush()
     return process
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:
-    """Close a worker's input, by which it stops if it still runs."""
+    """Close a worker's input; a worker that still runs then stops."""
     assert process.stdin is not None
     with suppress(BrokenPipeError):
         process.stdin.close()
@@ -135,7 +135,7 @@ def _close(process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def _workers(running: dict[int, tuple[Job, subprocess.Popen[bytes]]]) -> Iterator[None]:
-    """End what still runs; a training writes its checkpoint first."""
+    """At the end, stop workers that still run; a training writes its checkpoint first."""
     try:
         yield
     finally:

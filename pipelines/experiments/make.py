@@ -1,7 +1,7 @@
-"""Tables 3, 4 and 5 of the paper, and ablations of single options, over several seeds: one command, which goes on.
+"""Train Tables 3, 4 and 5 of the paper, or ablations of single options, over several seeds, with resuming.
 
-A cell of a table is a row with a seed. A finished cell is never run again; a cell that was stopped goes on from its
-checkpoint. Seeds give all rows the same batches, so differences between rows are paired.
+A table consists of runs: a row with a seed. A finished run is never repeated, and an interrupted one resumes from its
+checkpoint. With the same seed all rows see the same batches, so differences between rows are paired.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from pipelines.experiments.published import comparable, load_published
 
 
 def main(recipe: TableRun) -> int:
-    """Run the cells that are missing, then write and print the table. 1 if a cell failed."""
+    """Train and evaluate the missing runs, then write and print the table; 1 if a run failed."""
     published = {} if recipe.published is None else load_published(recipe.published, recipe.table)
     grid = cells(recipe)
     jobs = missing_jobs(grid)
     if jobs:
         refuse_former(jobs[0].run.train.run.parent, [job.run.train.run.name for job in jobs])
-    say(f"{recipe.folder}: {sum(cell.done for cell in grid)} of {len(grid)} cells are there")
+    say(f"{recipe.folder}: {sum(cell.done for cell in grid)} of {len(grid)} runs are finished")
     failures = run_jobs(jobs, workers=recipe.workers, devices=recipe.devices)
-    # matplotlib takes its time, and only now there is something to draw
+    # not at the top: matplotlib takes long to import
     from pipelines.experiments.plot import draw
     from pipelines.experiments.results import collect
     from pipelines.experiments.table import write_table
@@ -36,7 +36,7 @@ def main(recipe: TableRun) -> int:
     if failures:
         fail(
             "\n".join(
-                [f"{len(failures)} of {len(jobs)} cells failed; the same command tries them again:"]
+                [f"{len(failures)} of {len(jobs)} runs failed; run the same command again to retry them:"]
                 + [f"  {failure}" for failure in failures]
             )
         )

@@ -1,4 +1,4 @@
-"""Give the caches and tables that version 0.1 made their names of today, so that nothing in them is made again."""
+"""Rename the caches and tables of version 0.1, so that they are used and nothing in them is made again."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _LEFT = "left as it is"
 
 
 class MigrateRun(Recipe):
-    """Where to look."""
+    """Which folders are searched."""
 
     dataset: Path
-    """Folder of the dataset: descriptions/ and embeddings/ in it are looked through."""
+    """Folder of the dataset, whose descriptions/ and embeddings/ are searched."""
     runs: Path = Path("runs")
-    """Folder of the tables' folders: <runs>/<name>/cells/ are looked through."""
+    """Folder of the tables, whose <name>/cells/ are searched."""
 
 
 def main(recipe: MigrateRun) -> int:
-    """Move all there is. 1 if something is left as it is; that is told."""
+    """Rename everything that can be; 1 if anything is left as it is, which is printed."""
     left = 0
 
     def tell(why: str) -> None:
@@ -31,7 +31,7 @@ def main(recipe: MigrateRun) -> int:
         left += why.startswith(_LEFT)
         say(why)
 
-    # Cells first: their former names are hashes of the very files of the embeddings.
+    # Runs first: their names of version 0.1 are hashes of the files of the embeddings.
     cells = 0
     for cell in former_cells(sorted(recipe.runs.glob("*/cells/*")), tell=lambda why: tell(f"{_LEFT}: {why}")):
         try:
@@ -40,5 +40,6 @@ def main(recipe: MigrateRun) -> int:
         except (OSError, CacheError) as error:
             tell(f"{_LEFT}: {error}")
     priors = move_former_priors(recipe.dataset, tell=tell)
-    say(f"renamed: {priors} folders of descriptions and embeddings in {recipe.dataset}, {cells} cells in {recipe.runs}")
+    folders = f"{priors} folders of descriptions and embeddings in {recipe.dataset}"
+    say(f"renamed: {folders}, {cells} runs of tables in {recipe.runs}")
     return int(left > 0)

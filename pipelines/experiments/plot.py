@@ -1,4 +1,4 @@
-"""The table as a picture: averages and gains with their intervals, and mAP over tIoU for each group of rows."""
+"""Plot a table: averages and gains with their confidence intervals, and mAP over tIoU for each group of rows."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from training.evaluation.protocol import tiou_key
 
 _WIDTH = 11.0
 _BESIDE = 4
-"""Curve panels in a row."""
+"""Panels of curves side by side."""
 _BASELINE = "0.25"
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Told apart by colour-blind readers, too (Okabe and Ito)."""
+"""Palette for colour-blind readers (Okabe and Ito)."""
 _STYLE: dict[Any, Any] = {
     "font.size": 8.5,
     "axes.spines.top": False,
@@ -43,7 +43,7 @@ def draw(recipe: TableRun, results: Results, *, published: PublishedRows) -> lis
 
 
 def table_figure(title: str, results: Results, *, published: PublishedRows) -> Figure:
-    """The picture: above, a line for each row; below, a panel of curves for each group."""
+    """The plot: above, a line for each row; below, a panel of curves for each group."""
     rows = [row for row in results.rows if row.own is not None]
     groups = list(dict.fromkeys(row.arm.group for row in rows if row.arm.group)) or [""]
     across = min(_BESIDE, len(groups)) if len(groups) > 1 else 1
@@ -63,7 +63,7 @@ def table_figure(title: str, results: Results, *, published: PublishedRows) -> F
         _curves(panel, shown, results.protocol.tious, columns=len(shown) if across == 1 else 1)
         if place % across == 0:
             panel.set_ylabel("mAP [%]")
-    # the intervals of few seeds may reach far beyond: what is read here is the means
+    # scaled to the means: the intervals of few seeds may be far wider
     panels[0].set_ylim(0, 105 * max(max(row.own.mean) for row in rows if row.own is not None) + 1)
     for panel in panels[len(groups) :]:
         panel.set_axis_off()
@@ -83,9 +83,8 @@ def _averages(axes: Axes, rows: Sequence[Row], published: PublishedRows) -> None
                 axes.plot(one.values[AVERAGE], place, "D", color=_COLOURS[1], markersize=5, fillstyle="none")
     axes.set_yticks(range(len(rows)), [row.arm.title for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel(
-        "average mAP [%] with its interval (◇ published)" if published else "average mAP [%] with its interval"
-    )
+    label = "average mAP [%] with confidence interval"
+    axes.set_xlabel(f"{label} (◇ published)" if published else label)
     axes.grid(axis="x", linewidth=0.4)
 
 
@@ -99,7 +98,7 @@ def _gains(axes: Axes, rows: Sequence[Row]) -> None:
         axes.plot([low, high], [place, place], color=colour, linewidth=1.6)
         axes.plot(mean, place, "o", color=colour, markersize=5)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("paired difference of average mAP with its interval")
+    axes.set_xlabel("paired difference of average mAP with confidence interval")
     axes.grid(axis="x", linewidth=0.4)
 
 

@@ -1,4 +1,4 @@
-"""Figures that others published, for the rows and columns of a table."""
+"""Published figures for the rows and columns of a table."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class Published:
 
     source: str
     protocol: Protocol
-    """What they were computed under; its thresholds are those that an average is over."""
+    """Their evaluation protocol; an average is over its thresholds."""
     values: Mapping[str, float]
 
 
 PublishedRows = Mapping[str, Sequence[Published]]
-"""By row of a table."""
+"""Name of a row -> its published figures."""
 
 
 def comparable(published: PublishedRows, protocol: Protocol) -> tuple[PublishedRows, PublishedRows]:
-    """The figures that belong into a table of this protocol, and those of other protocols.
+    """The figures that are comparable under this protocol, and those of other protocols.
 
-    Other thresholds alone do not keep a figure out: what the two share is comparable, but no average.
+    If only the thresholds differ, figures at shared thresholds are comparable, but averages are not.
     """
     shown: dict[str, list[Published]] = {}
     others: dict[str, list[Published]] = {}
@@ -49,9 +49,9 @@ def comparable(published: PublishedRows, protocol: Protocol) -> tuple[PublishedR
 
 
 def load_published(path: Path, table: str) -> dict[str, list[Published]]:
-    """By row of the table; a row may have figures from several sources.
+    """Name of a row -> its figures, from one or several sources.
 
-    Raises CacheError naming the line and what is wrong in it.
+    Raises CacheError naming the invalid line and field.
     """
     found: dict[tuple[str, str, Protocol], dict[str, float]] = {}
     for number, line in _lines(path):
@@ -76,7 +76,7 @@ def load_published(path: Path, table: str) -> dict[str, list[Published]]:
 
 
 def _protocol(path: Path, number: int, text: str) -> Protocol:
-    """The protocol of a name, or of a name and thresholds other than its own: "thumos14-co2 0.1:0.1:0.7"."""
+    """Protocol from its name, optionally with other thresholds: "thumos14-co2 0.1:0.1:0.7"."""
     name, _, tious = text.partition(" ")
     _expect(path, number, "protocol", name, tuple(PROTOCOLS))
     (protocol,) = [one for one in PROTOCOLS.values() if one.name == name]

@@ -1,4 +1,4 @@
-"""The scores of a table's cells, with intervals: for each row of its own, and for its differences to other rows."""
+"""The scores of a table with confidence intervals: of each row, and of its differences to other rows."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from training.evaluation.intervals import Interval, Redraws, class_hits, resampl
 from training.evaluation.protocol import Protocol
 
 Scores = dict[int, np.ndarray]
-"""Of one row, by seed: mAP at every tIoU and their mean (columns) on every redraw of the test set (rows)."""
+"""Of one row, by seed: mAP at every tIoU and their mean (columns) on every bootstrap sample of the videos (rows)."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What came out for one arm; None where no seed has ended well."""
+    """Results of one row; None where no seed is finished."""
 
     arm: Arm
     own: Interval | None
-    """mAP at each tIoU, and last their mean."""
+    """mAP at each tIoU, then their mean."""
     gain: Interval | None
-    """The same of the paired differences to the arm's baseline."""
+    """The same for the paired differences to the row's baseline."""
     validation: Interval | None
     """mAP on the validation subset."""
     same: bool = False
-    """Whether its cells are its baseline's: the preset has it so."""
+    """Whether its runs are those of its baseline, because the preset has the same setting."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A further comparison of two arms."""
+    """A further comparison of two rows."""
 
     arm: Arm
     other: Arm
@@ -54,23 +54,23 @@ class Results:
     rows: tuple[Row, ...]
     further: tuple[Difference, ...]
     protocol: Protocol
-    """Of the reported figures."""
+    """Protocol of the reported figures."""
     videos: int
     validation: str | None
 
     def row(self, name: str) -> Row:
-        """The row of that arm."""
+        """The row of that name."""
         return next(row for row in self.rows if row.arm.name == name)
 
 
 def collect(recipe: TableRun, cells: Sequence[Cell]) -> Results:
-    """Read the cells that are done and find the intervals of the table.
+    """Read the finished runs and compute the intervals of the table.
 
-    Raises CacheError if there is none, or if detections do not give the mAP that stands beside them.
+    Raises CacheError if no run is finished, or if detections do not reproduce the mAP in their metrics.json.
     """
     done = [cell for cell in cells if cell.done]
     if not done:
-        raise CacheError("no cell of the table has ended well, so there is nothing to write")
+        raise CacheError("no run of the table is finished, so there is nothing to write")
     videos = done[0].metrics()[0].videos
     reported = _Subset(recipe, done, place=0)
     beside = None if recipe.validation is None else _Subset(recipe, done, place=1)
@@ -96,7 +96,7 @@ def _runs(cells: Sequence[Cell], name: str) -> list[CellRun]:
 
 
 class _Subset:
-    """The scores of all cells on one subset, all on the same redraws of its videos."""
+    """The scores of all runs on one subset, on the same bootstrap samples of its videos."""
 
     def __init__(self, recipe: TableRun, cells: Sequence[Cell], *, place: int) -> None:
         self.dataset = Dataset.load(recipe.dataset / "annotations.json")
@@ -111,12 +111,12 @@ class _Subset:
             self.by_arm.setdefault(cell.arm.name, {})[cell.seed] = known[evaluation]
 
     def own(self, name: str) -> Interval | None:
-        """Of a row itself."""
+        """Interval of a row."""
         scores = self.by_arm.get(name)
         return None if scores is None else self.redraws.interval(np.stack(list(scores.values())))
 
     def gain(self, name: str, baseline: str | None) -> Interval | None:
-        """Of a row's paired differences to another."""
+        """Interval of the paired differences of a row to another."""
         return self.redraws.difference(self.by_arm.get(name, {}), self.by_arm.get(baseline or "", {}))
 
     def _scores(self, evaluation: EvalRun) -> np.ndarray:
@@ -127,6 +127,6 @@ class _Subset:
         if not np.allclose(scores[0], (*metrics.map, metrics.average), atol=1e-4):
             raise CacheError(
                 f"{path}: found an average mAP of {scores[0, -1]:.4f}, expected {metrics.average:.4f} as in "
-                f"{metrics_file(evaluation).name} beside it; delete that folder, and the table takes the score again"
+                f"{metrics_file(evaluation).name} beside it; delete that folder to compute the score again"
             )
         return scores

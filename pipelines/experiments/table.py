@@ -1,4 +1,4 @@
-"""What is written of a table: Markdown for people, CSV of every cell, and both as one says it in a terminal."""
+"""Write a table as Markdown and as CSV with every run, and print it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from training.evaluation.protocol import tiou_key
 def write_table(
     recipe: TableRun, results: Results, cells: Sequence[Cell], *, published: PublishedRows, others: PublishedRows
 ) -> list[Path]:
-    """Write <table>.md, <table>.csv and recipe.json into the table's folder, and print the first.
+    """Write <table>.md, <table>.csv and recipe.json into the table's folder, and print the table.
 
-    `published` are figures of the table's protocol, which stand below their row; `others`, of other protocols, are
+    `published` are figures of the table's protocol, shown below their rows; `others`, of other protocols, are only
     named in a note.
     """
     header, rows = main_table(results, published=published)
@@ -44,7 +44,7 @@ def write_table(
 
 
 def main_table(results: Results, *, published: PublishedRows) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: mAP in percent, the difference to the row's baseline with its interval, published figures."""
+    """Header and rows: mAP in percent, difference to the row's baseline with its interval, published figures."""
     columns = [*(f"@{tiou_key(tiou)}" for tiou in results.protocol.tious), AVERAGE]
     header = ["", *columns, "gain"]
     if results.validation is not None:
@@ -63,21 +63,21 @@ def _own_row(row: Row, results: Results) -> list[str]:
     if row.own is None:
         return [row.arm.title, *[""] * len(results.protocol.tious), "failed", "", *beside]
     cells = [row.arm.title, *(f"{100 * value:.1f}" for value in row.own.mean[:-1]), _spread(row.own)]
-    cells.append("as the preset has it" if row.same else "" if row.gain is None else difference(row.gain))
+    cells.append("same as baseline" if row.same else "" if row.gain is None else difference(row.gain))
     if results.validation is not None:
         cells.append("" if row.validation is None else _spread(row.validation))
     return cells
 
 
 def further_table(results: Results) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the differences that are no row's gain."""
+    """Header and rows of the further differences."""
     told = [one for one in results.further if one.gain is not None]
-    rows = [[f"{one.arm.title}, less {one.other.title}", difference(one.gain)] for one in told if one.gain is not None]
-    return ["difference of averages", ""], rows
+    rows = [[f"{one.arm.title} − {one.other.title}", difference(one.gain)] for one in told if one.gain is not None]
+    return ["difference of average mAP", ""], rows
 
 
 def difference(interval: Interval) -> str:
-    """A paired difference of averages: +3.1 [+1.2, +5.0]."""
+    """A paired difference of averages with its interval: +3.1 [+1.2, +5.0]."""
     mean, low, high = (100 * float(values[-1]) for values in (interval.mean, interval.low, interval.high))
     return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
 
@@ -94,11 +94,12 @@ def _notes(
         recipe.plan.arm(name).title for name in dict.fromkeys(arm.baseline for arm in recipe.plan.arms) if name
     ]
     against = baselines[0] if len(baselines) == 1 else "the same host alone"
-    chance = "of test videos and seeds" if recipe.seeds > 1 else "of test videos (one seed says nothing of others)"
+    several = recipe.seeds > 1
+    over = "test videos and seeds" if several else "test videos only; one seed does not show the variance over seeds"
     notes = [
         f"mAP [%], mean of {amount(recipe.seeds, 'seed')}, ± standard deviation; {amount(results.videos, 'video')}; "
-        f"{results.protocol.describe()}. gain: mean of the differences of the average to {against} with the same seed; "
-        f"in brackets the {100 * recipe.bootstrap.level:g} % interval, given the chance {chance}."
+        f"{results.protocol.describe()}. gain: mean difference of the average to {against} with the same seed; in "
+        f"brackets: {100 * recipe.bootstrap.level:g}% confidence interval (bootstrap over {over})."
     ]
     elsewhere = [
         f"{one.source} for {arm.title} ({one.protocol.name})"
@@ -113,7 +114,7 @@ def _notes(
     elif not any(published.get(arm.name) for arm in recipe.plan.arms) and recipe.published is not None:
         notes.append(f"{recipe.published} has no published figures of this table.")
     if left := [cell.name for cell in cells if not cell.done]:
-        notes.append(f"Not there, and left out of the means: {'; '.join(left)}.")
+        notes.append(f"Missing runs, not in the means: {'; '.join(left)}.")
     return notes
 
 
@@ -122,7 +123,7 @@ def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]
 
 
 def _csv(cells: Sequence[Cell]) -> str:
-    """One line for each cell and subset; mAP as a share of 1."""
+    """One line for each run and subset; mAP from 0 to 1."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     done = [(cell, metrics) for cell in cells if cell.done for metrics in cell.metrics()]

@@ -1,4 +1,4 @@
-"""Everything that becomes HTML: charts, tables, the report, the gallery, the comparison.
+"""All HTML pages: report, gallery and comparison, with their charts and tables.
 
-Pages are given finished figures; what computes them is in `training/evaluation`.
+Pages only show figures; they are computed in `training/evaluation`.
 """

@@ -1,7 +1,7 @@
-"""Line charts of the pages as inline SVG, and what all drawings share.
+"""Line charts as inline SVG, and what all charts share.
 
-Colours are CSS variables of report.css, so that one drawing reads in light and dark. Series differ in colour and in
-dashes or marks, for eyes and printers that tell no colours. Every text is escaped here.
+Colours are CSS variables of page.css, so charts work in light and dark mode. Series differ in colour and in dashes or
+markers, for colour-blind readers and black-and-white printers. All texts are escaped here.
 """
 
 from __future__ import annotations
@@ -14,39 +14,39 @@ from html import escape
 WIDTH, HEIGHT = 460.0, 290.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 14.0, 14.0, 46.0
 SERIES = 6
-"""Colours that there are."""
+"""Number of colours."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """What an axis shows."""
+    """One axis of a chart."""
 
     label: str
-    """With its unit."""
+    """Label with unit."""
     low: float
     high: float
     ticks: Sequence[float] = ()
     show: Callable[[float], str] = "{:g}".format
 
     def share(self, value: float) -> float:
-        """Where a value is: 0 at the low end, 1 at the high one."""
+        """Relative position of a value: 0 at the low end, 1 at the high end."""
         return (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
 
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one line."""
+    """One line of a chart."""
 
     name: str
     xs: Sequence[float]
     ys: Sequence[float]
     style: int
-    """Which colour and mark: 0, 1, ..."""
+    """Index of colour and marker: 0, 1, ..."""
     marks: bool = True
 
 
 def percents(label: str, high: float = 1.0, *, digits: int = 0) -> Axis:
-    """An axis of shares, shown in percent."""
+    """An axis of shares from 0 to `high`, shown in percent."""
     step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.25) if high / step <= 6 or step == 0.25)
     top = math.ceil(high / step - 1e-9) * step
     ticks = [step * k for k in range(round(top / step) + 1)]
@@ -54,7 +54,7 @@ def percents(label: str, high: float = 1.0, *, digits: int = 0) -> Axis:
 
 
 def counts(label: str, most: float) -> Axis:
-    """An axis from 0 to a round number."""
+    """An axis of counts from 0 to a round number."""
     power = 10 ** math.floor(math.log10(max(most, 1)))
     step = next(step for step in (power / 5, power / 2, power, 2 * power) if most / step <= 6)
     step = max(round(step), 1)
@@ -63,7 +63,7 @@ def counts(label: str, most: float) -> Axis:
 
 
 def line_chart(name: str, x_axis: Axis, y_axis: Axis, series: Sequence[Series]) -> str:
-    """Lines over labelled axes; points tell their values where the pointer rests."""
+    """Lines over labelled axes; points show their values as tooltips."""
     frame = Frame(x_axis, y_axis)
     parts = frame.axes()
     for one in series:
@@ -80,7 +80,7 @@ def line_chart(name: str, x_axis: Axis, y_axis: Axis, series: Sequence[Series]) 
 
 
 class Frame:
-    """The box that values are drawn into."""
+    """The plot area of a chart with its axes."""
 
     def __init__(self, x_axis: Axis, y_axis: Axis) -> None:
         self.x_axis, self.y_axis = x_axis, y_axis
@@ -118,7 +118,7 @@ class Frame:
 def training_curve(
     name: str, steps: Sequence[float], values: Sequence[float], other: tuple[Sequence[float], Sequence[float]] | None
 ) -> str:
-    """One loss term over steps; the same term of another run in grey behind it."""
+    """One loss term over steps, with the same term of another run in grey."""
     width, height, left, top, bottom = 300.0, 120.0, 40.0, 26.0, 18.0
     drawn = [(steps, values, "line s0")]
     if other is not None:
@@ -145,7 +145,7 @@ def training_curve(
 
 
 def share_bar(value: float, beside: float | None = None, title: str = "") -> str:
-    """A bar from 0 to 1 for a cell of a table; a mark where another run is."""
+    """A bar from 0 to 1 for a table cell, with a mark at the value of another run."""
     mark = ""
     if beside is not None:
         x = 100 * min(max(beside, 0.0), 1.0)
@@ -158,7 +158,7 @@ def share_bar(value: float, beside: float | None = None, title: str = "") -> str
 
 
 def share_marks(values: Sequence[float | None], title: str = "") -> str:
-    """One mark a run on a rail from 0 to 1, for a cell of a table."""
+    """One mark per run on a line from 0 to 1, for a table cell."""
     marks = (
         f'<line class="stroke s{run % SERIES}" x1="{100 * value:.1f}" x2="{100 * value:.1f}" y1="1" y2="15"/>'
         for run, value in enumerate(values)
@@ -171,23 +171,23 @@ def share_marks(values: Sequence[float | None], title: str = "") -> str:
 
 
 def short(name: str, most: int) -> str:
-    """The name, or its beginning."""
+    """The name, cut to at most `most` characters."""
     return name if len(name) <= most else name[: most - 1] + "…"
 
 
 def text(x: float, y: float, words: str, style: str) -> str:
-    """A text, escaped."""
+    """A text element; `words` are escaped."""
     return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}">{escape(words)}</text>'
 
 
 def svg(width: float, height: float, label: str, parts: Sequence[str]) -> str:
-    """A drawing as wide as its place; `label` says what it is, and is escaped."""
+    """An SVG as wide as its container; `label` describes it for screen readers and is escaped."""
     head = f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{escape(label)}">'
     return "".join([head, *parts, "</svg>"])
 
 
 def _mark(style: int, x: float, y: float) -> str:
-    """A small shape around a point: a disc, a square, a triangle, a diamond, ..."""
+    """A marker at a point: circle, square, triangle, diamond, ..."""
     sides = style % SERIES
     if sides == 0:
         return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4"/>'

@@ -1,4 +1,4 @@
-"""Bar charts of the pages as inline SVG: columns, stacked columns, and rows that go to both sides of a middle."""
+"""Bar charts as inline SVG: columns, stacked columns, and two-sided horizontal bars."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ _ROW = 24.0
 
 @dataclass(frozen=True)
 class Bar:
-    """One column, or one part of a column or row."""
+    """One bar, or one segment of a stacked bar."""
 
     value: float | None
-    """None where there is nothing to measure."""
+    """None without a value."""
     title: str
-    """Shown where the pointer rests."""
+    """Tooltip."""
     style: str = "s0"
 
 
 def columns(
     name: str, x_label: str, y_axis: Axis, bars: Mapping[str, Bar], *, reference: tuple[str, float] | None = None
 ) -> str:
-    """One column a name, with its value above it; a dashed line at the value of `reference`, which names it."""
+    """One column per name with its value above it, and a dashed line at `reference` (name, value)."""
     frame = Frame(Axis(x_label, 0, max(len(bars), 1)), y_axis)
     parts = frame.axes()
-    figures = []  # above the line, which may cross them
+    figures = []  # drawn after the reference line, which may cross them
     for place, (label, bar) in enumerate(bars.items()):
         middle = frame.x(place + 0.5)
         wide = min((frame.right - frame.left) / len(bars) * 0.6, 54.0)
@@ -50,7 +50,7 @@ def columns(
 
 
 def stacked(name: str, x_label: str, y_axis: Axis, stacks: Mapping[str, Sequence[Bar]]) -> str:
-    """Columns out of parts, the first at the bottom."""
+    """Stacked columns; the first bar of each is at the bottom."""
     frame = Frame(Axis(x_label, 0, max(len(stacks), 1)), y_axis)
     parts = frame.axes()
     for place, (label, bars) in enumerate(stacks.items()):
@@ -68,7 +68,7 @@ def stacked(name: str, x_label: str, y_axis: Axis, stacks: Mapping[str, Sequence
 def two_sided(
     name: str, labels: tuple[str, str], high: float, rows: Mapping[str, tuple[Sequence[Bar], Sequence[Bar]]]
 ) -> str:
-    """Rows whose first parts go left from the middle and whose second ones go right; both sides reach to `high`."""
+    """Rows with stacked bars to the left and to the right of a middle line; each side reaches up to `high`."""
     width, names, edge, top = 760.0, 170.0, 40.0, 30.0
     middle = (names + width) / 2
     half = (width - names) / 2 - edge

@@ -1,4 +1,4 @@
-"""Several runs beside each other as one HTML page: mAP, classes, and which videos got better or worse."""
+"""The comparison of several runs as one HTML page: mAP, classes, and which videos are better or worse."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipelines.pages.table import Cell, Column, Row, filters, percent, table
 from pipelines.run_folder.metrics import Metrics
 
 _SAME = 1e-9
-"""Qualities nearer than this are the same."""
+"""Two F1 scores whose difference is smaller are equal."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class ComparedRun:
     name: str
     metrics: Metrics
     facts: str
-    """What it is: host, parts, seed."""
+    """Host, components and seed."""
     videos: dict[str, JudgedVideo]
     report: str = ""
-    """Address of its report as seen from the page; empty where it has none."""
+    """URL of its report relative to the page; empty if it has none."""
 
 
 def comparison(dataset: str, runs: Sequence[ComparedRun]) -> str:
-    """The page. Differences are those to the first run. Every text that comes from data is escaped."""
+    """The page. Differences are relative to the first run. All texts from data are escaped."""
     metrics, names = [run.metrics for run in runs], [run.name for run in runs]
     sections = [
         map_section(metrics, names, beside=_outcomes(runs)),
@@ -78,7 +78,7 @@ def _differences(runs: Sequence[ComparedRun]) -> str:
     if not rows:
         return ""
     heads = [Column("run", numbers=False), *(Column(f"{tiou:g}") for tiou in first.metrics.tious), Column("average")]
-    note = f"<p>In points of mAP, less those of {escape(first.name)}.</p>"
+    note = f"<p>Difference to {escape(first.name)} in mAP points.</p>"
     return section("Differences", f"{note}{table('difference-table', heads, rows)}", name="differences")
 
 
@@ -102,7 +102,7 @@ def _classes(runs: Sequence[ComparedRun]) -> str:
     ]
     keys = legend({f"s{k % SERIES}": run.name for k, run in enumerate(runs)})
     shown = table("class-table", heads, rows, by=len(heads) - 1, rises=False)
-    note = "<p>Mean over tIoU, percent; differences in points.</p>"
+    note = "<p>Mean over tIoU in percent; differences in points.</p>"
     return section("Average precision of each class", f"{note}{keys}{shown}", name="classes")
 
 
@@ -126,7 +126,7 @@ def _videos(runs: Sequence[ComparedRun]) -> str:
     heads = [
         Column("video", numbers=False),
         Column("classes", numbers=False),
-        Column("truths"),
+        Column("instances", title="ground-truth instances"),
         *(Column(f"F1 {run.name}") for run in runs),
         *_against(runs),
     ]
@@ -134,9 +134,9 @@ def _videos(runs: Sequence[ComparedRun]) -> str:
     outcomes = [(state, state) for state in ("better", "same", "worse")]
     fields = [select("class", "class", [(label, label) for label in labels]), select("state", "outcome", outcomes)]
     note = (
-        "F1 of the detections that are drawn: of each class and run as many of its best, over all videos, as there are "
-        f"truths. The outcome is that of {runs[-1].name} against {runs[0].name}. A figure leads to the video in the "
-        "report of its run, where there is one."
+        "F1 of the N top-scoring detections of each class and run, N = number of the class's ground-truth instances. "
+        f"The outcome compares {runs[-1].name} with {runs[0].name}. A score links to the video in the report of its "
+        "run, if there is one."
     )
     shown = table("video-table", heads, rows, by=len(heads) - 1)
     body = f"<p>{escape(note)}</p>{filters('video-table', fields, noun='videos')}{shown}"
@@ -155,7 +155,7 @@ def _quality(run: ComparedRun, video_id: str, value: float) -> Cell:
 
 
 def _outcomes(runs: Sequence[ComparedRun]) -> str:
-    """Of each run, how many videos are better, the same and worse than in the first."""
+    """Chart for each run: how many videos are better, the same or worse than in the first run."""
     stacks = {}
     for run in runs[1:]:
         changes = [run.videos[video].quality - judged.quality for video, judged in runs[0].videos.items()]
@@ -170,5 +170,7 @@ def _outcomes(runs: Sequence[ComparedRun]) -> str:
         ]
     if not stacks:
         return ""
-    chart = stacked("Outcomes of the videos", f"against {runs[0].name}", percents("share of the videos [%]"), stacks)
+    chart = stacked(
+        "Outcomes of the videos", f"compared with {runs[0].name}", percents("share of the videos [%]"), stacks
+    )
     return figure(chart, "Videos by F1", legend({"s0": "better", "other": "the same", "s1": "worse"}))

@@ -1,4 +1,4 @@
-"""Descriptions with the action's own words marked, for the pages that show them."""
+"""Descriptions with their action words marked, for the pages that show them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from cache.tables.store import PartStore
 
 Key = tuple[str, str, str]
 _EXAMPLES = 3
-"""Training videos whose texts stand for a class."""
+"""Number of training videos whose descriptions are shown for a class."""
 
 
 @dataclass(frozen=True)
 class MarkedText:
-    """A description, and start and end, in characters, of the words in it that name its class."""
+    """A description with the start and end, in characters, of the words that name its class."""
 
     text: str
     marks: tuple[tuple[int, int], ...] = ()
 
     @property
     def pieces(self) -> list[str]:
-        """The text cut at its marks: unmarked, marked, unmarked, ...; an odd number of pieces, some of them empty."""
+        """The text split at its marks: unmarked, marked, unmarked, ...; an odd number of pieces, possibly empty."""
         found, after = [], 0
         for start, end in self.marks:
             found += [self.text[after:start], self.text[start:end]]
@@ -47,7 +47,7 @@ class Priors:
 
 @dataclass(frozen=True)
 class PriorsShown:
-    """What was said about videos that a page shows, and about classes."""
+    """The descriptions on a page: of its videos, and examples for its classes."""
 
     by_video: Mapping[str, tuple[Priors, ...]]
     by_class: Mapping[str, tuple[Priors, ...]]
@@ -60,7 +60,7 @@ def key_of(row: Mapping[str, Any]) -> Key:
 
 
 def words_of(embeddings: Path | None, videos: Collection[str]) -> dict[Key, Mapping[str, Any]]:
-    """The words of these videos' descriptions; none without the folder embeddings/<fingerprint>."""
+    """The words of these videos' descriptions; empty without a folder embeddings/<config hash>."""
     if embeddings is None:
         return {}
     rows = open_tokens(embeddings).rows([*DESCRIPTION_KEY, "tokens", "is_action_word"])
@@ -68,13 +68,13 @@ def words_of(embeddings: Path | None, videos: Collection[str]) -> dict[Key, Mapp
 
 
 def mark(text: str, words: Mapping[str, Any] | None) -> MarkedText:
-    """The text with the marks that its row of words gives; without such a row it has none."""
+    """The text with its action words marked; without a row of words nothing is marked."""
     return MarkedText(text, tuple(action_spans(text, words["tokens"], words["is_action_word"])) if words else ())
 
 
 def priors_of(dataset: Dataset, descriptions: Path, embeddings: Path | None, *, videos: Collection[str]) -> PriorsShown:
-    """Read both descriptions of the classes of these videos, and of the first videos of each class that have both; none
-    of a video that `dataset` does not have."""
+    """Read both descriptions of these videos, and of the first videos of each class that have both. Videos that are not
+    in `dataset` are left out."""
     store = PartStore.open(descriptions, DESCRIPTIONS, key=DESCRIPTION_KEY)
     known = {video.video_id for video in dataset.videos}
     texts: dict[tuple[str, str], dict[str, str]] = {}

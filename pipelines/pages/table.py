@@ -1,4 +1,4 @@
-"""Tables of the pages, which tables.js sorts by any column and filters by a form."""
+"""Tables of the pages, which tables.js sorts and filters."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ class Column:
 
     name: str
     numbers: bool = True
-    """Sorted as numbers, the greatest first; otherwise as texts."""
+    """Whether it is sorted as numbers, the greatest first; otherwise as text."""
     title: str = ""
-    """What is meant, where the pointer rests."""
+    """Tooltip."""
     sorts: bool = True
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: its text, which is escaped here, or markup in which every text is escaped already."""
+    """A cell: text, which is escaped here, or markup whose texts are escaped already."""
 
     text: str = ""
     value: float | None = None
-    """What a column of numbers is sorted by; cells without one come last."""
+    """Sort key in a column of numbers; cells without one come last."""
     markup: str = ""
     style: str = ""
-    """Classes of the cell."""
+    """CSS classes of the cell."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row; its first cell names it."""
+    """A row; its first cell is its header."""
 
     cells: Sequence[Cell]
     fits: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Field of the form -> the choices under which this row is shown."""
+    """Field of the filter form -> choices under which this row is shown."""
     name: str = ""
-    """What scripts know the row by."""
+    """Name of the row for scripts."""
 
 
 def percent(value: float | None, *, style: str = "", signed: bool = False) -> Cell:
-    """A share as percent with one decimal; a dash where there is none."""
+    """A share as percent with one decimal; a dash for None."""
     if value is None:
         return Cell("–", style=style)
     return Cell(f"{100 * value:{'+' if signed else ''}.1f}", value, style=style)
@@ -53,7 +53,7 @@ def percent(value: float | None, *, style: str = "", signed: bool = False) -> Ce
 def table(
     name: str, columns: Sequence[Column], rows: Sequence[Row], *, by: int | None = None, rises: bool = True
 ) -> str:
-    """A sortable table; `by` is the column that `rows` are in the order of already."""
+    """A sortable table; `by` is the index of the column by which `rows` are sorted already."""
     heads = []
     for place, column in enumerate(columns):
         order = f' aria-sort="{"ascending" if rises else "descending"}"' if place == by else ""
@@ -69,7 +69,7 @@ def table(
 
 
 def filters(table_name: str, fields: Sequence[str], *, noun: str) -> str:
-    """The form above a table: a search, `fields` (see page.select), how many rows are left. Hidden without script."""
+    """The filter form above a table: a search, `fields` (see page.select), number of rows. Hidden without script."""
     return (
         f'<form class="filters" data-table="{escape(table_name)}" data-noun="{escape(noun)}" hidden>'
         f'<label class="wide-field">search<input type="search" name="text" placeholder="words in a row"></label>'

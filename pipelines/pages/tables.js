@@ -1,5 +1,5 @@
 "use strict";
-// Sorts tables by the column whose head is pressed, and shows the rows that fit the form above them.
+// Sorts tables by the column whose header is clicked, and shows the rows that match the form above them.
 
 const order = new Intl.Collator(undefined, { numeric: true });
 
@@ -12,7 +12,7 @@ function keyOf(cell, asNumber) {
 function sortBy(table, head) {
   const asNumber = head.dataset.type === "number";
   const before = head.getAttribute("aria-sort");
-  // Numbers begin with the greatest, texts with the first.
+  // First click: numbers descending, texts ascending.
   const rises = before ? before === "descending" : !asNumber;
   const body = table.tBodies[0];
   const rows = [...body.rows].map((row) => ({ row, key: keyOf(row.cells[head.cellIndex], asNumber) }));

@@ -1,4 +1,4 @@
-"""ActivityNet v1.2 and v1.3, with the settings of the hosts' public variants for it."""
+"""ActivityNet v1.2 and v1.3, with the settings of the ActivityNet variants of the hosts' public code."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 _ACTIVITYNET = schedule(steps=22_000, lr=3e-5, decay=5e-4, snippets=60, pairs=3, singles=4)
 ACTIVITYNET_HOSTS: Mapping[str, Changes] = dict.fromkeys(("plain", "co2net", "delu", "ddgnet"), _ACTIVITYNET)
-"""The same on ActivityNet, of the hosts whose public code has a variant for it (v1.2), and of the plain host."""
+"""The schedule on ActivityNet of the hosts whose public code has a variant for it (v1.2), and of the plain host."""
 
 
 class ActivityNet12(Preset):
-    """ActivityNet v1.2: 60 snippets a video, the hosts' public settings for it, mAP at 0.5 to 0.95 on validation."""
+    """ActivityNet v1.2: 60 snippets per video, settings of the hosts' public code, mAP at 0.5 to 0.95 on validation."""
 
     name = "activitynet12"
-    title = "ActivityNet v1.2: the public variants of the hosts, mAP at 0.5 to 0.95 on validation"
+    title = "ActivityNet v1.2: settings of the hosts' public code, mAP at 0.5 to 0.95 on validation"
 
     @property
     def method(self) -> Mapping[MethodSettings, Changes]:
@@ -44,7 +44,7 @@ class ActivityNet12(Preset):
         }
 
     def training(self) -> TrainRecipe:
-        """CO2-Net. The new modules have the paper's rate of 3e-5; a video's classes are spoken for by a fifth of its
+        """CO2-Net. The modules of MLLM4WTAL have the paper's learning rate of 3e-5; top-k pooling uses a fifth of the
         snippets."""
         from training.model.ksm import KsmRecipe
         from training.model.mllm4wtal import ModelRecipe
@@ -55,7 +55,7 @@ class ActivityNet12(Preset):
         return TrainRecipe(model=model, loop=loop).changed(self.hosts["co2net"])
 
     def evaluate(self) -> EvalRun:
-        """Under the protocol of the dataset, on the validation videos: those of testing have no public truth."""
+        """The dataset's protocol on the validation videos, since the test videos have no public ground truth."""
         return super().evaluate().model_copy(update={"protocol": self.name})
 
     def import_checkpoint(self) -> ImportCheckpointRun:
@@ -63,11 +63,11 @@ class ActivityNet12(Preset):
         return super().import_checkpoint().model_copy(update={"variant": "activitynet"})
 
     def tables(self, settings: MethodSettings = "measured") -> TableRun:
-        """The reported subset is the validation subset; there is no other with truth."""
+        """The reported subset is validation; no other one has ground truth."""
         return super().tables(settings).model_copy(update={"validation": None})
 
     def diagnose(self) -> DiagnoseRun:
-        """With the borders of length, coverage and instances that DETAD has for ActivityNet."""
+        """With DETAD's bins of length, coverage and instances for ActivityNet."""
         from training.evaluation.diagnosis.schema import DiagnosisRecipe
 
         return super().diagnose().model_copy(update={"diagnosis": DiagnosisRecipe(borders="activitynet")})
@@ -77,4 +77,4 @@ class ActivityNet13(ActivityNet12):
     """ActivityNet v1.3, with the settings of v1.2: 200 classes, twice the videos."""
 
     name = "activitynet13"
-    title = "ActivityNet v1.3, with the settings of v1.2: 200 classes, twice the videos"
+    title = "ActivityNet v1.3, with the settings of v1.2: 200 classes, twice as many videos"

@@ -1,6 +1,6 @@
-"""What a preset says for every command: the recipe that it starts from; options change single fields of it.
+"""Base class of the presets: for every command the recipe (config) to start from; options change single fields.
 
-Packages are imported where a recipe is asked for, so that a command loads what it needs itself.
+Packages are imported inside the methods, so that a command loads only what it needs.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
 
 
 class Preset:
-    """A dataset and its settings. What a subclass does not change are the defaults of the recipes."""
+    """A dataset and its settings. Whatever a subclass does not change has the default of its recipe."""
 
     name: str
     title: str
-    """What it is for, in a line of `--help`."""
+    """One line for `--help`."""
 
     @property
     def method(self) -> Mapping[MethodSettings, Changes]:
-        """What `--settings` chooses between."""
+        """The choices of `--settings`."""
         return {"measured": MEASURED, "paper": PAPER}
 
     @property
     def hosts(self) -> Mapping[str, Changes]:
-        """What its training changes on each host that it knows settings of."""
+        """Host -> changes of the training; for each host that the preset has settings for."""
         return {}
 
     @property
@@ -58,32 +58,32 @@ class Preset:
         return Path("runs") / self.name
 
     def import_dataset(self) -> ImportDatasetRun:
-        """Of `make import-dataset`."""
+        """Recipe of `make import-dataset`."""
         from pipelines.caches.import_dataset import ImportDatasetRun
 
         return ImportDatasetRun(dataset=self.dataset, source=Path("downloads") / self.name)
 
     def import_checkpoint(self) -> ImportCheckpointRun:
-        """Of `make import-checkpoint`: a run of its own."""
+        """Recipe of `make import-checkpoint`, with its own run folder."""
         from pipelines.runs.import_checkpoint import ImportCheckpointRun
 
         return ImportCheckpointRun(dataset=self.dataset, run=self.run.with_name(f"{self.name}-imported"))
 
     def priors(self) -> PriorsRun:
-        """Of `make priors`."""
+        """Recipe of `make priors`."""
         from pipelines.caches.priors import PriorsRun
         from priors.words.glove import GloveRecipe
 
         return PriorsRun(dataset=self.dataset, glove=GloveRecipe(path=Path("glove.6B.300d.txt")))
 
     def import_descriptions(self) -> ImportRun:
-        """Of `make import`: dataset and word vectors of the preset."""
+        """Recipe of `make import`: dataset and word vectors of the preset."""
         from pipelines.caches.import_descriptions import ImportRun
 
         return ImportRun(dataset=self.dataset, glove=self.priors().glove)
 
     def features(self) -> FeaturesRun:
-        """Of `make features`."""
+        """Recipe of `make features`."""
         from pipelines.caches.features import FeaturesRun
         from priors.features.encode import EncoderRecipe, FeaturesRecipe
 
@@ -91,17 +91,17 @@ class Preset:
         return FeaturesRun(dataset=self.dataset, features=FeaturesRecipe(streams={"rgb": rgb}))
 
     def training(self) -> TrainRecipe:
-        """What is trained on its own host, but for the settings of the method."""
+        """The training on the preset's own host, without the settings of the method."""
         from training.recipe import TrainRecipe
 
         return TrainRecipe()
 
     def train(self) -> TrainRun:
-        """Of `make train`."""
+        """Recipe of `make train`."""
         return self.train_on(None)
 
     def train_on(self, host: HostKind | None, settings: MethodSettings = "measured") -> TrainRun:
-        """Of `make train ARGS="--host ... --settings ..."`: with what the preset changes for that host."""
+        """Recipe of `make train ARGS="--host ... --settings ..."`, with the preset's settings for that host."""
         from pipelines.run_folder.recipe import TrainRun, on_host
 
         training = self.training()
@@ -113,25 +113,25 @@ class Preset:
         return run.model_copy(update={"known_hosts": known, "preset_settings": settings})
 
     def evaluate(self) -> EvalRun:
-        """Of `make eval`."""
+        """Recipe of `make eval`."""
         from pipelines.runs.evaluate import EvalRun
 
         return EvalRun(run=self.run)
 
     def diagnose(self) -> DiagnoseRun:
-        """Of `make diagnose`."""
+        """Recipe of `make diagnose`."""
         from pipelines.runs.diagnose import DiagnoseRun
 
         return DiagnoseRun(run=self.run)
 
     def report(self) -> ReportRun:
-        """Of `make report`."""
+        """Recipe of `make report`."""
         from pipelines.runs.report import ReportRun
 
         return ReportRun(run=self.run)
 
     def tables(self, settings: MethodSettings = "measured") -> TableRun:
-        """Of `make table3`, `table4`, `table5` and `ablations`."""
+        """Recipe of `make table3`, `table4`, `table5` and `ablations`."""
         from pipelines.experiments.grid import TableRun
 
         tables, method = Path("runs") / f"{self.name}-tables", self.method[settings]
@@ -143,25 +143,25 @@ class Preset:
         )
 
     def compare(self) -> CompareRun:
-        """Of the two runs that `make demo` trains: the host alone and MLLM4WTAL."""
+        """Recipe of `make compare`: the runs NAME-host (host alone) and NAME (MLLM4WTAL) of `make demo`."""
         from pipelines.runs.compare import CompareRun
 
         return CompareRun(runs=(self.run.with_name(f"{self.name}-host"), self.run))
 
     def inspect(self) -> InspectRun:
-        """Of `make inspect`."""
+        """Recipe of `make inspect`."""
         from pipelines.caches.inspect import InspectRun
 
         return InspectRun(dataset=self.dataset)
 
     def migrate(self) -> MigrateRun:
-        """Of `make migrate`."""
+        """Recipe of `make migrate`."""
         from pipelines.experiments.migrate import MigrateRun
 
         return MigrateRun(dataset=self.dataset)
 
     def export(self) -> ExportRun:
-        """Of `make export`."""
+        """Recipe of `make export`."""
         from pipelines.caches.export import ExportRun
 
         return ExportRun(dataset=self.dataset)

@@ -55,15 +55,16 @@ DEMO_HOSTS: Mapping[str, Changes] = {
         "loop.warmup": 40,
     },
 }
-"""What the demo's training changes on each host but its own; the rest of a host's settings are its defaults. Chosen for
-the host alone, by its score on the validation videos."""
+"""Changes of the demo's training for each host except its own; all other settings of a host are its defaults. Chosen
+for the host alone, by its score on the validation videos."""
 
 
 class Demo(Preset):
-    """The embedded world: rendered videos, tiny models, everything on a CPU in minutes. Its numbers are its own."""
+    """The embedded demo: rendered videos and tiny models that run on a CPU in minutes. Its scores say nothing about
+    real datasets."""
 
     name = "demo"
-    title = "the embedded world: rendered videos, tiny models, everything on a CPU in minutes"
+    title = "embedded demo: rendered videos and tiny models, runs on a CPU in minutes"
 
     @property
     def hosts(self) -> Mapping[str, Changes]:
@@ -71,19 +72,19 @@ class Demo(Preset):
         return DEMO_HOSTS
 
     def demo(self) -> DemoRun:
-        """Of `make demo`: the full pipeline."""
+        """Recipe of `make demo`: the full pipeline."""
         from pipelines.demo.pipeline import DemoRun
 
         return DemoRun(preset=self.name)
 
     def videos(self) -> RenderRecipe:
-        """Of `make videos`: 232 videos of 20 to 60 s."""
+        """Recipe of `make videos`: 232 videos of 20 to 60 s."""
         from pipelines.demo.world.render import RenderRecipe
 
         return RenderRecipe(folder=self.dataset)
 
     def priors(self) -> PriorsRun:
-        """A tiny VideoLLaMA3, and word vectors trained on the captions of the world."""
+        """A tiny VideoLLaMA3, and word vectors trained on the demo's captions."""
         from pipelines.caches.priors import PriorsRun
         from priors.describers.recipe import DescriberRecipe
         from priors.words.glove import GloveRecipe
@@ -92,7 +93,7 @@ class Demo(Preset):
         return PriorsRun(dataset=self.dataset, describer=describer, glove=GloveRecipe(path=CHECKPOINTS / "words.txt"))
 
     def features(self) -> FeaturesRun:
-        """Two tiny VideoMAE; snippets of 8 frames at the 16 frames a second of the world, so half a second each."""
+        """Two tiny VideoMAE encoders (RGB, flow); snippets of 8 frames at 16 frames per second, half a second each."""
         from pipelines.caches.features import FeaturesRun
         from priors.features.encode import EncoderRecipe, FeaturesRecipe
 
@@ -104,10 +105,10 @@ class Demo(Preset):
         return FeaturesRun(dataset=self.dataset, features=recipe)
 
     def training(self) -> TrainRecipe:
-        """The whole model, narrow, for two minutes of one core. Chosen by the score on the validation videos.
+        """The full model with small widths, for two minutes on one core. Chosen by the score on the validation videos.
 
-        The host's sparsity weight is the one that suits the host alone best; without the long warm-up one seed in five
-        of the host alone attends to the scene for good.
+        The host's sparsity weight is the best one for the host alone. Without the long warm-up, the attention of the
+        host alone stays on the background scene in one seed of five.
         """
         from training.batches.data import DataRecipe
         from training.hosts.co2net import Co2NetRecipe
@@ -132,10 +133,10 @@ class Demo(Preset):
 
 
 class Smoke(Demo):
-    """The demo with a few videos and steps: shows that every stage runs, and nothing else."""
+    """The demo with few videos and steps: checks only that every stage runs."""
 
     name = "smoke"
-    title = "the demo with few videos and steps: shows that every stage runs, and nothing else"
+    title = "the demo with few videos and steps: checks only that every stage runs"
 
     def videos(self) -> RenderRecipe:
         """A few of the demo's videos."""

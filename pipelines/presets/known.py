@@ -17,5 +17,5 @@ PRESETS: tuple[Preset, ...] = (Demo(), Smoke(), Own(), Thumos14(), ActivityNet12
 
 
 def choices(recipe_of: Callable[[Preset], R]) -> dict[str, tuple[str, R]]:
-    """One command's presets: name -> (what it is, the recipe)."""
+    """The presets of one command: name -> (title, recipe)."""
     return {preset.name: (preset.title, recipe_of(preset)) for preset in PRESETS}

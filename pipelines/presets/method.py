@@ -1,4 +1,4 @@
-"""The two settings of the method that `--settings` chooses between; both are changes of a training's recipe."""
+"""The two settings of the method that `--settings` chooses between, as changes of the training's recipe."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 Changes = Mapping[str, Any]
-"""Values, as JSON has them, by dotted names of fields."""
+"""Dotted name of a field -> its value in JSON."""
 
 MEASURED: Changes = {
     "model.csr.contrast": 1.0,
@@ -16,12 +16,13 @@ MEASURED: Changes = {
     "model.head.pseudo_labels.cams": ["host"],
     "model.head.pseudo_labels.curves": ["attention"],
 }
-"""Settings of the method that were measured to work, on the demo and nowhere else.
+"""Settings of the method that were chosen by experiments, on the demo only.
 
-A_CSR is contrasted (what it leaves out must not be enough to restore the description), has a small norm against being 1
-everywhere, and follows the host's attention less, so it may become more complete than that; pseudo segments are cut
-from the attentions, which are complete, not from the T-CAM, which stands out in the cores alone, and KSM's even more,
-so it has no vote.
+The attention of CSR (A_CSR) has a contrastive loss (the snippets that it leaves out must not suffice to reconstruct the
+description), a small norm penalty, which keeps it from being 1 everywhere, and a lower weight towards the host's
+attention, so that it can become more complete than that. Pseudo segments are cut from the attentions, which cover whole
+actions, and not from the T-CAM, which is high only in the discriminative core. KSM's T-CAM is even narrower, so it does
+not vote.
 """
 
 PAPER: Changes = {
@@ -32,4 +33,4 @@ PAPER: Changes = {
     "model.head.pseudo_labels.cams": ["host", "ksm"],
     "model.head.pseudo_labels.curves": ["fused"],
 }
-"""The same as the paper has them; which segments teach the head it does not say, so both T-CAMs vote."""
+"""The settings of the paper. It does not say which pseudo segments train the head, so both T-CAMs vote."""

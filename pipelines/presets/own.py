@@ -1,4 +1,4 @@
-"""A folder of one's own videos, with their labels in a table."""
+"""A folder of your own videos, with their labels in a CSV file."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class Own(Preset):
-    """Features of one stream, as `make features` makes them, and the host that needs no second one.
+    """One stream of features, as `make features` makes them, and a host that does not need a second one.
 
-    Schedules are those of THUMOS14 until others are measured on such data.
+    The schedules are those of THUMOS14; none has been measured on other data.
     """
 
     name = "own"
@@ -34,7 +34,7 @@ class Own(Preset):
         return super().import_dataset().model_copy(update={"source": Path("my_videos")})
 
     def training(self) -> TrainRecipe:
-        """The host plain, which runs on any number of streams."""
+        """The host plain, which accepts any number of streams."""
         from training.hosts.plain import PlainRecipe
         from training.model.mllm4wtal import ModelRecipe
         from training.recipe import TrainRecipe

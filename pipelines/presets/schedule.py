@@ -1,4 +1,4 @@
-"""A host's schedule as changes of a training's recipe. Where each comes from stands in docs/hosts.md."""
+"""A host's schedule as changes of the training's recipe. docs/hosts.md gives the source of each."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def schedule(
     accumulate: int = 1,
     milestones: Sequence[tuple[float, float]] = (),
 ) -> Changes:
-    """Every field of a schedule, so that nothing of another host's remains. All public code uses Adam without warm-up,
-    and whoever resamples long videos repeats the snippets of short ones, too."""
+    """All fields of a schedule, so that none is left over from another host. All public code uses Adam without warm-up;
+    code that subsamples long videos also repeats the snippets of short ones."""
     return {
         "data.num_snippets": snippets,
         "data.stretch": snippets is not None,

@@ -53,7 +53,7 @@ class Thumos14(Preset):
     """I3D features, VideoLLaMA3, GloVe; protocol `thumos14-212`."""
 
     name = "thumos14"
-    title = "THUMOS14: the schedule of each host's public code"
+    title = "THUMOS14, with the schedule of each host's public code"
 
     @property
     def hosts(self) -> Mapping[str, Changes]:
@@ -61,22 +61,22 @@ class Thumos14(Preset):
         return THUMOS14_HOSTS
 
     def training(self) -> TrainRecipe:
-        """CO2-Net. The new modules have the paper's rate of 5e-4 and decay of 1e-3, the defaults."""
+        """CO2-Net. The modules of MLLM4WTAL have the paper's learning rate 5e-4 and weight decay 1e-3 (defaults)."""
         from training.recipe import TrainRecipe
 
         return TrainRecipe().changed(self.hosts["co2net"])
 
     def evaluate(self) -> EvalRun:
-        """Under `thumos14-212`: the test videos of the annotations that the field passes around, in seconds."""
+        """Protocol `thumos14-212`: the test videos of the annotations in common use, in seconds."""
         return super().evaluate().model_copy(update={"protocol": "thumos14-212"})
 
     def tables(self, settings: MethodSettings = "measured") -> TableRun:
-        """Beside figures that were published. THUMOS14 has no videos to choose settings by: it trains on them."""
+        """With published figures. THUMOS14 has no separate videos for choosing settings: it trains on validation."""
         published = Path("pipelines/experiments/published.csv")
         return super().tables(settings).model_copy(update={"published": published, "validation": None})
 
     def diagnose(self) -> DiagnoseRun:
-        """With the borders of length, coverage and instances that DETAD has for THUMOS14."""
+        """With DETAD's bins of length, coverage and instances for THUMOS14."""
         from training.evaluation.diagnosis.schema import DiagnosisRecipe
 
         return super().diagnose().model_copy(update={"diagnosis": DiagnosisRecipe(borders="thumos14")})

@@ -1,1 +1,1 @@
-"""What lies in runs/NAME and is read by several commands: names of files, the recipe, the metrics."""
+"""Contents of runs/NAME that several commands read: file names, the recipe, the metrics."""

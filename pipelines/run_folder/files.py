@@ -1,4 +1,4 @@
-"""Files of a run, and whether they belong to its weights."""
+"""File names of a run, and checks that results belong to its current weights."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ RECIPE_FILE = "recipe.json"
 METRICS_FILE, DETECTIONS_FILE, CURVES_FILE = "metrics.json", "detections.json", "curves.npz"
 REPORT_FILE = "report.html"
 RESULTS = (METRICS_FILE, DETECTIONS_FILE, CURVES_FILE, DIAGNOSIS_FILE, DIAGNOSES_FILE, REPORT_FILE)
-"""What is made from the weights of a run; training makes it stale."""
+"""Files that are computed from the weights of a run; training invalidates them."""
 
 
 def remove_results(run: Path) -> list[Path]:
-    """Remove, and return, the results of weights that are about to change."""
+    """Remove the results of weights that are about to change; returns the removed files."""
     removed = [run / name for name in RESULTS if (run / name).exists()]
     for path in removed:
         path.unlink()
@@ -26,14 +26,14 @@ def remove_results(run: Path) -> list[Path]:
 
 
 def refuse_unfinished(runs: Iterable[Path], *, asked: bool) -> None:
-    """Raises CacheError if one of the runs has not come to the end of its training, unless that was `asked` for.
+    """Raise CacheError if the training of a run is not finished, unless `asked` allows it.
 
-    A folder without a checkpoint is none of a training, so nothing is said of it.
+    A folder without a checkpoint is accepted.
     """
     for run in runs:
         taken = steps_taken(run)
         if not asked and taken is not None and not is_finished(run):
             raise CacheError(
-                f"{run}: found a training that is not finished ({taken[0]} of {taken[1]} steps); go on with "
-                "`make train`, or take it as it is with --unfinished"
+                f"{run}: found a training that is not finished ({taken[0]} of {taken[1]} steps); finish it "
+                "with `make train`, or use it as it is with --unfinished"
             )

@@ -11,14 +11,14 @@ from training.localization.localize import LocalizeRecipe
 
 
 class Metrics(Recipe):
-    """metrics.json: the scores of one run on one subset, and what they were computed with."""
+    """metrics.json: the scores of one run on one subset, and the settings they were computed with."""
 
     run: str
     protocol: Protocol
-    """What the figures were computed under; those of another protocol are not comparable."""
+    """Evaluation protocol; scores under different protocols are not comparable."""
     subset: str
     checkpoint: str = "last"
-    """Which weights: "last", or "best by ..." and the step."""
+    """Which checkpoint: "last", or "best by ..." with the step."""
     videos: NonNegativeInt
     detections: NonNegativeInt
     tious: tuple[float, ...]
@@ -30,9 +30,9 @@ class Metrics(Recipe):
     ap: tuple[tuple[float, ...], ...]
     """Average precision by class and tIoU."""
     unscored: dict[str, int]
-    """Detections of classes without any truth in the subset."""
+    """Number of detections of each class without ground truth in the subset."""
     left_out: dict[str, int]
-    """Detections that the protocol leaves out, by reason."""
+    """Number of detections that the protocol leaves out, by reason."""
     localize: LocalizeRecipe
     footprint: Footprint | None = None
-    """What inference costs, for a video of median length."""
+    """Parameters and FLOPs of inference on a video of median length."""

@@ -1,4 +1,4 @@
-"""recipe.json: what a run is trained on, and how."""
+"""recipe.json: the data and the settings (config) of a training run."""
 
 from __future__ import annotations
 
@@ -11,14 +11,38 @@ import tyro
 from cache.errors import CacheError
 from cache.recipe import Recipe
 from cache.tables.folders import only_fingerprint
-from training.hosts.recipes import HostKind, other_host
+from training.hosts.recipes import HOST_TITLES, HostKind, OutsideKind, is_outside, other_host
 from training.recipe import TrainRecipe
 
 MethodSettings = Literal["measured", "paper"]
 
 
+def _host_of(words: list[str]) -> str | None:
+    """The value of `--host`. Raises ValueError, which the command line prints, for one that no host has."""
+    (named,) = words
+    if named in HOST_TITLES or is_outside(named):
+        return named
+    if named == "None":
+        return None
+    kinds = ", ".join(map(repr, HOST_TITLES))
+    raise ValueError(f"invalid choice {named!r} (choose from None, {kinds}, or MODULE:CLASS)")
+
+
+HostChoice = Annotated[
+    HostKind | OutsideKind | None,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=f"{{None,{','.join(HOST_TITLES)},MODULE:CLASS}}",
+        instance_from_str=_host_of,
+        is_instance=lambda value: value is None or isinstance(value, str),
+        str_from_instance=lambda value: [str(value)],
+    ),
+]
+"""The kind of a host, of this repository or not."""
+
+
 class TrainRun(Recipe):
-    """What a run is trained on, and where it goes."""
+    """What a run is trained on, and where it is written."""
 
     dataset: Path
     """Folder of the dataset: annotations.json, features/, embeddings/."""
@@ -27,28 +51,29 @@ class TrainRun(Recipe):
     features: Path | None = None
     """Folder of snippet features; features/ in the dataset's folder when not given."""
     embeddings: Path | None = None
-    """Folder embeddings/<recipe>; needed only where the dataset has several."""
-    host: HostKind | None = None
-    """Another host than the preset's, with its own settings for such data and what the preset changes of them."""
+    """Folder embeddings/<config hash>; needed only if the dataset has several."""
+    host: HostChoice = None
+    """Host (baseline method) instead of the preset's own, with the preset's settings for that host. One outside the
+    repository is given as module:Class of its recipe, such as my_module:MyRecipe; its module is imported."""
     settings: MethodSettings | None = None
-    """Settings of the method that the preset starts from: those that were measured to work on the demo (when not
-    given), or the paper's. Other options change single fields of them."""
+    """Settings of MLLM4WTAL: measured (chosen by experiments on the demo; used when not given) or paper (as published).
+    Other options change single fields of them."""
     unpublished_settings: bool = False
-    """Train a host of which the preset has no settings, with the schedule of the preset's own host."""
+    """Allow a host for which the preset has no settings; it is trained with the schedule of the preset's own host."""
     known_hosts: Annotated[tuple[str, ...] | None, tyro.conf.Suppress] = None
-    """Hosts of which the preset has settings; None where there is no preset, and no host is refused."""
+    """Hosts for which the preset has settings; None without a preset, and then every host is accepted."""
     preset_settings: Annotated[MethodSettings | None, tyro.conf.Suppress] = None
-    """The settings of the method that the preset has put into `train`."""
+    """The settings of the method that the preset has applied to `train`."""
     resume: bool = True
-    """Go on from the run's last checkpoint; --no-resume deletes its checkpoints and starts over."""
+    """Resume from the run's last checkpoint; --no-resume deletes its checkpoints and starts over."""
     train: Annotated[TrainRecipe, tyro.conf.arg(name="")] = TrainRecipe()
     """The training itself."""
 
     def resolved(self) -> TrainRun:
-        """The same with `host` put into the model's recipe.
+        """The same with `host` applied to the model's recipe.
 
-        Raises CacheError where the preset has no settings of it, and where a written recipe was asked for another host
-        or other settings than it was made with: its schedule stays that of its own.
+        Raises CacheError if the preset has no settings for the host, or if a saved recipe is given another host or
+        other settings than it was made with, since its schedule is that of its own host.
         """
         self.refuse_other_settings()
         if self.host is None:
@@ -58,13 +83,13 @@ class TrainRun(Recipe):
         own = self.train.model.host.kind
         if self.known_hosts is not None and own != self.host and not self.unpublished_settings:
             raise CacheError(
-                f"host {self.host}: found a written recipe of {own}, with the schedule of {own}; start from a preset "
+                f"host {self.host}: found a saved recipe of {own}, with the schedule of {own}; start from a preset "
                 "instead (--host without --recipe), or keep that schedule with --unpublished-settings"
             )
         return self.model_copy(update={"host": None, "train": on_host(self.train, self.host)})
 
     def refuse_other_settings(self) -> None:
-        """Raise CacheError where `settings` are not those that `train` was made with."""
+        """Raise CacheError if `settings` are not those that `train` was made with."""
         if self.settings not in (None, self.preset_settings):
             raise CacheError(
                 f"settings: found {self.settings!r}, but the recipe was made with {self.preset_settings!r}; start from "
@@ -72,34 +97,34 @@ class TrainRun(Recipe):
             )
 
     def lacks_settings(self, host: str) -> bool:
-        """Whether the preset has no settings of a host, and nobody said that it shall be trained all the same."""
+        """Whether the preset has no settings for a host, and `unpublished_settings` does not allow it."""
         return self.known_hosts is not None and host not in self.known_hosts and not self.unpublished_settings
 
     def without_settings(self, hosts: Sequence[str]) -> str:
-        """The message about hosts that the preset has no settings of."""
+        """The message about hosts for which the preset has no settings."""
         known = ", ".join(self.known_hosts or ())
         return (
-            f"host {', '.join(hosts)}: this preset has no settings of it, but of {known}; trained with the schedule of "
-            "another host it would be an unfair baseline. Write its settings into pipelines/presets/, or train it "
-            "all the same with --unpublished-settings, and with --loop.steps, --loop.host-lr and so on as you choose"
+            f"host {', '.join(hosts)}: this preset has no settings for it, only for {known}; with the schedule of "
+            "another host it would be an unfair baseline. Add its settings to pipelines/presets/, or train it anyway "
+            "with --unpublished-settings and your own --loop.steps, --loop.host-lr and so on"
         )
 
     @property
     def features_folder(self) -> Path:
-        """Where the features are."""
+        """Folder of the features."""
         return self.features or self.dataset / "features"
 
     @property
     def embeddings_folder(self) -> Path:
-        """Where the words are. Raises CacheError if none was chosen and there is none, or several."""
+        """Folder of the embeddings. Raises CacheError if none is chosen and there is none, or several."""
         return self.embeddings or only_fingerprint(
             self.dataset / "embeddings", made_by="make priors", chosen_by="--embeddings"
         )
 
 
-def on_host(recipe: TrainRecipe, kind: HostKind, changes: Mapping[str, Any] | None = None) -> TrainRecipe:
-    """The same training on another host, with its settings for such data and `changes` of fields by their dotted
-    names; on the host that it has, the training itself.
+def on_host(recipe: TrainRecipe, kind: str, changes: Mapping[str, Any] | None = None) -> TrainRecipe:
+    """The same training on another host, with that host's default settings and `changes` (by dotted field name);
+    unchanged if it has that host already.
     """
     if kind == recipe.model.host.kind:
         return recipe

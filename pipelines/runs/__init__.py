@@ -1,1 +1,1 @@
-"""Commands that make and show what lies in runs/: train, eval, diagnose, report, compare, weights of public code."""
+"""Commands that fill and show runs/: train, eval, diagnose, report, compare, import-checkpoint."""

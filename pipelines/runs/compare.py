@@ -1,4 +1,4 @@
-"""The mAP of several evaluated runs in one table; also as a page, with their classes and videos."""
+"""Compare the mAP of several evaluated runs in one table; also as an HTML page with classes and videos."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from training.evaluation.protocol import differences
 
 
 class CompareRun(Recipe):
-    """Which runs stand beside each other."""
+    """Which runs are compared."""
 
     runs: tuple[Path, ...]
-    """Folders of evaluated runs, in the order of the rows; differences are those to the first."""
+    """Folders of evaluated runs, in the order of the rows; differences are relative to the first."""
     names: tuple[str, ...] = ()
-    """What the rows are called, in the order of the runs; the names of their folders when not given."""
+    """Names of the rows, one for each run; the names of their folders when not given."""
     html: Path | None = None
-    """Write a page of the runs, their classes and videos to this file."""
+    """Write an HTML page of the runs, their classes and videos to this file."""
     dataset: Path | None = None
-    """Folder of the dataset; the one that the first run was trained on when not given. Only the page needs it."""
+    """Folder of the dataset, needed only for the page; the one that the first run was trained on when not given."""
 
 
 def main(recipe: CompareRun) -> None:
-    """Print one row a run. Raises CacheError if they were not evaluated alike."""
+    """Print one row per run. Raises CacheError if they were not evaluated under the same protocol."""
     names = row_names(recipe)
     results = [Metrics.load(run / METRICS_FILE) for run in recipe.runs]
     refuse_mixture(recipe.runs, results)
@@ -48,8 +48,8 @@ def main(recipe: CompareRun) -> None:
 
 
 def row_names(recipe: CompareRun) -> tuple[str, ...]:
-    """What each run is called: `names`, or its folder; its path where two folders have one name. Raises CacheError if
-    there is no run, or another number of names."""
+    """Name of each run: from `names`, or its folder's name, or its path where two folders have the same name. Raises
+    CacheError if there is no run, or if the number of names differs."""
     if not recipe.runs:
         raise CacheError("runs: found none, expected the folder of at least one evaluated run")
     if recipe.names and len(recipe.names) != len(recipe.runs):
@@ -66,23 +66,23 @@ def refuse_mixture(
     file: str = METRICS_FILE,
     fields: Sequence[str] = ("videos", "classes"),
 ) -> None:
-    """Raises CacheError, naming the difference, if runs were evaluated under different protocols or on different
-    videos or classes: their figures do not belong into one table. `file` is where the results were read from."""
+    """Raise CacheError, naming the difference, if runs were evaluated under different protocols or on different videos
+    or classes, because their figures are not comparable. `file` is where the results were read from."""
     for run, one in zip(runs, results, strict=True):
-        parting = [f"protocol.{difference}" for difference in differences(one.protocol, results[0].protocol)]
+        differing = [f"protocol.{difference}" for difference in differences(one.protocol, results[0].protocol)]
         for field in fields:  # annotations of the same protocol may differ
             found, expected = getattr(one, field), getattr(results[0], field)
             if found != expected:
-                parting.append(f"{field}: found {found!r}, expected {expected!r}")
-        if parting:
+                differing.append(f"{field}: found {found!r}, expected {expected!r}")
+        if differing:
             raise CacheError(
-                f"{run / file}: {'; '.join(parting)} as in {runs[0]}. Figures of different protocols do not "
-                "belong into one table; evaluate both alike with `make eval`"
+                f"{run / file}: {'; '.join(differing)} as in {runs[0]}. Figures of different protocols are not "
+                "comparable; evaluate both runs under the same protocol with `make eval`"
             )
 
 
 def write_page(recipe: CompareRun, path: Path, results: Sequence[Metrics]) -> None:
-    """Write the page of runs that may be compared. Raises CacheError if detections or annotations cannot be read."""
+    """Write the page of comparable runs. Raises CacheError if detections or annotations cannot be read."""
     trained = [TrainRun.load(run / RECIPE_FILE) for run in recipe.runs]
     dataset = Dataset.load((recipe.dataset or trained[0].dataset) / "annotations.json")
     runs = []
@@ -101,7 +101,7 @@ def _facts(run: TrainRun) -> str:
 
 
 def _link(run: Path, page: Path) -> str:
-    """Address of the run's report as seen from the page."""
+    """URL of the run's report relative to the page; empty if there is none."""
     report = run / REPORT_FILE
     if not report.exists():
         return ""

@@ -1,4 +1,4 @@
-"""Say what detections get wrong, and how incomplete and over-complete the found ones are."""
+"""Diagnose detections: error types, false negatives, and incompleteness and over-completeness of the true positives."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ class DiagnoseRun(Recipe):
     run: Path
     """Folder of the evaluated run; receives diagnosis.json."""
     runs: tuple[Path, ...] = ()
-    """Folders of evaluated runs that differ in their seed, in place of `run`: mean and spread of their figures."""
+    """Folders of evaluated runs that differ only in their seed, instead of `run`: mean and standard deviation."""
     against: tuple[Path, ...] = ()
-    """Folders of the evaluated runs that `runs` (or `run`) are held against, such as the host alone."""
+    """Folders of evaluated runs that `runs` (or `run`) are compared with, such as the host alone (baseline)."""
     detections: Path | None = None
-    """Results JSON of any other origin, in place of a run; with `annotations`."""
+    """Results JSON of any program, instead of a run; needs `annotations`."""
     annotations: Path | None = None
-    """Annotations of these detections; when not given, those of the dataset that the run was trained on."""
+    """Annotations for these detections; when not given, those of the dataset that the run was trained on."""
     protocol: ProtocolName | None = None
-    """Which videos and detections count, in which units; when not given, as in the run's metrics.json, else seconds."""
+    """Evaluation protocol: videos, units, thresholds; when not given, that of the run's metrics.json, else seconds."""
     subset: str | None = None
     """Subset that is diagnosed; the protocol's when not given."""
     tious: str | None = None
-    """Thresholds of temporal IoU: start:step:end, or numbers apart by commas; the protocol's when not given."""
+    """Thresholds of temporal IoU: start:step:end, or numbers separated by commas; the protocol's when not given."""
     unknown_labels: UnknownLabels = "error"
-    """Detections of a class that the annotations do not have: stop, or leave them out and count them."""
+    """Detections of a class that is not in the annotations. error: stop. ignore: leave them out and count them."""
     shown: PositiveFloat = 0.5
-    """The nearest of the thresholds is the one that the tables are printed for."""
+    """Threshold that the printed tables are for; the nearest one of the protocol is used."""
     output: Path | None = None
-    """Folder of diagnosis.json, or of diagnosis_runs.json where there are several runs; when not given, that of the
-    run or of the detections, or of the first of several runs."""
+    """Folder that receives diagnosis.json (diagnosis_runs.json for several runs); when not given, the folder of the
+    run, of the detections, or of the first of several runs."""
     diagnosis: DiagnosisRecipe = DiagnosisRecipe()
-    """What counts as which error, and which detections count for completeness."""
+    """Definitions of the error types, and which detections are used for completeness."""
 
     @field_validator("tious")
     @classmethod
@@ -58,10 +58,10 @@ class DiagnoseRun(Recipe):
 
 
 def main(recipe: DiagnoseRun) -> None:
-    """Write diagnosis.json of everything that is diagnosed, and print the tables."""
+    """Write diagnosis.json and print its tables."""
     if recipe.detections is not None:
         if recipe.runs or recipe.against:
-            raise CacheError("detections: expected alone; runs that differ in their seed are folders of runs")
+            raise CacheError("detections: expected alone, found with --runs or --against, which are folders of runs")
         folder = recipe.output or recipe.detections.parent
         print_diagnosis(_of_file(recipe, recipe.detections, folder), shown=recipe.shown)
     elif recipe.runs or recipe.against:
@@ -85,7 +85,7 @@ def _several(recipe: DiagnoseRun, folders: Sequence[Path]) -> None:
 
 
 def _of_run(recipe: DiagnoseRun, folder: Path, output: Path) -> Run:
-    # Not at the top: they bring torch, which takes seconds to load and which a file of detections does not need.
+    # Not at the top: these import torch, which takes seconds and which a file of detections does not need.
     from pipelines.run_folder.files import DETECTIONS_FILE, METRICS_FILE, RECIPE_FILE
     from pipelines.run_folder.metrics import Metrics
     from pipelines.run_folder.recipe import TrainRun

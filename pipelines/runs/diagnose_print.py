@@ -1,4 +1,4 @@
-"""What `make diagnose` prints."""
+"""Tables that `make diagnose` prints."""
 
 from __future__ import annotations
 
@@ -17,30 +17,29 @@ from training.evaluation.diagnosis.schema import (
 from training.evaluation.protocol import tiou_key
 
 _TITLES: dict[ErrorKind, str] = {
-    "double": "double", "wrong_label": "wrong label", "localization": "localization", "confusion": "confusion",
+    "double": "duplicate", "wrong_label": "wrong label", "localization": "localization", "confusion": "confusion",
     "background": "background",
 }  # fmt: skip
 
 
 def print_diagnosis(found: Diagnosis, *, shown: float) -> None:
-    """All tables, those that depend on a threshold at the one nearest to `shown`."""
+    """Print all tables; those at a single tIoU are for the threshold nearest to `shown`."""
     place = nearest(found.tious, shown)
     at = f"tIoU {tiou_key(found.tious[place])}"
-    say(
-        f"{found.name}: {amount(found.truths, 'truth')} of {amount(len(found.classes), 'class', 'classes')}, "
-        f"{amount(found.detections, 'detection')}"
-    )
+    instances = f"{amount(found.truths, 'ground-truth instance')} of {amount(len(found.classes), 'class', 'classes')}"
+    say(f"{found.name}: {instances}, {amount(found.detections, 'detection')}")
     say(found.protocol.describe())
     if found.outside:
-        say(f"{found.outside} detections in videos that do not count are false positives")
+        say(f"{amount(found.outside, 'detection')} in videos outside the evaluated split: false positives")
     for reason, count in found.left_out.items():
         say(f"{amount(count, 'detection is', 'detections are')} left out: {reason}")
     if found.unscored:
-        say(f"{sum(found.unscored.values())} detections are of classes without any truth: {', '.join(found.unscored)}")
+        count = amount(sum(found.unscored.values()), "detection")
+        say(f"{count} of classes without ground truth: {', '.join(found.unscored)}")
     rows = [
         ["mAP", *map(percent, (*found.map, found.average))],
         ["normalised mAP", *map(percent, (*found.map_normalized, _mean(found.map_normalized)))],
-        ["truths missed", *map(percent, (*found.missed, _mean(found.missed)))],
+        ["false negatives", *map(percent, (*found.missed, _mean(found.missed)))],
     ]
     table("Over all classes [%]", ["", *(f"@{tiou_key(tiou)}" for tiou in found.tious), "average"], rows)
     _print_errors(found, place, at)
@@ -48,7 +47,7 @@ def print_diagnosis(found: Diagnosis, *, shown: float) -> None:
         _print_characteristic(one, place, at)
     _print_completeness(found)
     _print_curves(found)
-    header = ["class", "truths", "detections", *(f"AP@{tiou_key(tiou)}" for tiou in found.tious), "average"]
+    header = ["class", "instances", "detections", *(f"AP@{tiou_key(tiou)}" for tiou in found.tious), "average"]
     rows = [
         [one.label, str(one.truths), str(one.detections), *map(percent, (*one.ap, _mean(one.ap)))]
         for one in found.classes
@@ -57,7 +56,7 @@ def print_diagnosis(found: Diagnosis, *, shown: float) -> None:
 
 
 def print_runs(found: RunsDiagnosis, first: Diagnosis, *, shown: float) -> None:
-    """Mean and spread of the figures over the runs; of those that depend on a threshold, at the one nearest `shown`."""
+    """Print mean and standard deviation over the runs; figures at a single tIoU are for the one nearest to `shown`."""
     at = f"@{tiou_key(first.tious[nearest(first.tious, shown)])}"
     names = [name for name in found.figures if name.startswith("mAP@") or "@" not in name or name.endswith(at)]
     paired = any(one.paired for one in found.differences.values())
@@ -76,25 +75,25 @@ def print_runs(found: RunsDiagnosis, first: Diagnosis, *, shown: float) -> None:
 
 
 def percent(value: float | None) -> str:
-    """A share in percent; nothing where there is none."""
+    """A share in percent; empty if there is none."""
     return "" if value is None else f"{100 * value:.1f}"
 
 
 def nearest(tious: Sequence[float], shown: float) -> int:
-    """Place of the threshold nearest to `shown`."""
+    """Index of the threshold nearest to `shown`."""
     return min(range(len(tious)), key=lambda place: abs(tious[place] - shown))
 
 
 def _print_errors(found: Diagnosis, place: int, at: str) -> None:
     one = found.errors[place]
-    header = ["best detections", "count", "right", *_TITLES.values()]
+    header = ["top detections", "count", "true positive", *_TITLES.values()]
     rows = []
     for top in one.top:
         shares = [count / top.detections if top.detections else None for count in (top.right, *top.errors.values())]
         rows.append([f"{top.multiple} G", str(top.detections), *map(percent, shares)])
     rows.append(["mAP gained", "", "", *(f"{100 * one.gain[kind]:+.1f}" for kind in _TITLES)])
     rows.append(["normalised mAP gained", "", "", *(f"{100 * one.gain_normalized[kind]:+.1f}" for kind in _TITLES)])
-    table(f"Kinds of error at {at} [%], G: the truths of a class", header, rows)
+    table(f"Kinds of error at {at} [%]; G: ground-truth instances of a class", header, rows)
 
 
 def _print_characteristic(one: Characteristic, place: int, at: str) -> None:
@@ -103,13 +102,13 @@ def _print_characteristic(one: Characteristic, place: int, at: str) -> None:
         span = f"{b.label}  {b.low:.3g} - {'' if b.high is None else f'{b.high:.3g}'}"
         numbers = [None if values is None else values[place] for values in (b.missed, b.map, b.map_normalized)]
         rows.append([span, str(b.truths), *map(percent, numbers)])
-    unknown = f"; {amount(one.unknown, 'truth')} in videos of unknown duration" if one.unknown else ""
-    table(f"By {one.name} at {at} [%]{unknown}", [one.name, "truths", "missed", "mAP", "normalised mAP"], rows)
+    unknown = f"; {amount(one.unknown, 'instance')} in videos of unknown duration" if one.unknown else ""
+    table(f"By {one.name} at {at} [%]{unknown}", [one.name, "count", "false negatives", "mAP", "normalised mAP"], rows)
 
 
 def _print_completeness(found: Diagnosis) -> None:
     groups = [found.completeness.overall, *found.completeness.lengths, *found.completeness.classes]
-    header = ["", "truths", "paired"]
+    header = ["", "instances", "matched"]
     header += ["missed", "quartiles", "outside", "quartiles", "time missed", "time outside"]
     rows = [
         [
@@ -118,18 +117,16 @@ def _print_completeness(found: Diagnosis) -> None:
         ]
         for one in groups
     ]  # fmt: skip
-    title = (
-        "Incompleteness (share of a truth that its detection misses) and over-completeness (share of it outside) [%]"
-    )
+    title = "Incompleteness (share of an instance missed) and over-completeness (share of a detection outside) [%]"
     table(title, header, rows)
-    header = ["", "truths", "paired", "missed: start", "inside", "end", "fragments"]
-    header += ["outside: before", "after", "neighbours"]
+    header = ["", "instances", "matched", "missed: start", "gaps", "end", "fragments"]
+    header += ["outside: before", "after", "other instances"]
     rows = []
     for one in groups:
         missed = (one.missed_start, one.missed_inside, one.missed_end, one.missed_fragments)
         outside = (one.outside_before, one.outside_after, one.outside_neighbours)
         rows.append([*_counts(one), *map(percent, (*missed, *outside))])
-    table("Where that is [%]", header, rows)
+    table("Missed and outside by position [%]", header, rows)
 
 
 def _counts(one: Extent) -> list[str]:

@@ -1,4 +1,4 @@
-"""Localize actions in the videos of a subset with a trained model, and score the detections as ActivityNet does."""
+"""Localize actions in the videos of a subset with a trained model, and compute the mAP as ActivityNet's evaluator."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from pipelines.run_folder.recipe import TrainRun
 from training.checkpoints.checkpoint import Trained
 from training.checkpoints.folder import Best, best_checkpoint
 from training.checkpoints.footprint import Footprint, footprint
-from training.compat.localize import Method, official_recipe
+from training.compat.localize import PublicMethod, official_recipe
 from training.evaluation.evaluate import Evaluation, evaluate_detections, protocol_videos
 from training.evaluation.protocol import ProtocolChoice, tiou_key
 from training.inference import detect, load_run
@@ -38,32 +38,32 @@ from training.nn.devices import DeviceName
 
 
 class EvalRun(ProtocolChoice):
-    """Which run is evaluated on what, under which protocol."""
+    """Which run is evaluated, on which data, under which protocol."""
 
     run: Path
     """Folder of the run: holds the checkpoint, receives detections.json, metrics.json and curves.npz."""
     dataset: Path | None = None
     """Folder of the dataset; the one that the run was trained on when not given."""
     features: Path | None = None
-    """Folder of snippet features; features/ in the dataset's folder, or those of the training, when not given."""
+    """Folder of snippet features; when not given, features/ in the dataset's folder, or those of the training."""
     output: Path | None = None
-    """Folder of the results; the run's own when not given."""
+    """Folder that receives the results; the run's own when not given."""
     checkpoint: Literal["last", "best"] = "last"
-    """last: of the last step. best: the one with the best score in the validations of the training
-    (validation.every)."""
+    """last: checkpoint of the last step. best: checkpoint with the best validation score (needs training with
+    validation.every)."""
     unfinished: bool = False
-    """Evaluate the last checkpoint of a training that has not come to its end."""
+    """Evaluate a training that is not finished, at its last checkpoint."""
     localize: LocalizeRecipe = LocalizeRecipe()
-    """How detections are read off."""
+    """Post-processing: from the model's outputs to detections."""
     curves: bool = True
-    """Write curves.npz, which the report draws: T-CAM and attention of every video."""
+    """Write curves.npz, which the report needs: T-CAM and attention of every video."""
     csr_curves: bool = False
-    """Also draw A_CSR over each video, for the report's timelines. Localization does not need CSR: without this it is
-    neither loaded nor run."""
-    official: Method | None = None
-    """Read them off as the public code of this method does on THUMOS14, whatever `localize` says."""
+    """Also write the attention of CSR (A_CSR), for the report's timelines. Localization does not need CSR, so it is
+    neither loaded nor run by default."""
+    official: PublicMethod | None = None
+    """Use the post-processing of this method's public code for THUMOS14; overrides --localize.*."""
     device: DeviceName | None = None
-    """Where the model runs; when not given, where the training was told to (its loop.device)."""
+    """Device of the model; loop.device of the training when not given."""
 
 
 def main(recipe: EvalRun) -> None:
@@ -77,8 +77,8 @@ def main(recipe: EvalRun) -> None:
 def evaluate(recipe: EvalRun) -> Metrics | None:
     """Localize the subset and write curves.npz, detections.json and, last, metrics.json.
 
-    None, and no metrics.json, where the annotations hold no segment to compare with. Raises CacheError, before
-    anything is localized, where they are not those of the protocol.
+    Returns None, and writes no metrics.json, if the annotations hold no segments of the subset. Raises CacheError,
+    before localization starts, if the annotations do not fit the protocol.
     """
     if not (recipe.run / RECIPE_FILE).exists():
         raise CacheError(f"{recipe.run / RECIPE_FILE}: no such file, so nothing was trained here; run `make train`")
@@ -115,8 +115,8 @@ def evaluate(recipe: EvalRun) -> Metrics | None:
         save_curves(output / CURVES_FILE, localized())
     else:
         deque(localized(), maxlen=0)
-        (output / CURVES_FILE).unlink(missing_ok=True)  # those of another evaluation
-    for name in (METRICS_FILE, DIAGNOSIS_FILE, REPORT_FILE):  # they are of other detections from now on
+        (output / CURVES_FILE).unlink(missing_ok=True)  # they belong to an earlier evaluation
+    for name in (METRICS_FILE, DIAGNOSIS_FILE, REPORT_FILE):  # they belong to earlier detections
         (output / name).unlink(missing_ok=True)
     external = {"run": recipe.run.name, "subset": protocol.subset}
     write_detections(output / DETECTIONS_FILE, found, external_data=external)
@@ -144,15 +144,15 @@ def _best(run: Path) -> Best:
 
 
 def _say_best(found: Best, trained: Trained, subset: str) -> str:
-    """Tell which weights these are, and where the subset itself has chosen them."""
+    """Print which checkpoint this is, with a warning if it was selected on the evaluated subset itself."""
     told = f"best by {found.criterion} ({100 * found.score:.1f}), step {trained.state.step}"
     chosen_here = found.criterion.rpartition(".")[0] == subset
-    say(f"checkpoint: {told}{'; this very subset chose it, so its figures flatter' if chosen_here else ''}")
+    say(f"checkpoint: {told}{'; selected on this subset, so the scores are optimistic' if chosen_here else ''}")
     return told
 
 
 def print_map(results: Sequence[Metrics], *, names: Sequence[str] = ()) -> None:
-    """One row a run: mAP at each tIoU and their mean, in percent."""
+    """Print one row per run: mAP at each tIoU and their mean, in percent."""
     first = results[0]
     header = [f"mAP [%] on {first.subset}", *(f"@{tiou_key(tiou)}" for tiou in first.tious), "average"]
     rows = [
@@ -164,7 +164,7 @@ def print_map(results: Sequence[Metrics], *, names: Sequence[str] = ()) -> None:
 
 
 def print_footprint(metrics: Metrics) -> None:
-    """What inference holds and computes, beside the host alone."""
+    """Print parameters and FLOPs of inference, compared with the host alone."""
     cost = metrics.footprint
     if cost is None:
         return
@@ -174,9 +174,9 @@ def print_footprint(metrics: Metrics) -> None:
         ["+ localization head", f"{cost.head_parameters:,}", "", ""],
         ["inference", f"{cost.parameters:,}", f"{cost.flops / 1e9:.3f}", f"{cost.flops / max(cost.host_flops, 1):.3f}"],
     ]
-    header = ["", "parameters", "GFLOP", "of the host's"]
-    table(f"Inference, a video of {amount(cost.snippets, 'snippet')} (the median)", header, rows)
-    say(f"not loaded: {cost.unread_parameters:,} parameters that only training reads (text tower, CSR, word vectors)")
+    header = ["", "parameters", "GFLOP", "x host"]
+    table(f"Inference on a video of {amount(cost.snippets, 'snippet')} (the median)", header, rows)
+    say(f"not loaded: {cost.unread_parameters:,} parameters used in training only (text tower, CSR, word vectors)")
 
 
 def _metrics(evaluation: Evaluation, run: str, localize: LocalizeRecipe, cost: Footprint) -> Metrics:

@@ -1,4 +1,4 @@
-"""Score any file of detections against any annotations: no run, no features, no model.
+"""Score any file of detections against any annotations, without run, features or model.
 
 `python -m pipelines evaluate-file --detections D.json --annotations A.json --subset validation --tious 0.5:0.05:0.95`
 prints a table; with `--json`, one JSON object on stdout and everything else on stderr.
@@ -24,7 +24,7 @@ from training.evaluation.protocol import Protocol, ProtocolChoice, tiou_key
 class EvaluateFileRun(ProtocolChoice):
     """Which detections are scored against which annotations, under which protocol.
 
-    Without `--subset`, the protocol `seconds` takes the one subset whose videos the detections lie in.
+    Without `--subset`, the protocol `seconds` uses the subset of the videos that have detections.
     """
 
     detections: Path
@@ -34,15 +34,15 @@ class EvaluateFileRun(ProtocolChoice):
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False
     """Print one JSON object {mAP, average, per_class, protocol} on stdout, and nothing else there."""
     unknown_labels: UnknownLabels = "error"
-    """Detections of a class that the annotations do not have: stop, or leave them out and count them."""
+    """Detections of a class that is not in the annotations. error: stop. ignore: leave them out and count them."""
 
 
 def main(recipe: EvaluateFileRun) -> None:
-    """Print the scores on stdout, and what did not count on stderr."""
+    """Print the scores on stdout, and the detections that do not count on stderr."""
     dataset = Dataset.load(recipe.annotations)
     found, renamed = DetectionTable.read(recipe.detections).named_as({video.video_id for video in dataset.videos})
     if renamed:
-        note(f"{renamed} videos were found by their ids with or without 'v_' in front")
+        note(f"{amount(renamed, 'video')} matched by adding or removing the prefix 'v_' of the id")
     protocol = _protocol(recipe, dataset, found)
     evaluation = evaluate_detections(dataset, found, protocol, unknown_labels=recipe.unknown_labels)
     for line in uncounted(evaluation):
@@ -71,20 +71,20 @@ def document(evaluation: Evaluation) -> dict[str, object]:
 
 
 def uncounted(evaluation: Evaluation) -> list[str]:
-    """What a reader of the figures must know of detections that met no truth or did not count, a line each."""
+    """Notes on detections that do not count or have no ground truth, one line each."""
     left_out, scores = evaluation.left_out, evaluation.scores
     lines = []
     if evaluation.outside:
         fate = "are left out" if "outside" in left_out else "count as false positives (--outside leave-out drops them)"
         lines.append(f"{evaluation.outside} detections in videos that the protocol does not hold {fate}")
     if "ambiguous" in left_out:
-        lines.append(f"{left_out['ambiguous']} detections that touch an ambiguous stretch are left out")
+        lines.append(f"{left_out['ambiguous']} detections that overlap an ambiguous segment are left out")
     if "unknown label" in left_out:
         lines.append(f"{left_out['unknown label']} detections of labels that the annotations do not have are left out")
     if scores.unscored:
         lines.append(
-            f"{sum(scores.unscored.values())} detections are of classes without truth in these videos, which no mean "
-            f"holds: {', '.join(sorted(scores.unscored))}"
+            f"{sum(scores.unscored.values())} detections are of classes without ground truth in these videos "
+            f"(not in the mean): {', '.join(sorted(scores.unscored))}"
         )
     return lines
 

@@ -1,4 +1,4 @@
-"""Import weights that the public code of a host saved, so that they are evaluated here: the host alone."""
+"""Import weights that a host's public code saved, as a run of the host alone that can be evaluated."""
 
 from __future__ import annotations
 
@@ -13,39 +13,41 @@ from pipelines.console import say
 from pipelines.run_folder.files import RECIPE_FILE
 from pipelines.run_folder.recipe import TrainRun
 from training.checkpoints.folder import find_checkpoint
-from training.checkpoints.public_code import OfficialHost, Variant, import_official
+from training.checkpoints.public_code import Variant, import_official
+from training.compat.names import PublicHost
 
-_PROTOCOLS: Mapping[OfficialHost, str] = {
+_PROTOCOLS: Mapping[PublicHost, str] = {
     "co2net": "thumos14-co2",
     "delu": "thumos14-co2",
     "ddgnet": "thumos14-co2",
     "um": "thumos14-210",
     "gaufuse": "thumos14-212",
 }
-"""Under which the public code reports THUMOS14, or what comes nearest."""
+"""Protocol under which the public code reports THUMOS14, or the nearest one."""
 
 
 class ImportCheckpointRun(Recipe):
-    """Which file, of which host, for which dataset."""
+    """Which file is imported, of which host, for which dataset."""
 
     dataset: Path
     """Folder of the dataset: holds annotations.json and features/."""
     run: Path
-    """Folder of the run that is made; it must hold no checkpoint yet."""
-    host: OfficialHost = "co2net"
-    """Whose public code saved the file."""
+    """Folder of the run that is written; it must not hold a checkpoint."""
+    host: PublicHost = "co2net"
+    """Host whose public code saved the file."""
     file: Path = Path("best.pkl")
     """The file, as torch.save wrote it."""
     variant: Variant = "thumos14"
-    """Which variant of the public code."""
+    """Variant of the public code."""
     features: Path | None = None
     """Folder of snippet features; features/ in the dataset's folder when not given."""
     allow_pickle: bool = False
-    """Unpickle in full where the weights alone cannot be read. That runs any code in the file: trust its source."""
+    """Unpickle the whole file if the weights alone cannot be read. This can execute code in the file, so use it only
+    with files that you trust."""
 
 
 def main(recipe: ImportCheckpointRun) -> None:
-    """Write the run, and say what was passed over and how to evaluate it."""
+    """Write the run; print which weights were skipped and how to evaluate it."""
     if find_checkpoint(recipe.run) is not None:
         raise CacheError(f"{recipe.run}: found a checkpoint, expected none; choose another folder (--run)")
     dataset = Dataset.load(recipe.dataset / "annotations.json")
@@ -62,9 +64,9 @@ def main(recipe: ImportCheckpointRun) -> None:
     )
     made.model_copy(update={"train": imported.recipe}).save(recipe.run / RECIPE_FILE)
     if list(dataset.classes) != sorted(dataset.classes):
-        say("note: the dataset's classes are not in alphabetical order; they must be in the order of the public code's")
+        say("note: the dataset's classes are not in alphabetical order; they must be in the order of the public code")
     if imported.passed_over:
-        say(f"passed over, as the public code never runs them: {', '.join(imported.passed_over)}")
+        say(f"skipped, because the public code never uses them: {', '.join(imported.passed_over)}")
     say(f"imported {imported.weights} weights: {imported.checkpoint}")
     way = f" --official {recipe.host} --protocol {_PROTOCOLS[recipe.host]}" if recipe.variant == "thumos14" else ""
-    say(f'evaluate them: make eval PRESET={recipe.dataset.name} ARGS="--run {recipe.run}{way}"')
+    say(f'to evaluate: make eval PRESET={recipe.dataset.name} ARGS="--run {recipe.run}{way}"')

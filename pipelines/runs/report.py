@@ -1,4 +1,4 @@
-"""Write report.html of an evaluated run: scores, classes, diagnosis, training curves, and a page for every video."""
+"""Write report.html of an evaluated run: scores, classes, diagnosis, training curves, and a page for each video."""
 
 from __future__ import annotations
 
@@ -43,38 +43,40 @@ from training.evaluation.evaluate import counted
 from training.logs.logs import FILE as HISTORY_FILE
 
 _CLASSES = 8
-"""Classes of a video whose T-CAM is kept: its own, those found in it, and where it is highest."""
+"""Classes per video whose T-CAM is kept: its labels, its detected classes, and those with the highest T-CAM."""
 
 
 class ReportRun(Recipe):
-    """Which run is reported, beside which other."""
+    """Which run is reported, and which one it is compared with."""
 
     run: Path
     """Folder of the evaluated run; receives report.html."""
     compare: Path | None = None
-    """Folder of an evaluated run that stands beside it, such as the host alone."""
+    """Folder of an evaluated run to compare with, such as the host alone (baseline)."""
     dataset: Path | None = None
     """Folder of the dataset; the one that the run was trained on when not given."""
     subset: str = "testing"
-    """Subset whose videos are shown; where the run has a metrics.json, those of its protocol."""
+    """Subset whose videos are shown if the run has no metrics.json; otherwise those of its protocol are."""
     descriptions: Path | None = None
-    """Folder descriptions/<fingerprint> to quote from; needed only where there are several."""
+    """Folder descriptions/<config hash> to quote from; needed only if there are several."""
     embeddings: Path | None = None
-    """Folder embeddings/<fingerprint> whose words mark the texts; the newest of those descriptions when not given."""
+    """Folder embeddings/<config hash>, for marking action words; the newest of those descriptions when not given."""
     videos: NonNegativeInt = 12
-    """Videos with frames above their timeline, evenly spaced from the worst to the best; all have a timeline."""
+    """Number of videos with frames above the timeline, evenly spaced from the worst to the best F1. All videos have a
+    timeline."""
     frames: PositiveInt = 10
-    """Frames above each of these timelines."""
+    """Number of frames above each of these timelines."""
     unfinished: bool = False
-    """Show runs whose training has not come to its end."""
+    """Accept runs whose training is not finished."""
     player: bool = False
-    """Play every video on its page. The files stay where they are: the page finds them only from beside them."""
+    """Show a video player on the page of each video. The page links to the files, so it must stay where it
+    is written."""
     diagnosis: DiagnosisRecipe = DiagnosisRecipe()
-    """What counts as which error, and which detections count for completeness."""
+    """Definitions of the error types, and which detections are used for completeness."""
 
 
 def main(recipe: ReportRun) -> None:
-    """Write the page."""
+    """Write the report."""
     path = recipe.run / REPORT_FILE
     text = report(gather(recipe))
     with atomic_path(path) as unfinished:
@@ -83,7 +85,7 @@ def main(recipe: ReportRun) -> None:
 
 
 def gather(recipe: ReportRun) -> ReportContent:
-    """Read what the page shows. Raises CacheError naming the missing file and the command that makes it."""
+    """Read everything on the page. Raises CacheError naming the missing file and the command that makes it."""
     refuse_unfinished([recipe.run, *([recipe.compare] if recipe.compare else [])], asked=recipe.unfinished)
     run = read_run(recipe.run)
     if not (recipe.run / CURVES_FILE).exists():
@@ -112,7 +114,7 @@ def gather(recipe: ReportRun) -> ReportContent:
 
 
 def read_run(folder: Path) -> RunResult:
-    """What a run folder holds. Raises CacheError if it was not evaluated."""
+    """Contents of a run folder. Raises CacheError if the run is not evaluated."""
     if not (folder / DETECTIONS_FILE).exists():
         raise CacheError(f"{folder / DETECTIONS_FILE}: no such file, so the run is not evaluated; run `make eval`")
     metrics = Metrics.load(folder / METRICS_FILE) if (folder / METRICS_FILE).exists() else None
@@ -122,7 +124,7 @@ def read_run(folder: Path) -> RunResult:
 
 
 def _diagnosis(recipe: ReportRun, run: RunResult, dataset: Dataset, detections: DetectionTable) -> Diagnosis | None:
-    """Made anew, so that it belongs to these detections; None where there is no truth to compare with."""
+    """Diagnosis of these very detections, computed here; None without ground truth."""
     if run.metrics is None:
         return None
     what = counted(dataset, detections, run.metrics.protocol)
@@ -132,7 +134,7 @@ def _diagnosis(recipe: ReportRun, run: RunResult, dataset: Dataset, detections: 
 def _views(
     recipe: ReportRun, classes: Sequence[str], grid: FeatureGrid, judged: Sequence[JudgedVideo]
 ) -> list[VideoView]:
-    """All videos, from the worst to the best."""
+    """All videos, from the lowest to the highest F1."""
     ranked = sorted(judged, key=lambda video: (video.quality, video.entry.video_id))
     with_frames = {video.entry.video_id for video in spread(ranked, recipe.videos)}
     views = []
@@ -168,7 +170,7 @@ def _array(curves: Mapping[str, np.ndarray], entry: VideoEntry, name: str) -> np
 
 
 def _chosen(cas: Mapping[str, np.ndarray], video: JudgedVideo) -> dict[str, np.ndarray]:
-    """The T-CAM of few classes, the most telling first."""
+    """The T-CAM of at most _CLASSES classes: labels, detected classes, then those with the highest T-CAM."""
     own = [*video.entry.labels, *(item.detection.label for item in video.drawn)]
     highest = sorted(cas, key=lambda label: -float(cas[label].max(initial=0.0)))
     wanted = [label for label in dict.fromkeys([*own, *highest]) if label in cas]
@@ -178,7 +180,7 @@ def _chosen(cas: Mapping[str, np.ndarray], video: JudgedVideo) -> dict[str, np.n
 def _pictures(entry: VideoEntry, count: int) -> tuple[tuple[str, ...], str, float]:
     """Frames as data URIs, why there are none, and the duration of the file (0 if unknown)."""
     if entry.path is None:
-        return (), "No frames: the annotations know no file of this video", 0.0
+        return (), "No frames: the annotations name no file for this video", 0.0
     try:
         found = thumbnails(entry.path, count=count)
     except VideoError as error:
@@ -187,14 +189,14 @@ def _pictures(entry: VideoEntry, count: int) -> tuple[tuple[str, ...], str, floa
 
 
 def _player(entry: VideoEntry, page: Path) -> str:
-    """Address of the video's file as seen from the folder of the page; empty where there is no file."""
+    """URL of the video's file relative to the folder of the page; empty if there is no file."""
     if entry.path is None or not entry.path.exists():
         return ""
     return quote(Path(os.path.relpath(entry.path.resolve(), page.resolve())).as_posix())
 
 
 def _priors(recipe: ReportRun, run: RunResult, dataset: Dataset, videos: Sequence[str]) -> PriorsShown:
-    """Texts of these videos, where they were described, and of a few training videos a class; none without a cache."""
+    """Descriptions of these videos, if any, and of a few training videos per class; empty without a cache."""
     folder = recipe.dataset or run.recipe.dataset
     if not run.recipe.train.model.needs_texts:
         return PriorsShown({}, {})

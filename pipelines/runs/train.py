@@ -1,4 +1,4 @@
-"""Train MLLM4WTAL on the caches of a dataset, or any part of it: host, KSM, CSR, DPID and head can each be off."""
+"""Train MLLM4WTAL on the caches of a dataset, or the host alone: KSM, CSR, DPID and head can each be switched off."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from training.loop.validation import Validator
 
 
 def main(recipe: TrainRun) -> None:
-    """Train. The recipe is written before the first step, and results of earlier weights are removed."""
+    """Train. Before the first step the recipe is written, and results of earlier weights are removed."""
     recipe = recipe.resolved()
     data = load_data(recipe)
 
     def starting() -> None:
         if removed := remove_results(recipe.run):
-            say(f"removed, as they are of other weights: {', '.join(path.name for path in removed)}")
+            say(f"removed results of earlier weights: {', '.join(path.name for path in removed)}")
         recipe.save(recipe.run / RECIPE_FILE)
 
     with progress(f"training {recipe.run.name}", unit="steps") as report:
@@ -33,12 +33,12 @@ def main(recipe: TrainRun) -> None:
             starting=starting,
             progress=lambda done, total, terms: report(done, total),
         )
-    recipe.save(recipe.run / RECIPE_FILE)  # of a finished run, too, as its data may lie elsewhere by now
+    recipe.save(recipe.run / RECIPE_FILE)  # also for a finished run: the folders of its data may have changed
     say(f"trained: {checkpoint}")
 
 
 def load_data(recipe: TrainRun) -> WtalData:
-    """The training videos with their features and, where the recipe asks for them, texts."""
+    """The training videos with their features and, if the model needs them, descriptions."""
     dataset = Dataset.load(recipe.dataset / "annotations.json")
     store = FeatureStore.open(recipe.features_folder)
     training = recipe.train
@@ -47,7 +47,7 @@ def load_data(recipe: TrainRun) -> WtalData:
 
 
 def load_validator(recipe: TrainRun) -> Validator | None:
-    """What scores the weights during training; None where the recipe asks for no validation."""
+    """Validates the weights during training; None if the recipe has no validation."""
     validation = recipe.train.validation
     if not validation.every:
         return None

@@ -1,4 +1,4 @@
-"""What answers a question about frames: the protocol, transformers models, OpenAI-compatible servers.
+"""Describers, the captioning models (MLLMs): their protocol, transformers models, OpenAI-compatible servers.
 
-Which videos are asked about, and where answers go, is the business of `run/`.
+Which videos are described, and where the texts go, is decided in `run/`.
 """

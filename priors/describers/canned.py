@@ -1,4 +1,4 @@
-"""CannedDescriber: answers from a function instead of a model."""
+"""CannedDescriber: a describer that answers by a function instead of a model."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class CannedDescriber:
         self._answer = answer
 
     def prepare(self, requests: Sequence[Request]) -> Prepared:
-        """Nothing to do."""
+        """Return the requests unchanged."""
         return Prepared(tuple(requests), None)
 
     def describe(self, prepared: Prepared) -> list[Reply | Failure]:
-        """One reply a request; words count as tokens."""
+        """One reply per request; words count as tokens."""
         replies: list[Reply | Failure] = []
         for request in prepared.requests:
             words = self._answer(request).split()
             cut = len(words) > request.max_new_tokens
-            kept = words[: request.max_new_tokens]
-            replies.append(Reply(" ".join(kept), len(request.prompt.split()), len(kept), "length" if cut else "eos"))
+            used = words[: request.max_new_tokens]
+            replies.append(Reply(" ".join(used), len(request.prompt.split()), len(used), "length" if cut else "eos"))
         return replies

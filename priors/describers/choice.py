@@ -1,4 +1,4 @@
-"""Which describer a recipe means. The libraries of the others are not imported."""
+"""The choice of a describer by its recipe; libraries of the others are not imported."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from priors.describers.recipe import DescriberRecipe
 
 
 def make_describer(recipe: DescriberRecipe) -> Describer:
-    """Load the describer that the recipe means. Raises ModelError if it cannot be used."""
+    """Load the describer of a recipe. Raises ModelError if it cannot be used."""
     if recipe.server.url is not None:
         from priors.describers.openai import OpenAIDescriber
 

@@ -1,4 +1,4 @@
-"""Control tokens of a chat, in texts of which nobody knows who wrote them: class names come from annotation files."""
+"""Control tokens of chat templates in prompts, which hold class names from untrusted annotation files."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _LOOKS = re.compile(
 
 
 def looks_like_control(prompt: str) -> str | None:
-    """Why a prompt should not be shown to a model whose tokenizer is not at hand, or None."""
-    if odd := _odd_sign(prompt):
-        return odd
+    """Why a prompt must not be sent to a model whose tokenizer is not available, or None."""
+    if why := _control_character(prompt):
+        return why
     for form in ("NFC", "NFKC"):
         if found := _LOOKS.search(unicodedata.normalize(form, prompt)):
             return f"the prompt holds {found[0]!r}, which looks like a control token of a chat; rename the class"
@@ -30,10 +30,10 @@ def looks_like_control(prompt: str) -> str | None:
 
 
 class ControlTokens:
-    """What in a prompt a processor would read as a part of the chat, and not as words.
+    """Finds what a processor would read in a prompt as control tokens of the chat, not as words.
 
-    These are the special tokens, all other added tokens that look like marks, and what stands for pictures and videos;
-    each as it is, and as what the tokenizer's normalization makes it.
+    These are the special tokens, other added tokens that look like markup, and placeholders of pictures and videos;
+    each in its own spelling and as normalized by the tokenizer.
     """
 
     def __init__(self, processor: Any, model_id: str) -> None:
@@ -41,16 +41,16 @@ class ControlTokens:
         self._model_id = model_id
         added = self._tokenizer.added_tokens_decoder
         marks = {index: token for index, token in added.items() if token.special or token.content.startswith(_FRAMED)}
-        # What stands for signs without a token is no sign of control; as written text it is refused like the others.
+        # The unknown token is no control token; written out in a prompt, it is refused like the others.
         self._ids = {*marks, *self._tokenizer.all_special_ids} - {self._tokenizer.unk_token_id}
         named = [getattr(processor, f"{name}_token", None) for name in ("image", "video", "audio")]
         texts = {*(token.content for token in marks.values()), *self._tokenizer.all_special_tokens, *named}
         self._texts = sorted(text for text in texts if isinstance(text, str) and text.strip())
 
     def found_in(self, prompt: str) -> str | None:
-        """Why this prompt cannot be shown, or None."""
-        if odd := _odd_sign(prompt):
-            return odd
+        """Why this prompt cannot be used, or None."""
+        if why := _control_character(prompt):
+            return why
         forms = [prompt, *(unicodedata.normalize(form, prompt) for form in _FORMS)]
         for text in self._texts:
             if any(text in form for form in forms):
@@ -62,7 +62,7 @@ class ControlTokens:
         return None
 
 
-def _odd_sign(prompt: str) -> str | None:
+def _control_character(prompt: str) -> str | None:
     for sign in prompt:
         if unicodedata.category(sign) in ("Cc", "Cs"):
             return f"the prompt holds the control character {sign!r}; rename the class"

@@ -1,4 +1,4 @@
-"""Families of video chat models: the little in which they differ on the one path that runs them all."""
+"""Families of video chat models: the few settings in which they differ; all run through the same code."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from priors.pretrained.model_files import ModelError
 
 @dataclass(frozen=True)
 class Family:
-    """What is peculiar to one `model_type` of transformers."""
+    """Settings of one `model_type` of transformers."""
 
     name: str
     pixel_budget: Literal["frame", "video"] | None = None
-    """What the processor's `size.longest_edge` bounds the pixels of; None where frames have a fixed size."""
+    """What the processor's `size.longest_edge` limits the pixels of; None if frames have a fixed size."""
     times: Literal["frame", "pair", "spacing"] | None = None
-    """How true times reach the model: written before each frame, before each pair of frames (their mean), or as the
-    mean distance of frames in its positions; None where it is not told."""
+    """How the model is told timestamps: written before each frame, before each pair of frames (their mean), or as the
+    mean distance of frames in its positions; None if it gets no timestamps."""
 
 
 FAMILIES = {
@@ -32,11 +32,11 @@ FAMILIES = {
     "smolvlm": Family("SmolVLM2", times="frame"),
     "internvl": Family("InternVL"),
 }
-"""The families that are tested. Others that transformers loads as video chat models go the same way."""
+"""The families that are tested. Other video chat models of transformers are run in the same way."""
 
 
 def family_of(model_type: str) -> Family:
-    """The family of a model, or one without peculiarities."""
+    """The family of a model, or one with default settings."""
     return FAMILIES.get(model_type, Family(model_type))
 
 

@@ -17,7 +17,7 @@ from priors.describers.recipe import DescriberRecipe, refuse_conflicts
 from priors.pretrained.model_files import model_id, resolve_revision
 from priors.video.frames import Frames
 
-_CLOCK = 1000  # processors count time in frames of a constant rate; true timestamps are put as frames of 1 ms
+_CLOCK = 1000  # processors count time in frames of a constant rate; timestamps are given as frames of 1 ms
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,18 +25,18 @@ class _Group:
     """Requests of a batch that are answered by one call of `generate`."""
 
     chosen: list[int]
-    """Which requests of the batch they are."""
+    """Indices of the requests in the batch."""
     inputs: dict[str, Any]
     seeds: list[int]
-    """One a request, or none where nothing is drawn."""
+    """One per request; empty without sampling."""
     again: bool
 
 
 class HfDescriber:
-    """A transformers model behind AutoProcessor and AutoModelForImageTextToText: left-padded, batched.
+    """A model loaded by AutoProcessor and AutoModelForImageTextToText; left-padded batches.
 
     Raises ModelError if the model cannot be found or loaded, or is no video chat model (no chat template, no video
-    processor). Weights are read from safetensors only, and code of the model's repository never runs.
+    processor). Weights are read from safetensors only, and code of the model's repository is never run.
     """
 
     def __init__(self, recipe: DescriberRecipe) -> None:
@@ -50,7 +50,7 @@ class HfDescriber:
         if self.tokenizer.pad_token_id is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         self._control = ControlTokens(self.processor, self.model_id)
-        self._decoder = copy.deepcopy(self.tokenizer)  # padding, which `prepare` sets, would be in the way of decoding
+        self._decoder = copy.deepcopy(self.tokenizer)  # `prepare` sets the padding of the other one
         self._preparing = threading.Lock()
         self.ends: list[int] = sorted(
             _token_ids(self.model.generation_config.eos_token_id, self.tokenizer.eos_token_id)
@@ -60,7 +60,7 @@ class HfDescriber:
             frame_size(self.family, self.processor, recipe.max_pixels, 1)
 
     def prepare(self, requests: Sequence[Request]) -> Prepared:
-        """Inputs of requests with equally many frames together (some families cannot mix them), on the CPU.
+        """Inputs on the CPU, in groups of requests with the same number of frames (some families cannot mix them).
 
         A request whose prompt holds control tokens of the chat, or whose frames the processor refuses, becomes a
         Failure. Several threads may call this.
@@ -77,7 +77,7 @@ class HfDescriber:
         return Prepared(tuple(requests), (failures, [group for group in groups if group is not None]))
 
     def describe(self, prepared: Prepared) -> list[Reply | Failure]:
-        """Generate, one group of alike requests after the other."""
+        """Generate answers, one group of requests after the other."""
         failures, groups = prepared.inputs
         replies: dict[int, Reply | Failure] = dict(failures)
         for group in groups:
@@ -86,7 +86,7 @@ class HfDescriber:
         return [replies[index] for index in range(len(prepared.requests))]
 
     def inputs(self, requests: Sequence[Request]) -> dict[str, Any]:
-        """The model's inputs for requests with equally many frames: prompts, pixels and true timestamps, on the CPU."""
+        """The model's inputs for requests with equally many frames: prompts, pixels and timestamps, on the CPU."""
         messages = [
             [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": request.prompt}]}]
             for request in requests
@@ -107,7 +107,7 @@ class HfDescriber:
             return_tensors="pt",
             **options,
         )
-        # Pixels alone take the model's precision: times in bfloat16 would be off by half a second after two minutes.
+        # Only pixels get the model's precision: times in bfloat16 would be off by half a second after two minutes.
         return {
             name: _to(value, self.model.dtype) if name.startswith("pixel_values") else value
             for name, value in inputs.items()
@@ -118,7 +118,8 @@ class HfDescriber:
         return self._decoder.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False).strip()
 
     def _kind(self, request: Request) -> tuple[int, bool, int]:
-        """What requests must have in common to be answered together. With beams the limit decides what comes before."""
+        """What requests must have in common to be answered together. With beam search that includes the token limit,
+        which affects the search."""
         beams = self._settings(request.again).beams
         return len(request.frames.seconds), request.again, request.max_new_tokens if beams > 1 else 0
 
@@ -126,10 +127,10 @@ class HfDescriber:
         return self.recipe.retry if again else self.recipe.generation
 
     def _group(self, requests: Sequence[Request], chosen: list[int], failures: dict[int, Failure]) -> _Group | None:
-        """The group of these requests, without those that the processor refuses: they go to `failures`."""
+        """The group of these requests, without those that the processor refuses; these are added to `failures`."""
         try:
             inputs = self.inputs([requests[index] for index in chosen])
-        except Exception as error:  # whatever a processor may raise at odd frames, the others are not to suffer from it
+        except Exception as error:  # a processor may raise anything, and the other requests must not fail with it
             if len(chosen) == 1:
                 failures[chosen[0]] = Failure(f"{type(error).__name__}: {error}"[:300])
                 return None
@@ -145,17 +146,17 @@ class HfDescriber:
         return _Group(chosen, inputs, self._seeds([requests[index] for index in chosen], again), again)
 
     def _too_long(self, requests: Sequence[Request], inputs: dict[str, Any]) -> dict[int, Failure]:
-        """Those beyond the positions that the model knows, where its texts would be noise, by their place."""
+        """Requests that exceed the model's maximum position, beyond which its texts would be noise, by index."""
         limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        found: dict[int, Failure] = {}
+        failures: dict[int, Failure] = {}
         for place, (request, tokens) in enumerate(zip(requests, inputs["attention_mask"].sum(dim=1), strict=True)):
             if limit is not None and int(tokens) + request.max_new_tokens > limit:
-                found[place] = Failure(
+                failures[place] = Failure(
                     f"{int(tokens)} tokens with the frames, and up to {request.max_new_tokens} new ones, are more than "
                     f"the {limit} that {self.model_id} takes; lower frames.count"
                     f"{' or describer.max_pixels' if self.family.pixel_budget else ''}"
                 )
-        return found
+        return failures
 
     def _seeds(self, requests: Sequence[Request], again: bool) -> list[int]:
         from priors.describers.token_choice import row_seed
@@ -211,7 +212,7 @@ def _to(value: Any, target: Any) -> Any:
 
 
 def _token_ids(*values: int | list[int] | None) -> set[int]:
-    found: set[int] = set()
+    ids: set[int] = set()
     for value in values:
-        found.update(value if isinstance(value, list) else [] if value is None else [value])
-    return found
+        ids.update(value if isinstance(value, list) else [] if value is None else [value])
+    return ids

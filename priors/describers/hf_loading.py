@@ -1,4 +1,4 @@
-"""Processor and model of a video chat model, loaded from a hub id or a folder without running any code of theirs."""
+"""Loads processor and model of a video chat model from a hub id or a folder, without running code from there."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from priors.pretrained.model_files import ModelError, is_folder
 from priors.pretrained.torchvision_cpu import make_torchvision_importable
 
 _KEPT = ("bos_token_id", "eos_token_id", "pad_token_id", "bad_words_ids", "suppress_tokens", "begin_suppress_tokens")
-"""Of a checkpoint's generation_config, what belongs to its vocabulary and not to anyone's taste."""
+"""Fields of a checkpoint's generation_config that belong to its vocabulary; its sampling settings are ignored."""
 
 
 def load(recipe: DescriberRecipe, revision: str) -> tuple[Any, Any]:
-    """(processor, model in eval mode) at `revision`. Raises ModelError if it cannot be loaded or is no video chat."""
+    """(processor, model in eval mode) at `revision`. Raises ModelError if it cannot be loaded or is no video chat
+    model."""
     make_torchvision_importable()
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    # A folder's revision is a hash, which from_pretrained knows nothing of.
+    # A folder's revision is a hash, which from_pretrained does not take.
     commit = {} if is_folder(recipe.model) else {"revision": revision}
     quantization = quantization_config(recipe.quantization)
     try:
@@ -39,7 +40,7 @@ def load(recipe: DescriberRecipe, revision: str) -> tuple[Any, Any]:
         )
     except ModelError:
         raise
-    except Exception as error:  # anything may come up from the depth of a checkpoint
+    except Exception as error:  # loading a checkpoint can raise anything
         raise ModelError(
             f"describer.model: {recipe.model} cannot be loaded: {error}{_why(recipe.model, commit)}"
         ) from error
@@ -47,14 +48,15 @@ def load(recipe: DescriberRecipe, revision: str) -> tuple[Any, Any]:
     if missing := sorted(report["missing_keys"]):
         raise ModelError(
             f"describer.model: {recipe.model} lacks {len(missing)} weights of its architecture, such as {missing[0]}; "
-            "fetch it anew, or choose its conversion to transformers' format"
+            "download it again, or choose its conversion to transformers' format"
         )
-    _forget_taste(model)
+    _drop_sampling_settings(model)
     return processor, model.eval()
 
 
 def quantization_config(choice: str | None) -> Any:
-    """What transformers takes as quantization_config. Raises ModelError if it is unknown, or lacks package or GPU."""
+    """The quantization_config for transformers. Raises ModelError if it is unknown, or the package or GPU is
+    missing."""
     if choice is None:
         return None
     import torch
@@ -73,7 +75,7 @@ def quantization_config(choice: str | None) -> Any:
         )
     try:
         return AutoQuantizationConfig.from_dict(json.loads(choice))
-    except Exception as error:  # a class of transformers for each method, with exceptions of its own
+    except Exception as error:  # each method is a class of transformers with exceptions of its own
         raise ModelError(
             f"describer.quantization: found {choice!r}, expected int8, int4, or a quantization_config of "
             f"transformers as JSON: {error}"
@@ -89,15 +91,15 @@ def _require_video_chat(model: str, processor: Any) -> None:
             "choose a video chat model (VideoLLaMA3, Qwen2.5-VL, Qwen3-VL, LLaVA-OneVision, SmolVLM2, InternVL ...)"
         )
     if hasattr(processor.video_processor, "cap_pixels_per_frame"):
-        # The default is about to change in transformers, and a budget that goes with the number of frames is not ours.
+        # The default will change in transformers, and a budget that depends on the number of frames is not wanted.
         processor.video_processor.cap_pixels_per_frame = False
 
 
-def _forget_taste(model: Any) -> None:
+def _drop_sampling_settings(model: Any) -> None:
     from transformers import GenerationConfig
 
-    own = model.generation_config
-    model.generation_config = GenerationConfig(**{name: getattr(own, name, None) for name in _KEPT})
+    original = model.generation_config
+    model.generation_config = GenerationConfig(**{name: getattr(original, name, None) for name in _KEPT})
 
 
 def _why(model: str, commit: dict[str, str]) -> str:
@@ -105,7 +107,7 @@ def _why(model: str, commit: dict[str, str]) -> str:
 
     try:
         config, _ = PreTrainedConfig.get_config_dict(model, **commit)
-    except Exception:  # the reason was told already
+    except Exception:  # the reason is in the error already
         return ""
     if "auto_map" not in config:
         return ""

@@ -20,27 +20,27 @@ from priors.pretrained.model_files import ModelError
 from priors.video.frames import Frames
 
 _WHOLE_RUN = {401: "the key", 403: "the key's rights", 404: "the address or the name of the model", 405: "the address"}
-"""Answers that every request would get, and what to look at."""
+"""Status codes that every request would get, and what to check."""
 _BUSY = (408, 409, 425, 429)
 
 
 @dataclass(eq=False)
 class _Again(Exception):
-    """Worth another attempt."""
+    """An error after which the request is retried."""
 
     reason: str
     wait: float | None = None
     """Seconds that the server asks for."""
     whole_run: bool = False
-    """Once the attempts are used up, no request would fare better."""
+    """Whether every other request would fail in the same way."""
 
 
 class OpenAIDescriber:
     """Asks `describer.server` for every text, several requests at a time.
 
-    A request that the server refuses becomes a Failure and takes no other with it. What every request would meet (no
-    such model, wrong key, nobody there) is a ModelError; answers of the same batch that came before it are returned
-    first, and it is raised by the next call. The key is read from the environment, and stands in no message.
+    A request that the server refuses becomes a Failure and does not affect others. What would affect every request (no
+    such model, wrong key, server down) is a ModelError; answers of the same batch that came before it are returned
+    first, and it is raised by the next call. The key is read from the environment, and is never part of a message.
     """
 
     def __init__(self, recipe: DescriberRecipe) -> None:
@@ -56,27 +56,27 @@ class OpenAIDescriber:
         self._broken: ModelError | None = None
 
     def prepare(self, requests: Sequence[Request]) -> Prepared:
-        """Encode the frames and write the messages. What looks like a control token of a chat becomes a Failure."""
+        """Encode the frames and build the messages. A prompt that seems to hold a control token becomes a Failure."""
         seen: dict[int, list[str]] = {}
         inputs = []
         for request in requests:
             if why := looks_like_control(request.prompt):
                 inputs.append(Failure(why))
                 continue
-            if id(request.frames) not in seen:  # both kinds of a video, and all of its classes, show the same pictures
+            if id(request.frames) not in seen:  # all requests about a video have the same pictures
                 seen[id(request.frames)] = _pictures(request.frames, self.recipe.server.jpeg_quality)
             inputs.append(self._message(request, seen[id(request.frames)]))
         return Prepared(tuple(requests), inputs)
 
     def describe(self, prepared: Prepared) -> list[Reply | Failure]:
-        """Ask the server, `parallel` requests at once."""
+        """Ask the server, with `parallel` requests at a time."""
         if self._broken is not None:
             raise self._broken
         pool = ThreadPoolExecutor(self.recipe.server.parallel, thread_name_prefix="ask")
         try:
             answers = list(pool.map(self._answer, prepared.requests, prepared.inputs))
         finally:
-            self._stop.set()  # reached in time only where an interrupt is on its way: nobody waits for a second attempt
+            self._stop.set()  # matters only after an interrupt: no thread waits for another attempt then
             pool.shutdown(cancel_futures=True)
             self._stop.clear()
         if self._broken is not None and not any(isinstance(answer, Reply) for answer in answers):
@@ -159,34 +159,35 @@ class OpenAIDescriber:
         except openai.APITimeoutError as error:
             raise _Again(f"no answer within {self.recipe.server.timeout_seconds:g} s") from error
         except openai.APIConnectionError as error:
-            raise _Again(f"cannot be reached: {self._told(error.__cause__ or error)}", whole_run=True) from error
+            raise _Again(f"cannot be reached: {self._without_key(error.__cause__ or error)}", whole_run=True) from error
         except (openai.OpenAIError, ValueError) as error:  # ValueError: no JSON
-            raise _Again(f"the server's answer cannot be read: {self._told(error)}") from error
+            raise _Again(f"the server's answer cannot be read: {self._without_key(error)}") from error
         self._reached = True
         return _reply(answer)
 
     def _refused(self, error: Any) -> Failure:
-        status, told = error.status_code, self._told(error).removeprefix(f"Error code: {error.status_code} - ")
+        status = error.status_code
+        message = self._without_key(error).removeprefix(f"Error code: {status} - ")
         if status in _WHOLE_RUN:
             raise ModelError(
                 f"describer.server: {self._where} answers {status} for model {self.recipe.model!r}; look at "
-                f"{_WHOLE_RUN[status]}: {told}"
+                f"{_WHOLE_RUN[status]}: {message}"
             ) from None
         if getattr(error, "code", None) == "insufficient_quota":
-            raise ModelError(f"describer.server: {self._where}: the quota is used up: {told}") from None
+            raise ModelError(f"describer.server: {self._where}: the quota is used up: {message}") from None
         if status in _BUSY or status >= 500:
-            raise _Again(f"the server answers {status}: {told}", retry_after(error.response.headers)) from None
+            raise _Again(f"the server answers {status}: {message}", retry_after(error.response.headers)) from None
         self._reached = True
-        return Failure(f"the server answers {status}: {told}")
+        return Failure(f"the server answers {status}: {message}")
 
-    def _told(self, error: object) -> str:
-        """What an error says, without the key, whatever a server or a library may have put into its message."""
+    def _without_key(self, error: object) -> str:
+        """The message of an error, with the key removed, in case a server or a library put it there."""
         text = " ".join(str(error).split())
         return (text.replace(self._key, "(key)") if self._key else text)[:300]
 
 
 def _reply(answer: Any) -> Reply | Failure:
-    """What a chat completion says. Raises _Again for something else."""
+    """The reply in a chat completion. Raises _Again for anything else."""
     choices, usage = getattr(answer, "choices", None), getattr(answer, "usage", None)
     if not choices or getattr(choices[0], "message", None) is None:
         raise _Again(f"the server's answer is no chat completion: {str(answer)[:100]!r}")
@@ -214,7 +215,7 @@ def _key(recipe: DescriberRecipe) -> str | None:
 
 
 def _address(url: str | None) -> str:
-    """The address as it may be shown. Raises ModelError unless it is one, and holds no password."""
+    """The address without a query, for messages. Raises ModelError if it is no address, or holds a password."""
     parts = urlsplit(url or "")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ModelError("describer.server.url: expected an address such as http://127.0.0.1:8000/v1")

@@ -1,4 +1,4 @@
-"""How a describer writes its texts, and where a describer behind a server is found."""
+"""Settings of a describer: generation of texts, and the server of a model that runs elsewhere."""
 
 from __future__ import annotations
 
@@ -10,71 +10,72 @@ from cache.recipe import RUN_ONLY, Recipe
 
 
 class GenerationRecipe(Recipe):
-    """How the next token is chosen. What a checkpoint's own generation_config says of it does not count."""
+    """How tokens are generated. Sampling settings in the checkpoint's own generation_config are ignored."""
 
     temperature: NonNegativeFloat = 0.0
-    """0 is greedy; above, tokens are drawn, by random numbers that do not depend on the batch. So a second run on the
-    same machine writes the same texts, but for rounding: other batches or kernels may tip a rare token in bfloat16."""
+    """0 = greedy; above, tokens are sampled, with random numbers that do not depend on the batch. A second run on the
+    same machine gives the same texts, except for rounding: other batches or kernels may change a rare token in
+    bfloat16."""
     top_p: PositiveFloat = 1.0
-    """Draw from the most likely tokens that together have this probability; 1 is all of them."""
+    """Nucleus sampling: sample from the most likely tokens with this total probability; 1 = from all tokens."""
     seed: NonNegativeInt = 0
-    """Of what is drawn."""
+    """Random seed of sampling."""
     beams: PositiveInt = 1
-    """Width of the beam search; 1 is none. More than 1 cannot be drawn from."""
+    """Width of the beam search; 1 = no beam search. More than 1 excludes a temperature above 0."""
     repetition_penalty: PositiveFloat = 1.0
-    """Above 1, tokens that the answer holds already become less likely; 1 is off. The prompt does not count."""
+    """Above 1, tokens that are already in the answer become less likely; 1 = off. The prompt does not count."""
     no_repeat_ngram: NonNegativeInt = 0
-    """No run of this many tokens comes twice in an answer; 0 is off."""
+    """No n-gram of this size occurs twice in an answer; 0 = off."""
 
 
 class ServerRecipe(Recipe):
-    """An OpenAI-compatible server (vLLM, SGLang, hosted) that answers in place of a model in this process."""
+    """An OpenAI-compatible server (vLLM, SGLang, hosted) to use instead of a model in this process."""
 
     url: str | None = None
-    """Base address, such as http://127.0.0.1:8000/v1; None runs the model here. Needs `pip install openai`."""
+    """Base URL, such as http://127.0.0.1:8000/v1; None runs the model in this process. Needs `pip install openai`."""
     key_variable: Annotated[str | None, RUN_ONLY] = None
-    """Environment variable that holds the key, such as OPENAI_API_KEY. The key itself is written nowhere."""
+    """Environment variable that holds the API key, such as OPENAI_API_KEY. The key itself is never written to disk."""
     per_minute: Annotated[PositiveInt | None, RUN_ONLY] = None
-    """Most requests a minute; None does not hold back."""
+    """Rate limit in requests per minute; None = no limit."""
     parallel: Annotated[PositiveInt, RUN_ONLY] = 8
-    """Requests under way at once; describer.batch_size should be a multiple of it."""
+    """Concurrent requests; describer.batch_size should be a multiple of it."""
     attempts: Annotated[PositiveInt, RUN_ONLY] = 5
-    """How often a request is sent to a server that is busy (429), at fault (5xx) or too slow, until it has failed."""
+    """Attempts of a request when the server is busy (429), fails (5xx) or is too slow."""
     backoff_seconds: Annotated[PositiveFloat, RUN_ONLY] = 1.0
-    """Wait before the second attempt; doubled for each further one, unless the server says how long."""
+    """Wait before the second attempt; doubled for each further one, unless the server asks for another wait."""
     timeout_seconds: Annotated[PositiveFloat, RUN_ONLY] = 120.0
-    """Longest wait for one answer."""
+    """Timeout of one request."""
     jpeg_quality: PositiveInt = 90
-    """Quality of the frames that are sent, up to 95."""
+    """JPEG quality of the frames that are sent, up to 95."""
     limit: Annotated[Literal["max_tokens", "max_completion_tokens"], RUN_ONLY] = "max_tokens"
-    """What the server calls the most new tokens; hosted reasoning models want the longer name."""
+    """Name of the token limit in the server's API; hosted reasoning models need the longer one."""
     say_times: bool = True
-    """Write the time of each frame before it, since a server is shown pictures and not a video."""
+    """Write the timestamp of each frame before it, since a server gets pictures and not a video."""
 
 
 class PicturesRecipe(Recipe):
-    """How frames are shown to a describer behind a server."""
+    """How frames are sent to a server."""
 
     jpeg_quality: PositiveInt
-    """Quality of the frames that are sent."""
+    """JPEG quality of the frames that are sent."""
     say_times: bool
-    """Whether the time of each frame stands before it."""
+    """Whether the timestamp of each frame is written before it."""
 
 
 class TextSettings(Recipe):
-    """The choices of a describer that change a text, as they are once the model is known."""
+    """The settings of a describer that change a text, resolved for the model and machine."""
 
     key_tokens: PositiveInt
-    """Most new tokens of a key description."""
+    """Largest number of new tokens of a key description."""
     complete_tokens: PositiveInt
-    """Most new tokens of a complete description."""
+    """Largest number of new tokens of a complete description."""
     generation: GenerationRecipe = GenerationRecipe()
-    """How texts are written."""
+    """How tokens are generated."""
     server: PicturesRecipe | None = None
-    """How a server was shown the frames; None where the model ran here."""
+    """How frames were sent to a server; None if the model ran in this process."""
     dtype: str | None = None
-    """Precision of weights and arithmetic; None is the server's own."""
+    """Precision of weights and arithmetic; None if a server decides it."""
     quantization: str | None = None
-    """Smaller weights."""
+    """Quantization of the weights."""
     max_pixels: PositiveInt | None = None
-    """Most pixels of a frame."""
+    """Largest number of pixels of a frame."""

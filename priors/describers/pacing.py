@@ -1,4 +1,4 @@
-"""When a request may be sent: no more than so many a minute, and not before a busy server asked to be asked again."""
+"""Rate limiting of requests: at most so many per minute, and a pause when a busy server asks for one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Stopped(Exception):
 
 
 class Pace:
-    """Turns for the threads that send requests, spaced evenly; `per_minute` None does not hold them back."""
+    """Evenly spaced turns for the threads that send requests; `per_minute` None means no limit."""
 
     def __init__(self, per_minute: int | None) -> None:
         self._gap = 0.0 if per_minute is None else 60.0 / per_minute
@@ -23,7 +23,7 @@ class Pace:
         self._lock = threading.Lock()
 
     def turn(self, stop: threading.Event) -> None:
-        """Wait until this request may go. Raises Stopped as soon as `stop` is set."""
+        """Wait until this request may be sent. Raises Stopped as soon as `stop` is set."""
         with self._lock:
             at = max(self._next, time.monotonic())
             self._next = at + self._gap

@@ -1,4 +1,4 @@
-"""What every describer takes and gives: frames and a prompt in, text out."""
+"""The protocol of describers (captioning models, MLLMs): frames and a prompt in, text out."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ class Request:
     prompt: str
     max_new_tokens: int
     again: bool = False
-    """Asked a second time because the first text was of little use: the describer uses its settings for that."""
+    """A retry, because the first text was flagged: the describer uses its settings for retries."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What the model answered: new tokens only."""
+    """The model's answer, without the prompt."""
 
     text: str
     prompt_tokens: int
-    """Tokens shown to the model, frames included."""
+    """Input tokens, frames included."""
     new_tokens: int
-    """Tokens generated, the end of sequence included."""
+    """Generated tokens, the end of sequence included."""
     finish_reason: FinishReason
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why one request has no answer, through no fault of the others: its key becomes a failed row."""
+    """Why a single request has no answer: its key becomes a failed row."""
 
     reason: str
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """Requests made ready for `describe`; what `inputs` holds is the describer's own affair."""
+    """Requests prepared for `describe`; the type of `inputs` is private to the describer."""
 
     requests: tuple[Request, ...]
     inputs: Any
@@ -55,18 +55,18 @@ class Describer(Protocol):
     model_revision: str
 
     def prepare(self, requests: Sequence[Request]) -> Prepared:
-        """The work of the processor cores: prompts to tokens, pictures to tensors.
+        """CPU work: prompts to tokens, pictures to tensors.
 
-        One other thread may call it while `describe` runs. A request that cannot be asked is not raised but becomes
-        the Failure that `describe` gives for it.
+        One other thread may call it while `describe` runs. A request that cannot be used raises nothing; `describe`
+        returns a Failure for it.
         """
         ...
 
     def describe(self, prepared: Prepared) -> list[Reply | Failure]:
-        """The work of the model: one Reply or Failure a request, in order.
+        """Work of the model: one Reply or Failure per request, in order.
 
-        Raises ModelError if the model as such cannot go on. Any other exception concerns the batch as a whole: the
-        caller may divide it and try again.
+        Raises ModelError if the model cannot be used any more. Any other exception concerns this batch: the caller may
+        split it and try again.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""How the next token is chosen, so that an answer never depends on what else is in the batch."""
+"""Logits processors for generation, such that an answer never depends on what else is in the batch."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from priors.describers.protocol import Request
 
 
 class OnNewTokens(LogitsProcessor):
-    """Shows another processor the new tokens alone.
+    """Applies another logits processor to the new tokens only.
 
-    The prompt would count otherwise, and with it the padding before it, which differs from batch to batch and may be
-    the very token that ends an answer; nor could the answer name an action that the prompt names.
+    Otherwise the prompt would count, too, with its left padding, which differs between batches and may be the
+    end-of-sequence token; and the answer could not repeat the action that the prompt names.
     """
 
     def __init__(self, inner: LogitsProcessor, prompt_length: int) -> None:
@@ -33,14 +33,14 @@ class OnNewTokens(LogitsProcessor):
     def __call__(
         self, input_ids: Int[torch.Tensor, "b l"], scores: Float[torch.Tensor, "b v"]
     ) -> Float[torch.Tensor, "b v"]:
-        """The scores as the other processor changes them."""
+        """The logits as the inner processor changes them."""
         return self._inner(input_ids[:, self._prompt_length :], scores)  # pyright: ignore[reportArgumentType]
 
 
 class Draw(LogitsProcessor):
-    """Makes greedy search draw from the distribution, each row from random numbers of its own.
+    """Turns greedy search into sampling, with a random generator for each row.
 
-    The token with the highest score plus Gumbel noise is distributed as if it were drawn from their softmax.
+    The argmax of logits plus Gumbel noise is distributed as a sample from their softmax.
     """
 
     def __init__(self, temperature: float, top_p: float, seeds: Sequence[int]) -> None:
@@ -52,18 +52,18 @@ class Draw(LogitsProcessor):
     def __call__(
         self, input_ids: Int[torch.Tensor, "b l"], scores: Float[torch.Tensor, "b v"]
     ) -> Float[torch.Tensor, "b v"]:
-        """Scores whose maximum is the token drawn."""
+        """Logits whose maximum is the sampled token."""
         if not self._generators:
             self._generators = [torch.Generator(scores.device).manual_seed(seed) for seed in self._seeds]
         scores = scores.float() / self._temperature
         if self._most_likely is not None:
             scores = self._most_likely(input_ids, scores)  # pyright: ignore[reportArgumentType]
-        noise = torch.stack([torch.empty_like(scores[0]).exponential_(generator=own) for own in self._generators])
+        noise = torch.stack([torch.empty_like(scores[0]).exponential_(generator=one) for one in self._generators])
         return scores - noise.clamp_min(torch.finfo(noise.dtype).tiny).log()
 
 
 def processors(settings: GenerationRecipe, prompt_length: int, seeds: Sequence[int]) -> LogitsProcessorList:
-    """What `generate` is to do to the scores; `seeds` has one number a row, or none where nothing is drawn."""
+    """The logits processors of `generate`; `seeds` has one number per row, or none without sampling."""
     chosen = LogitsProcessorList()
     if settings.repetition_penalty != 1:
         chosen.append(OnNewTokens(RepetitionPenaltyLogitsProcessor(settings.repetition_penalty), prompt_length))
@@ -75,7 +75,7 @@ def processors(settings: GenerationRecipe, prompt_length: int, seeds: Sequence[i
 
 
 def row_seed(settings: GenerationRecipe, request: Request) -> int:
-    """The seed of one request: of the question and the frames, so that two videos never share their luck."""
+    """The seed of one request, from the prompt and the frames, so that two videos never share random numbers."""
     digest = hashlib.blake2b(digest_size=7)
     for part in (str(settings.seed).encode(), request.prompt.encode(), request.frames.seconds.tobytes()):
         digest.update(len(part).to_bytes(8, "little") + part)

@@ -1,4 +1,4 @@
-"""Snippet features: snippets cut from video, optical flow, encoders.
+"""Snippet features: snippets of videos, optical flow, encoders.
 
-What is known of features without a model (grid, files) is in `cache.features`.
+The grid and the files of features, which need no model, are in `cache.features`.
 """

@@ -1,4 +1,4 @@
-"""Raw video to two-stream snippet features, with any transformers video classifier as the encoder of a stream."""
+"""Extracts snippet features from raw video, with any transformers video classifier as the encoder of a stream."""
 
 from __future__ import annotations
 
@@ -38,26 +38,26 @@ _Chunks = queue.Queue[Piece | None]
 
 
 class EncoderRecipe(Recipe):
-    """What one stream is made with."""
+    """The encoder of one stream."""
 
     model: str
-    """Hub id or folder of a transformers video classifier (VideoMAE, TimeSformer, ViViT ...). The features are what its
-    last linear layer sees, as the features of I3D are."""
+    """Hub id or folder of a transformers video classifier (VideoMAE, TimeSformer, ViViT ...). Features are the inputs
+    of its last linear layer, as for I3D."""
     revision: str | None = None
-    """Branch, tag or commit of a hub model; None is its main branch."""
+    """Branch, tag or commit of a hub model; None = its main branch."""
     input: Literal["rgb", "flow"] = "rgb"
-    """What the encoder sees: pictures, or optical flow as two channels."""
+    """Input of the encoder: RGB frames, or optical flow as two channels."""
     flow_bound: PositiveFloat = 20.0
-    """Flow in pixels that becomes 1; larger displacements are cut (20 for I3D)."""
+    """Flow in pixels that is scaled to 1; larger displacements are clipped (20 for I3D)."""
 
 
 class FeaturesRecipe(Recipe):
-    """How videos become snippet features."""
+    """How snippet features are extracted."""
 
     streams: dict[str, EncoderRecipe]
     """The streams in the order of their columns."""
     fps: PositiveFloat = 25.0
-    """Frames a second that videos are resampled to."""
+    """Frames per second that videos are resampled to."""
     snippet_frames: PositiveInt = 16
     """Frames that one snippet covers."""
     snippet_stride: PositiveInt = 16
@@ -71,16 +71,16 @@ class FeaturesRecipe(Recipe):
 
 
 class SnippetDecodeRecipe(Recipe):
-    """How videos are decoded ahead of the encoders. Nothing here changes the features."""
+    """How videos are decoded ahead of the encoders. These settings do not change the features."""
 
     workers: Annotated[PositiveInt, RUN_ONLY] = 2
-    """Processes that decode and compute flow, one video each at a time."""
+    """Processes that decode and compute flow, each with one video at a time."""
     timeout_seconds: Annotated[PositiveFloat, RUN_ONLY] = 900.0
-    """Time that the next snippets of a video may take; longer is a failure of that video."""
+    """Time limit of the next snippets of a video; beyond it the video fails."""
     worker_memory_gib: Annotated[PositiveFloat, RUN_ONLY] = 8.0
-    """Memory that a worker may hold; a video that needs more is a failure of that video."""
+    """Memory limit of a worker; a video that needs more fails."""
     chunk_snippets: Annotated[PositiveInt, RUN_ONLY] = 64
-    """Most snippets that are encoded at once."""
+    """Largest number of snippets per batch."""
 
 
 class Encoder:
@@ -102,11 +102,11 @@ class Encoder:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._model = model.eval().to(self.device)
         self.view = View(recipe.input, frames=model.config.num_frames, side=model.config.image_size)
-        """What it sees of a snippet."""
+        """Input of the encoder for a snippet."""
         self._mean, self._std = self._normalisation(commit)
 
     def _normalisation(self, commit: dict[str, str]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and spread of the inputs by channel: the checkpoint's own for pictures, the flow bound for flow."""
+        """Mean and standard deviation of the inputs by channel: the checkpoint's for RGB, the flow bound for flow."""
         import torch
 
         if self.recipe.input == "flow":
@@ -121,7 +121,7 @@ class Encoder:
     def prepare(self, pictures: np.ndarray, starts: Sequence[int], length: int) -> np.ndarray:
         """Cut snippets out of pictures or flow (n, h, w, c): (snippets, frames, side, side, c), centre-cropped.
 
-        Each snippet is `length` frames from its start, of which the encoder sees `frames` at equal distances.
+        Each snippet is `length` frames from its start, of which the encoder gets `frames` at equal distances.
         """
         return self.view.prepare(pictures, starts, length)
 
@@ -139,11 +139,11 @@ class Encoder:
 
 @dataclass
 class EncodeSummary:
-    """What a run of `encode` did."""
+    """Result of a run of `encode`."""
 
     encoded: int = 0
     skipped: int = 0
-    """Videos that had features before."""
+    """Videos that already had features."""
     snippets: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
     """(video_id, reason)."""
@@ -152,7 +152,7 @@ class EncodeSummary:
 
 
 def open_features(folder: Path, recipe: FeaturesRecipe, encoders: dict[str, Encoder]) -> FeatureStore:
-    """Make or reopen a folder for these encoders. Raises CacheError if other encoders filled it."""
+    """Create or reopen a folder for these encoders. Raises CacheError if it holds features of other encoders."""
     grid = FeatureGrid(
         streams={name: encoder.width for name, encoder in encoders.items()},
         fps=recipe.fps,
@@ -189,16 +189,16 @@ def encode(
     decode: SnippetDecodeRecipe | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> EncodeSummary:
-    """Encode the videos that have no features yet; a video that cannot be read is reported and the rest goes on.
+    """Encode the videos that have no features yet; one that cannot be read is reported, and the others are encoded.
 
-    Processes decode and compute flow ahead, a bounded number of snippets each, while this thread encodes. One that
-    crashes or hangs costs its video; of what is encoded nothing is lost, however this ends.
+    Worker processes decode and compute flow ahead, a bounded number of snippets each, while this thread encodes. A
+    video that crashes or hangs its worker fails alone. Finished features are kept if the run is interrupted.
     """
     missing = [video for video in videos if not store.has(video.video_id)]
     summary = EncodeSummary(skipped=len(videos) - len(missing))
     with closing(_decode_ahead(missing, recipe, encoders, decode or SnippetDecodeRecipe())) as decoded:
         for done, (video, chunks) in enumerate(decoded, start=1):
-            parts: list[np.ndarray] = []
+            encoded: list[np.ndarray] = []
             failed: str | None = None
             for chunk in chunks:
                 if isinstance(chunk, Failed):
@@ -206,15 +206,15 @@ def encode(
                 elif isinstance(chunk, Partial):
                     summary.partial.append((video.video_id, chunk.why))
                 else:
-                    parts.append(np.concatenate([encoders[name].encode(chunk[name]) for name in encoders], axis=1))
+                    encoded.append(np.concatenate([encoders[name].encode(chunk[name]) for name in encoders], axis=1))
             if failed is None:
                 with deferred_stops() as stop:
-                    store.save(video.video_id, np.concatenate(parts))
+                    store.save(video.video_id, np.concatenate(encoded))
                     _note_partial(store.folder, summary.partial)
                 if stop.signum is not None:
                     raise Stopped(stop.signum)
                 summary.encoded += 1
-                summary.snippets += sum(map(len, parts))
+                summary.snippets += sum(map(len, encoded))
             else:
                 summary.failed.append((video.video_id, failed))
             progress(done, len(missing))
@@ -233,7 +233,7 @@ def _note_partial(folder: Path, found: Sequence[tuple[str, str]]) -> None:
 def _decode_ahead(
     videos: Sequence[VideoEntry], recipe: FeaturesRecipe, encoders: dict[str, Encoder], decode: SnippetDecodeRecipe
 ) -> Generator[tuple[VideoEntry, Iterator[Piece]], None, None]:
-    """Each video with its chunks, in order, decoded by a pool of workers into queues of two chunks a video."""
+    """Each video with its chunks, in order, decoded by a pool of workers into queues of two chunks per video."""
     stop = threading.Event()
     cutter = Cutter(
         {name: encoder.view for name, encoder in encoders.items()},
@@ -253,7 +253,7 @@ def _decode_ahead(
     def drain(chunks: _Chunks, job: Future[None]) -> Iterator[Piece]:
         while (chunk := chunks.get()) is not None:
             yield chunk
-        job.result()  # raises what the thread met
+        job.result()  # raises the error of the thread
 
     pool = WorkerPool(partial(cut, cutter), seconds=decode.timeout_seconds, memory_gib=decode.worker_memory_gib)
     threads = ThreadPoolExecutor(decode.workers, thread_name_prefix="decode")
@@ -293,5 +293,5 @@ def _put(chunks: _Chunks, chunk: Piece | None, stop: threading.Event) -> None:
 
 
 def videos_of(dataset: Dataset, subsets: Sequence[str]) -> list[VideoEntry]:
-    """The videos of some subsets, in order; all of the data set's where none is named."""
+    """The videos of some subsets, in order; all videos of the dataset if none is given."""
     return [video for subset in subsets for video in dataset.split(subset)] if subsets else list(dataset.videos)

@@ -12,7 +12,7 @@ def optical_flow(rgb: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "m h 
     """Flow from each frame to the next, (n - 1, h, w, 2): displacement in x and y, in pixels of these frames.
 
     Dense inverse search (Kroeger et al., ECCV 2016) in OpenCV's fast preset. The TV-L1 flow of the original I3D
-    features is more exact and a hundred times slower; features of the two do not mix.
+    features is more accurate and a hundred times slower; do not mix features of both.
     """
     import cv2
 

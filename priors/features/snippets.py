@@ -1,4 +1,4 @@
-"""Snippets cut out of a video, as the encoders of its streams see them. Knows no model: it runs in decoding workers."""
+"""Cuts a video into snippets, prepared for the encoders. Loads no model, since it runs in the decoding workers."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ Chunk = dict[str, np.ndarray]
 """Prepared snippets (s, frames, side, side, c) by stream."""
 
 _CHUNK_BYTES = 256 << 20
-"""Most bytes of pictures that are cut at once, if they hold a snippet; their flow takes nearly three times as much."""
+"""Largest size of pictures that are cut at once, if they hold a snippet; their flow takes nearly three times as
+much."""
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class View:
-    """What the encoder of one stream sees of a snippet."""
+    """Input of the encoder of one stream for a snippet."""
 
     input: Literal["rgb", "flow"]
     frames: int
-    """Frames at equal distances."""
+    """Number of frames, at equal distances."""
     side: int
     """Height and width in pixels."""
 
@@ -48,19 +49,19 @@ class Cutter:
     """How videos are cut into snippets."""
 
     views: Mapping[str, View]
-    """By stream."""
+    """Views by stream."""
     fps: float
     length: int
     """Frames of a snippet."""
     stride: int
     """Frames from one snippet to the next."""
     chunk: int = 64
-    """Most snippets cut at once."""
+    """Largest number of snippets cut at once."""
 
 
 @dataclass(frozen=True)
 class Failed:
-    """Why there are no more snippets, in place of a chunk."""
+    """Yielded instead of a chunk: why there are no more snippets."""
 
     why: str
 
@@ -76,52 +77,52 @@ Piece = Chunk | Failed | Partial
 
 
 def cut(cutter: Cutter, path: Path) -> Iterator[Piece]:
-    """The snippets of a video, some at a time. Never raises: what is wrong with the file comes last, as Failed or
-    Partial."""
+    """The snippets of a video in chunks. Never raises: a problem with the file comes last, as Failed or Partial."""
     try:
         yield from _chunks(cutter, path)
     except VideoError as error:
         yield Failed(error.why)
     except MemoryError:
         yield Failed("not enough memory to decode it (worker_memory_gib)")
-    except Exception as error:  # a broken file must not stop the others, whatever the libraries make of it
+    except Exception as error:  # libraries may raise anything for a broken file, which must not stop the others
         _log.warning("%s: %s: %s", path, type(error).__name__, error)
         yield Failed(f"{type(error).__name__}: {error}"[:300])
 
 
 def _chunks(cutter: Cutter, path: Path) -> Iterator[Chunk | Partial]:
     length, stride = cutter.length, cutter.stride
-    held: list[np.ndarray] = []
+    buffered: list[np.ndarray] = []
     odd: str | None = None
     frames = stream_frames(path, fps=cutter.fps, size=None, chunk=stride)
     for fresh in chain(frames, [None]):
-        held += [] if fresh is None else [fresh.rgb]
+        buffered += [] if fresh is None else [fresh.rgb]
         odd = odd if fresh is None else fresh.odd
-        count = sum(map(len, held))
-        starts = snippet_starts(count, length=length, stride=stride) if held else range(0)
-        # A snippet is whole once the frame after it is there, too: the flow of its last frame leads to it.
+        count = sum(map(len, buffered))
+        starts = snippet_starts(count, length=length, stride=stride) if buffered else range(0)
+        # A snippet is complete once the frame after it is decoded, too: the flow of its last frame needs it.
         whole = [start for start in starts if start + length < count]
-        full = len(whole) >= cutter.chunk or sum(part.nbytes for part in held) >= _CHUNK_BYTES
+        full = len(whole) >= cutter.chunk or sum(part.nbytes for part in buffered) >= _CHUNK_BYTES
         if whole and (full or fresh is None):
-            pictures = np.concatenate(held)
-            yield _seen(cutter, pictures[: whole[-1] + length + 1], whole)
-            held = [pictures[whole[-1] + stride :].copy()]  # a view would keep all of them
+            pictures = np.concatenate(buffered)
+            yield _prepared(cutter, pictures[: whole[-1] + length + 1], whole)
+            buffered = [pictures[whole[-1] + stride :].copy()]  # a view would keep all of them in memory
         if fresh is None and (rest := starts[len(whole) :]):
-            # by themselves, so that what they repeat at the end does not depend on what was cut together
-            yield _seen(cutter, np.concatenate(held), [start - rest[0] for start in rest])
+            # separately, so that the frames they repeat at the end do not depend on the chunk size
+            yield _prepared(cutter, np.concatenate(buffered), [start - rest[0] for start in rest])
     if odd is not None:
         yield Partial(odd)
 
 
-def _seen(cutter: Cutter, pictures: np.ndarray, starts: Sequence[int]) -> Chunk:
-    """The snippets that start there, as each stream sees them."""
+def _prepared(cutter: Cutter, pictures: np.ndarray, starts: Sequence[int]) -> Chunk:
+    """The snippets that begin at `starts`, prepared for each stream."""
     with_flow = any(view.input == "flow" for view in cutter.views.values())
-    seen = {"rgb": pictures, "flow": _flow(pictures) if with_flow else pictures}
-    return {name: view.prepare(seen[view.input], starts, cutter.length) for name, view in cutter.views.items()}
+    inputs = {"rgb": pictures, "flow": _flow(pictures) if with_flow else pictures}
+    return {name: view.prepare(inputs[view.input], starts, cutter.length) for name, view in cutter.views.items()}
 
 
 def snippet_starts(frames: int, *, length: int, stride: int) -> range:
-    """First frames of the snippets that cover so many frames; the last may reach beyond the end and repeats it."""
+    """First frames of the snippets that cover `frames` frames; the last may extend beyond the end, whose frame it
+    repeats."""
     return range(0, stride * (1 + max(0, -(-(frames - length) // stride))), stride)
 
 
@@ -139,5 +140,5 @@ def _square(picture: np.ndarray, side: int) -> np.ndarray:
 
 
 def _flow(pictures: np.ndarray) -> np.ndarray:
-    """Flow of each picture to the next; none where there is one picture only."""
+    """Flow from each picture to the next; zeros for a single picture."""
     return optical_flow(pictures) if len(pictures) > 1 else np.zeros((1, *pictures.shape[1:3], 2), np.float32)

@@ -1,4 +1,4 @@
-"""Pretrained models as files: which folder or hub id, which revision, and what must be importable to load one.
+"""Pretrained models as files: folder or hub id, revision, and the imports that loading needs.
 
-What a model does with its inputs belongs in `describers/` and `features/`.
+How a model is used is in `describers/` and `features/`.
 """

@@ -1,4 +1,4 @@
-"""Which exact weights a model name stands for."""
+"""Resolves the name of a pretrained model to its exact revision."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from cache.errors import UserError
 from cache.files.kinds import kind_of
 
 _WEIGHTS = (".safetensors", ".safetensors.index.json")
-_SETTINGS = ("config", "token", "vocab", "merges", "chat_template")  # in the names of files that change what is said
+_SETTINGS = ("config", "token", "vocab", "merges", "chat_template")  # in names of files that change the answers
 _STRANGE = ("html", "lfs", "annex")  # kinds of files that stand in the place of what was to be fetched
 
 
 class ModelError(UserError):
-    """The model cannot be used; the message names the field of the recipe and what mends it."""
+    """The model cannot be used; the message names the field of the recipe and how to fix it."""
 
 
 def is_folder(model: str) -> bool:
@@ -23,15 +23,15 @@ def is_folder(model: str) -> bool:
 
 
 def model_id(model: str) -> str:
-    """The name to record: a hub id as it is, of a folder only its own name (where it lies changes no text)."""
+    """The name to record: a hub id, or the name of a folder without its path, which changes no text."""
     return Path(model).resolve().name if is_folder(model) else model
 
 
 def resolve_revision(model: str, revision: str | None, *, option: str = "describer.model") -> str:
     """The revision to record: the commit of a hub model, or a hash over configuration and weights of a folder.
 
-    `option` is the field of the recipe that named the model. Raises ModelError if there is neither such a folder nor,
-    reachable or in the Hugging Face cache, such a model.
+    `option` is the field of the recipe that named the model. Raises ModelError if there is no such folder, and no such
+    model on the hub or in the Hugging Face cache.
     """
     if is_folder(model):
         return _folder_hash(Path(model), option)

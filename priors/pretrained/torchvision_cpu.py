@@ -1,4 +1,4 @@
-"""Makes a CUDA build of torchvision importable beside a CPU build of torch, whose pair it is on PyPI.
+"""Makes a CUDA build of torchvision (PyPI's default) importable beside a CPU build of torch.
 
 Such a torchvision registers shapes for two of its compiled operators, which then do not exist. Video processors use
 only its transforms, which are pure torch, so it is enough to declare the operators.
@@ -13,7 +13,7 @@ _declared: list[object] = []  # a library of operators lives as long as its obje
 
 
 def make_torchvision_importable() -> None:
-    """Import torchvision, declaring its operators where this build lacks them. To be called before transformers."""
+    """Import torchvision, declaring the operators that its build lacks. Call it before transformers is imported."""
     try:
         importlib.import_module("torchvision")
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""One run of the descriptions: its recipe, what is missing, batches, the session, its log, Ray.
+"""One run of the captioning stage: its recipe, the plan of missing texts, batches, the session, its log, Ray.
 
-How a single question is answered is in `describers/`; what is done with the texts afterwards in `words/`.
+How a single prompt is answered is in `describers/`; what is done with the texts afterwards in `words/`.
 """

@@ -1,4 +1,4 @@
-"""Questions into batches of equal length: a batch takes as long as its longest, and padding is work for nothing."""
+"""Batches of questions of similar length, since a batch takes as long as its longest question."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from priors.video.decoding import Decoded
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """A question with the frames that it is about."""
+    """A question with the frames of its video."""
 
     work: VideoWork
     question: Question
@@ -23,26 +23,26 @@ class Asked:
 
     @property
     def length(self) -> tuple[int, int]:
-        """What the number of its tokens goes with: pixels, then letters."""
+        """Sort key that grows with the number of tokens: pixels, then letters."""
         return self.request.frames.rgb.size, len(self.request.prompt)
 
 
 class Batcher:
-    """Collects questions and gives out batches of one kind: alike in size of picture as long as enough are at hand.
+    """Collects questions into batches of one kind, with pictures of equal size as long as there are enough of them.
 
-    Which questions share a batch depends on their order alone, never on the clock, so a run can be repeated exactly.
-    Once frames of more than `most_bytes` wait, the first full batch is given out, whatever the sizes of its pictures.
+    Which questions share a batch depends on their order alone, never on timing, so that a run can be repeated exactly.
+    Once waiting frames take more than `most_bytes`, the first full batch is returned with pictures of any size.
     """
 
     def __init__(self, size: int, *, window: int = 4, most_bytes: float = math.inf) -> None:
         self.size = size
-        """Questions a batch; lowered while running where the memory does not suffice."""
+        """Questions per batch; lowered during the run if the memory does not suffice."""
         self._window = window
         self._most_bytes = most_bytes
         self._waiting: dict[tuple[Kind, bool], list[Asked]] = defaultdict(list)
 
     def add(self, asked: Asked) -> list[list[Asked]]:
-        """Take a question in; returns the batches that are full by it."""
+        """Add a question; returns the batches that are now full."""
         group = (asked.question.key[2], asked.request.again)
         waiting = self._waiting[group]
         waiting.append(asked)
@@ -58,12 +58,12 @@ class Batcher:
 
     @property
     def bytes(self) -> int:
-        """Of the frames that wait; a video's count once, however many questions about it wait."""
+        """Bytes of the waiting frames; those of a video count once, however many questions about it wait."""
         frames = {id(one.decoded): one.request.frames.rgb for waiting in self._waiting.values() for one in waiting}
         return sum(rgb.nbytes for rgb in frames.values())
 
     def rest(self) -> list[list[Asked]]:
-        """Everything that is left, shortest first."""
+        """Batches of all remaining questions, shortest first."""
         batches = []
         for waiting in self._waiting.values():
             ordered = sorted(waiting, key=lambda asked: asked.length)

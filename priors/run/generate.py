@@ -1,4 +1,4 @@
-"""Fills the store of descriptions: plan what is missing, check the target, let an engine answer, keep count."""
+"""Generates missing descriptions: plan, check the target folder, let an engine answer, log the progress."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ class OnProgress(Protocol):
     """Called after every batch and every failed video."""
 
     def __call__(self, progress: Progress, /) -> None:
-        """Show it."""
+        """Show the progress."""
         ...
 
 
 class Engine(Protocol):
-    """Where the questions are answered. An engine writes the rows into the store before it tells of them."""
+    """Where the questions are answered. An engine writes the rows into the store before it yields their outcome."""
 
     name: str
     replicas: int
-    """Models that work side by side; known once the first outcome is there."""
+    """Copies of the model that run in parallel; known once the first outcome is there."""
 
     def run(self, work: tuple[VideoWork, ...], store: PartStore) -> Generator[Outcome, None, None]:
-        """Answer all of `work`. Closing the iterator stops it; what is finished is in the store then."""
+        """Answer all of `work`. Closing the iterator stops it; finished rows are in the store then."""
         ...
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did."""
+    """Result of a run."""
 
     plan: Plan
     described: int
@@ -63,9 +63,9 @@ def generate(
 ) -> Summary:
     """Describe every key of `subset` that has no usable row in `store`.
 
-    What cannot be decoded or described becomes failed rows with the reason, tried again by the next run. Finished rows
-    are kept whatever ends the run. Raises CacheError if another run holds the store, the target cannot be written, or
-    none of the videos is there, and ModelError if the model cannot be used; all this before the model is loaded.
+    What cannot be decoded or described becomes a failed row with the reason, and is retried by the next run. Finished
+    rows are kept if the run is interrupted. Raises CacheError if another run holds the store, the target cannot be
+    written, or no video exists, and ModelError if the model cannot be used; all this before the model is loaded.
     """
     shard = run.shard
     with store.lock(shard=shard):
@@ -115,7 +115,7 @@ class LocalEngine:
         self._run = run
 
     def run(self, work: tuple[VideoWork, ...], store: PartStore) -> Generator[Outcome, None, None]:
-        """Load the model and answer; rows are written every `write_seconds`, and whatever happens at the end."""
+        """Load the model and answer; rows are written every `write_seconds`, and at the end in any case."""
         describer = self._load()
         check_identity(describer, self._recipe, store)
         writer = _Writer(store, self._run.write_seconds)
@@ -129,7 +129,7 @@ class LocalEngine:
 
 
 def check_identity(describer: Describer, recipe: DescriptionRecipe, store: PartStore) -> None:
-    """Raise CacheError unless describer and store are those of `recipe`: a store never mixes texts of two makers."""
+    """Raise CacheError unless describer and store match `recipe`: a store never mixes texts of two models."""
     store.require(recipe)
     if (describer.model_id, describer.model_revision) != (recipe.model, recipe.model_revision):
         found = f"{describer.model_id} {describer.model_revision}"
@@ -149,7 +149,7 @@ class _Writer:
             self.flush()
 
     def flush(self) -> None:
-        """Append all rows as one part; a signal that comes meanwhile counts when they are written."""
+        """Append all rows as one Parquet file; a signal that arrives meanwhile takes effect once they are written."""
         with deferred_stops() as stop:
             if self._rows:
                 append(self._store, self._rows)
@@ -160,11 +160,11 @@ class _Writer:
 
 
 def append(store: PartStore, rows: list[Description], *, name: str | None = None) -> None:
-    """Write rows (as the part of that name), or raise a CacheError that says what is lost."""
+    """Write rows (as the Parquet file of that name), or raise a CacheError that says what is lost."""
     try:
         store.append(rows, name=name)
     except OSError as error:
         raise CacheError(
             f"{store.folder}: {len(rows)} finished descriptions could not be written ({error.strerror}); all before "
-            "them are kept. Put the disk right and run the same command again: it makes what is missing"
+            "them are kept. Fix the disk and run the same command again: it continues with what is missing"
         ) from error

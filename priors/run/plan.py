@@ -1,4 +1,4 @@
-"""What is to be asked: every key of the videos that has no usable row yet."""
+"""The plan of a run: every key (video, class, kind of text) that has no usable row yet."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Question:
 
     key: Key
     attempt: int = 1
-    """More than 1 where an earlier text was of little use."""
+    """More than 1 if an earlier text was flagged and is retried."""
     longer: bool = False
-    """The earlier text was cut: allow this one more words."""
+    """The earlier text was cut off: allow more tokens for this one."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,13 @@ class Plan:
     skipped: int
     """Keys that have a usable row."""
     again: int
-    """Questions asked before, whose texts are of little use."""
+    """Retried questions, whose earlier texts were flagged."""
     replaced: tuple[str, ...]
-    """Videos whose file is not the one that was described."""
+    """Videos whose file was replaced since it was described."""
 
     @property
     def total(self) -> int:
-        """Questions."""
+        """Number of questions."""
         return sum(len(item.questions) for item in self.work)
 
 
@@ -62,46 +62,46 @@ def plan(
     check_videos: CheckVideos = "size",
     shard: Shard | None = None,
 ) -> Plan:
-    """Hold what `videos` ask for against the rows of `store` (None: there is none yet).
+    """Compare the keys of `videos` with the rows of `store` (None: there is no store yet).
 
-    A key needs work if it has no ok row, if its text has one of the flags `again`, or if the file of its video is
-    another by now (as far as `check_videos` looks). A shard gets every n-th video, whatever is done of them.
+    A key needs work if it has no ok row, if its text has one of the flags `again`, or if the file of its video was
+    replaced (as far as `check_videos` detects it). A shard gets every n-th video, done or not.
     """
     if shard is not None:
         videos = sorted(videos, key=lambda entry: entry.video_id)[shard.index :: shard.count]
-    done, asked_again, replaced = set(), {}, set()
+    done, retried, replaced = set(), {}, set()
     if store is not None:
-        done, asked_again, replaced = _state(videos, store, frozenset(again), check_videos)
+        done, retried, replaced = _state(videos, store, frozenset(again), check_videos)
     work = []
     skipped = 0
     for entry in videos:
         questions = []
         for key in keys_of(entry):
-            if question := asked_again.get(key):
+            if question := retried.get(key):
                 questions.append(question)
             elif key not in done:
                 questions.append(Question(key))
         skipped += len(entry.labels) * len(KINDS) - len(questions)
         if questions:
             work.append(VideoWork(entry, tuple(questions)))
-    return Plan(tuple(work), skipped, len(asked_again), tuple(sorted(replaced)))
+    return Plan(tuple(work), skipped, len(retried), tuple(sorted(replaced)))
 
 
 def keys_of(entry: VideoEntry) -> list[Key]:
-    """Every key that a video asks for."""
+    """Every key of a video."""
     return [(entry.video_id, label, kind) for label in entry.labels for kind in KINDS]
 
 
 def _state(
     videos: Iterable[VideoEntry], store: PartStore, again: frozenset[Flag], check: CheckVideos
 ) -> tuple[set[tuple], dict[Key, Question], set[str]]:
-    """Keys with a usable row; questions to be put again; videos that were replaced."""
+    """Keys with a usable row; questions to be retried; videos that were replaced."""
     done = store.done()
     if not again and check == "no":
         return done, {}, set()
     entries = {entry.video_id: entry for entry in videos}
     files: dict[str, tuple[int, str | None] | None] = {}
-    repeated: dict[Key, Question] = {}
+    questions: dict[Key, Question] = {}
     replaced: set[str] = set()
     for row in store.rows(_COLUMNS):
         entry = entries.get(row["video_id"])
@@ -113,14 +113,14 @@ def _state(
         if _is_another(files[entry.video_id], row):
             replaced.add(entry.video_id)
             done.discard(key)
-        elif (found := again.intersection(row["flags"])) and (row["attempt"] == 1 or "cut" in found):
-            # The same settings a third time would give the same text a second time; only a longer limit would not.
-            repeated[key] = Question(key, row["attempt"] + 1, "cut" in found)
-    return done, repeated, replaced
+        elif (flags := again.intersection(row["flags"])) and (row["attempt"] == 1 or "cut" in flags):
+            # A second retry with the same settings would repeat the text of the first; only a longer limit changes it.
+            questions[key] = Question(key, row["attempt"] + 1, "cut" in flags)
+    return done, questions, replaced
 
 
 def _file(entry: VideoEntry, check: CheckVideos) -> tuple[int, str | None] | None:
-    """Size and stamp of a video's file; None where there is none, or nobody asks."""
+    """Size and stamp of a video's file; None if there is no file, or it is not to be checked."""
     if check == "no" or entry.path is None or (size := entry.file_bytes) is None:
         return None  # a description outlives its video
     try:

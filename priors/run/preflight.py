@@ -1,4 +1,4 @@
-"""What can be told before the first second of the model: a target that cannot be written, videos that are missing."""
+"""Checks before the model is loaded: a target folder that cannot be written, videos that are missing."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from cache.files.atomic import atomic_path
 from priors.run.plan import Plan
 
 ROW_BYTES = 4096
-"""Room for one description with its words, generously: measured parts hold less than 1 kB a row."""
+"""Upper bound of the disk space of a description with its words; measured files take less than 1 kB per row."""
 _VOCABULARY_BYTES = 64 << 20
 
 
 def check_target(folder: Path, rows: int) -> None:
-    """Raise CacheError unless `folder` (made if it is not there) can be written and has room for so many rows."""
+    """Raise CacheError unless `folder` (created if missing) can be written and has space for so many rows."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".probe"

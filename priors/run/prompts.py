@@ -10,10 +10,10 @@ from cache.tables.schema import Kind
 
 @cache
 def template(kind: Kind) -> str:
-    """The prompt of one kind, with `{cls}` in the place of the class."""
+    """The prompt template of one kind, with the placeholder `{cls}` for the class."""
     return (Path(__file__).parent / "prompts" / f"{kind}.txt").read_text(encoding="utf-8").strip()
 
 
 def render(kind: Kind, action_class: str) -> str:
-    """The prompt of one kind for one class, whose name goes in as it is."""
+    """The prompt of one kind for one class; the name of the class is inserted unchanged."""
     return template(kind).replace("{cls}", action_class)

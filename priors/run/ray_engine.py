@@ -1,4 +1,4 @@
-"""The same session on a Ray cluster: a Ray Data job over units of videos, one copy of the model in each worker."""
+"""The engine on a Ray cluster: a Ray Data job over units of videos, with one copy of the model in each worker."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from priors.run.session import Outcome
 _HOPELESS = 5  # units in a row that fail for a reason of their own
 _CONNECT_SECONDS = 10.0
 _LEAVE_SECONDS = 20.0
-"""In which workers may end their batch when a run is stopped; schedulers kill what is there after 30 s or so."""
+"""Time in which workers may finish their batch when a run is stopped; schedulers kill what is left after 30 s or so."""
 _OBJECTS = 128 << 20  # bytes; only counts travel
 _PASSED_ON = ("OMP_NUM_THREADS", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_HUB_DISABLE_PROGRESS_BARS")
 _QUIET = {
@@ -63,11 +63,12 @@ class RayEngine:
         self._describer, self._texts, self._run, self._load = describer, texts, run, load
 
     def run(self, work: tuple[VideoWork, ...], store: PartStore) -> Generator[Outcome, None, None]:
-        """Answer in units of videos, each written by its worker as one part; one outcome a unit, without rows.
+        """Answer in units of videos, each written by its worker as one Parquet file; yields one outcome per unit,
+        without rows.
 
-        Raises CacheError if the cluster cannot be reached or lacks what one copy needs, a worker does not see the
-        store or the videos, or units were left out for reasons of their own (all others are finished then), and
-        ModelError if a worker cannot go on with the model.
+        Raises CacheError if the cluster cannot be reached or lacks what one copy needs, a worker does not see the store
+        or the videos, or some units could not be finished (all others are finished then), and ModelError if a worker
+        cannot go on with the model.
         """
         with _cluster(self._run.ray):
             self.replicas, cpus, gpus = share(self._run.ray, _nodes(), processes=1 + self._run.decode.workers)
@@ -76,7 +77,7 @@ class RayEngine:
                 todo = units(work, store, self._run.ray.videos_per_unit)
                 yield from follow(_reports(todo, job, self.replicas, cpus, gpus), len(todo))
             except BaseException:
-                # Workers write what they have, and begin no further batch. What ended the run is what is to be told.
+                # Workers write what they have, and begin no further batch. The first error is the one to report.
                 try:
                     dismiss(store.folder, seconds=_LEAVE_SECONDS)
                 except CacheError as error:
@@ -88,8 +89,8 @@ class RayEngine:
                 remove_unfinished(store.folder)
 
     def _job(self, work: Sequence[VideoWork], store: PartStore, signature: str) -> Job:
-        there = (item.entry.path for item in work if item.entry.file_bytes is not None)
-        sample = next((path.absolute() for path in there if path is not None), None)
+        existing = (item.entry.path for item in work if item.entry.file_bytes is not None)
+        sample = next((path.absolute() for path in existing if path is not None), None)
         home = store.home.absolute()
         return Job(self._load, self._describer, self._texts, self._run, home, signature, sample)
 
@@ -98,7 +99,7 @@ def share(recipe: RayRecipe, nodes: Sequence[Mapping[str, float]], *, processes:
     """Number of copies of the model, and the cores and GPUs of each, on machines with these resources.
 
     A copy is counted with a core for each of its `processes`, or with all cores of the largest machine if it has fewer.
-    Raises CacheError if they are more than fit: Ray would wait for them without end.
+    Raises CacheError if more are asked for than fit: Ray would wait for them forever.
     """
     gpus = recipe.gpus_per_replica
     if gpus is None:
@@ -108,10 +109,10 @@ def share(recipe: RayRecipe, nodes: Sequence[Mapping[str, float]], *, processes:
     room = sum(_room(node, cpus, gpus) for node in nodes)
     wanted = recipe.replicas or (room if gpus else 1)
     if wanted > room or not room:
-        there = "; ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs" for node in nodes) or "none"
+        machines = "; ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs" for node in nodes) or "none"
         raise CacheError(
-            f"ray: {max(wanted, 1)} x {cpus} CPUs and {gpus:g} GPUs asked for, which have to be on one machine each; "
-            f"room for {room} (machines: {there}). Lower ray.replicas, ray.gpus_per_replica, decode.workers or "
+            f"ray: {max(wanted, 1)} x {cpus} CPUs and {gpus:g} GPUs asked for, each copy on one machine; "
+            f"room for {room} (machines: {machines}). Lower ray.replicas, ray.gpus_per_replica, decode.workers or "
             "ray.cpus_per_replica"
         )
     if recipe.replicas is None and (idle := sum(_room(node, 0, gpus) for node in nodes if gpus) - room) > 0:
@@ -130,14 +131,15 @@ def _room(node: Mapping[str, float], cpus: float, gpus: float) -> int:
     if not gpus:
         return by_cpu
     count = node.get("GPU", 0)
-    # Ray does not put parts of two GPUs together: of a fraction, only as many fit as on each GPU alone.
+    # Ray does not combine fractions of two GPUs: a fraction fits only as often as each single GPU allows.
     return min(by_cpu, int(count // gpus) if gpus >= 1 else int(count) * int(1 / gpus))
 
 
 def follow(reports: Iterator[Report], total: int) -> Iterator[Outcome]:
-    """The outcomes that workers report.
+    """The outcomes that workers report, one per finished unit.
 
-    Raises what ends the run; CacheError, at the end or after several in a row, if units could not be finished.
+    Raises an error that ends the run at once; CacheError, at the end or after several in a row, if units could not be
+    finished.
     """
     unfinished = in_a_row = 0
     cause = ""
@@ -159,12 +161,13 @@ def follow(reports: Iterator[Report], total: int) -> Iterator[Outcome]:
     if unfinished:
         raise CacheError(
             f"ray: {unfinished} of {total} units of videos could not be finished, the last one because of {cause!r}; "
-            "what was finished is kept, the same command makes the rest"
+            "finished units are kept, the same command does the rest"
         )
 
 
 def _reports(todo: Sequence[Unit], job: Job, replicas: int, cpus: float, gpus: float) -> Iterator[Report]:
-    """Run the Ray Data job. One block a unit: a unit that is done is reported at once, one whose worker died redone."""
+    """Run the Ray Data job. One block per unit: a finished unit is reported at once, one whose worker died is
+    redone."""
     rows = [{"unit": pickle.dumps(unit)} for unit in todo]
     described = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
         RayWorker,  # pyright: ignore[reportArgumentType]  # its annotations know no actors
@@ -179,8 +182,8 @@ def _reports(todo: Sequence[Unit], job: Job, replicas: int, cpus: float, gpus: f
             yield pickle.loads(row["report"][0])
     except RayError as error:
         raise CacheError(
-            f"ray: the workers cannot be started, or the cluster is gone: {_last_line(error)}; what was finished is "
-            "kept. Ray's own account is in /tmp/ray/session_latest/logs"
+            f"ray: the workers cannot be started, or the cluster is gone: {_last_line(error)}; finished units "
+            "are kept. Ray's own logs are in /tmp/ray/session_latest/logs"
         ) from error
 
 
@@ -191,13 +194,13 @@ def _last_line(error: BaseException) -> str:
 
 @contextmanager
 def _cluster(recipe: RayRecipe) -> Iterator[None]:
-    """A connection to the cluster, or Ray on this machine alone; one that this process has already is used as it is."""
+    """A connection to the cluster, or Ray on this machine alone; an existing connection of this process is reused."""
     _be_quiet()
     if ray.is_initialized():
         yield
         return
     if recipe.address is None:
-        os.environ.update(_environment())  # what is started now inherits it, sooner than through a runtime_env
+        os.environ.update(_environment())  # started processes inherit it, earlier than through a runtime_env
         options: dict[str, Any] = {"include_dashboard": False, "object_store_memory": _OBJECTS}
     else:
         options = {"runtime_env": {"env_vars": _environment()}}
@@ -212,7 +215,7 @@ def _cluster(recipe: RayRecipe) -> Iterator[None]:
                 **options,
             )
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, at_sigterm)  # in place of Ray's handler, which ends the process on the spot
+            signal.signal(signal.SIGTERM, at_sigterm)  # instead of Ray's handler, which ends the process at once
     except (OSError, RayError, RuntimeError, ValueError) as error:
         raise CacheError(
             f"ray.address: Ray does not start or answer at {recipe.address or 'this machine'}: {_last_line(error)}. A "
@@ -233,7 +236,7 @@ def _be_quiet() -> None:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.execution_no_progress_timeout_s = -1  # loading a big model, or a unit of long videos, may take an hour
-    context.target_max_block_size = 1 << 20  # of what a task puts out, by which Ray Data judges how many may run
+    context.target_max_block_size = 1 << 20  # of a task's output, from which Ray Data decides how many tasks may run
 
 
 def _reach(address: str | None) -> None:
@@ -245,19 +248,19 @@ def _reach(address: str | None) -> None:
 
 @contextmanager
 def _no_stderr() -> Iterator[None]:
-    """What Ray's native code says while it starts, that it is to say nothing above all; errors come as exceptions."""
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nothing:
-        os.dup2(nothing.fileno(), 2)
+    """Silence the messages of Ray's native code while it starts; errors are raised as exceptions."""
+    stderr = os.dup(2)
+    with open(os.devnull, "wb") as null:
+        os.dup2(null.fileno(), 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 def _environment() -> dict[str, str]:
-    """What a worker needs to import the rooms, and to behave as this process does."""
+    """Environment variables that a worker needs to import the packages and to behave as this process does."""
     root = str(Path(__file__).parents[2])
     known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     paths = dict.fromkeys([root, *(os.path.abspath(path) for path in known if path)])

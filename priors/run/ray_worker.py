@@ -1,4 +1,5 @@
-"""One copy of the model on a Ray cluster: takes units of videos, writes each as one part, and reports in numbers."""
+"""One copy of the model on a Ray cluster: takes units of videos, writes each as one Parquet file, and reports
+counts."""
 
 from __future__ import annotations
 
@@ -24,27 +25,27 @@ from priors.run.plan import VideoWork
 from priors.run.recipe import DescriptionRecipe, RunRecipe
 from priors.run.session import Outcome, Session
 
-_ATTEMPTS = 3  # at a unit whose worker dies of it
+_ATTEMPTS = 3  # at a unit that kills its worker
 
 
 @dataclass(frozen=True)
 class Unit:
-    """Videos that one worker takes at once."""
+    """Videos that a worker processes as one task."""
 
     number: int
     part: str
-    """Name of the part that is written of it."""
+    """Name of the Parquet file that is written for it."""
     work: tuple[VideoWork, ...]
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a worker says of a unit: numbers, no texts."""
+    """A worker's report on a unit: counts, no texts."""
 
     unit: int
     outcome: Outcome
     error: ModelError | CacheError | None = None
-    """Ends the run."""
+    """An error that ends the run."""
     cause: str | None = None
     """Why this unit could not be finished; it does not end the run."""
     notes: tuple[str, ...] = ()
@@ -53,25 +54,26 @@ class Report:
 
 @dataclass(frozen=True)
 class Job:
-    """What every worker of a run has to know; all paths are absolute."""
+    """Settings that every worker of a run needs; all paths are absolute."""
 
     load: Callable[[DescriberRecipe], Describer]
     describer: DescriberRecipe
     texts: DescriptionRecipe
     run: RunRecipe
     home: Path
-    """Of the store."""
+    """Folder of the store."""
     signature: str
     """See `cache.files.workers`."""
     sample: Path | None
-    """A video that is there."""
+    """A video that exists on the machine of the run."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "describer", _pinned(self.describer, self.texts))
 
 
 class RayWorker:
-    """Made by Ray Data in a process of its own. The model is loaded with the first unit, so that a failure is told."""
+    """Made by Ray Data in a process of its own. The model is loaded with the first unit, so that a failure is
+    reported."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -84,7 +86,7 @@ class RayWorker:
         return {"report": pickle.dumps(self.answer(pickle.loads(row["unit"])))}
 
     def answer(self, unit: Unit) -> Report:
-        """Describe a unit that is not written yet. Never raises: whatever goes wrong stands in the report."""
+        """Describe a unit that is not written yet. Never raises: any error is part of the report."""
         with _collected_warnings() as notes:
             try:
                 report = self._answer(unit)
@@ -99,7 +101,7 @@ class RayWorker:
         return replace(report, notes=tuple(notes))
 
     def close(self) -> None:
-        """Let the decoders end; the next unit starts others."""
+        """End the decoders; the next unit starts others."""
         if self._session is not None:
             self._session.__exit__()
             self._session = None
@@ -108,7 +110,7 @@ class RayWorker:
         with at_work(self._job.home, self._job.signature):
             store = self._open_store()
             if (written := store.part(unit.part, ("status", "new_tokens"))) is not None:
-                return Report(unit.number, _counted(unit, written))  # by a worker that died before it could tell
+                return Report(unit.number, _counted(unit, written))  # by a worker that died before it could report
             with attempt(self._job.home, unit.part) as number:
                 if number > _ATTEMPTS:
                     return Report(unit.number, NOTHING, cause=f"its worker died {_ATTEMPTS} times in the middle of it")
@@ -149,7 +151,7 @@ class RayWorker:
 
 
 NOTHING = Outcome((), 0, 0, 0, 0, 0.0, 0.0)
-"""No answer yet."""
+"""The outcome of no answers yet."""
 
 
 def units(work: tuple[VideoWork, ...], store: PartStore, videos: int) -> list[Unit]:
@@ -168,15 +170,16 @@ def _absolute(item: VideoWork) -> VideoWork:
 
 
 def _pinned(describer: DescriberRecipe, texts: DescriptionRecipe) -> DescriberRecipe:
-    """The same describer wherever it is loaded: the folder, commit and precision found where the run was started."""
-    found: dict[str, Any] = {}
+    """The same describer on every machine: with the folder, commit and precision of the machine where the run was
+    started."""
+    pinned: dict[str, Any] = {}
     if is_folder(describer.model):
-        found["model"] = str(Path(describer.model).absolute())
+        pinned["model"] = str(Path(describer.model).absolute())
     elif describer.server.url is None:
-        found["revision"] = texts.model_revision
+        pinned["revision"] = texts.model_revision
     if texts.describer.dtype is not None:
-        found["dtype"] = texts.describer.dtype
-    return describer.model_copy(update=found)
+        pinned["dtype"] = texts.describer.dtype
+    return describer.model_copy(update=pinned)
 
 
 def _sum(one: Outcome, other: Outcome) -> Outcome:
@@ -192,7 +195,7 @@ def _sum(one: Outcome, other: Outcome) -> Outcome:
 
 
 def _counted(unit: Unit, rows: list[dict[str, Any]]) -> Outcome:
-    """The outcome of a unit by the rows of its part; a question asked again that failed has none."""
+    """The outcome of a unit, counted from the rows of its file; a retried question that failed has no row."""
     answered = sum(row["status"] == "ok" for row in rows)
     failed = sum(len(item.questions) for item in unit.work) - answered
     return Outcome((), answered, failed, sum(row["new_tokens"] or 0 for row in rows), len(unit.work), 0.0, 0.0)
@@ -209,9 +212,9 @@ class _Notes(logging.Handler):
 
 @contextmanager
 def _collected_warnings() -> Iterator[list[str]]:
-    """What the rooms log meanwhile, which nobody would read on another machine."""
+    """Warnings that the packages log meanwhile, which nobody would read on another machine."""
     handler = _Notes()
-    loggers = [logging.getLogger(room) for room in ("priors", "cache")]
+    loggers = [logging.getLogger(package) for package in ("priors", "cache")]
     for logger in loggers:
         logger.addHandler(handler)
     try:

@@ -1,4 +1,4 @@
-"""What a user chooses for the priors stage, and the part of it that changes the texts."""
+"""The configs of the priors stage: all that a user can set, and the settings that change a text."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from priors.words.embed import EmbedOptions
 from priors.words.glove import GloveRecipe
 
 TEXT_VERSION = 1
-"""Raised when the same reply of a model would be stored as another description."""
+"""Increased when the same reply of a model would be stored as another description."""
 
 
 class DataRecipe(Recipe):
-    """Which videos, and where everything made of them lies."""
+    """Which videos are described, and where the results go."""
 
     folder: Path
-    """The dataset's folder: holds annotations.json and videos/, and receives descriptions/ and embeddings/."""
+    """The dataset's folder: has annotations.json and videos/; descriptions/ and embeddings/ are written into it."""
     annotations: Path | None = None
     """Annotation file in ActivityNet's layout; None is annotations.json in the folder."""
     videos: Path | None = None
     """Folder of the video files; None is videos/ beside the annotations."""
     subset: str = "training"
-    """The subset to describe. Training is the only one that needs it."""
+    """The subset to describe. Only training videos need descriptions."""
 
     def dataset(self) -> Dataset:
         """Read the annotations. Raises CacheError if they cannot be read."""
@@ -42,12 +42,12 @@ class DataRecipe(Recipe):
 
 
 class PromptsRecipe(Recipe):
-    """What is asked; `{cls}` stands for the action class."""
+    """Prompts of the captioning model; `{cls}` stands for the action class."""
 
     key: str = template("key")
-    """Asks for one sentence: the key description."""
+    """Prompt of the key description, one sentence."""
     complete: str = template("complete")
-    """Asks for the detail: the complete description."""
+    """Prompt of the complete description, in detail."""
 
     @field_validator("key", "complete")
     @classmethod
@@ -58,53 +58,54 @@ class PromptsRecipe(Recipe):
 
 
 class RayRecipe(Recipe):
-    """How the work is spread over a Ray cluster."""
+    """How the work is distributed over a Ray cluster."""
 
     address: Annotated[str | None, RUN_ONLY] = None
-    """Of a running cluster (auto, or host:port); None starts Ray on this machine alone."""
+    """Address of a running cluster (auto, or host:port); None starts Ray on this machine alone."""
     replicas: Annotated[PositiveInt | None, RUN_ONLY] = None
-    """Copies of the model; None is as many as there are GPUs for, or one where there is none."""
+    """Copies of the model; None: as many as there are GPUs for, or one without GPUs."""
     gpus_per_replica: Annotated[NonNegativeFloat | None, RUN_ONLY] = None
-    """GPUs of one copy; more than 1 spreads the model over them. None is 1 where the cluster has GPUs, else 0."""
+    """GPUs per copy; more than 1 splits the model over them. None: 1 if the cluster has GPUs, else 0."""
     cpus_per_replica: Annotated[PositiveInt | None, RUN_ONLY] = None
-    """Processor cores that one copy is counted with. None is one for each process of a copy: itself, with the thread
-    that prepares its batches, and its `decode.workers`; or all cores of the largest machine, where it has fewer."""
+    """CPU cores reserved per copy. None: one for each of its processes (itself, with the thread that prepares its
+    batches, and its `decode.workers`), or all cores of the largest machine if that has fewer."""
     videos_per_unit: Annotated[PositiveInt, RUN_ONLY] = 16
-    """Videos that a copy takes at once, and writes as one part; a kill loses no more than that."""
+    """Videos that a copy processes as one task and writes as one Parquet file; at most this much work is lost by a
+    kill."""
 
 
 class RunRecipe(Recipe):
-    """How the stage runs. Nothing here changes a text."""
+    """How the stage runs. These settings do not change a text."""
 
     decode: Annotated[DecodeRecipe, RUN_ONLY] = DecodeRecipe()
     """Decoding ahead of the model."""
     write_seconds: Annotated[PositiveFloat, RUN_ONLY] = 10.0
-    """Finished rows are written this often; a kill loses no more than that."""
+    """Seconds between writes of finished rows; at most this much work is lost by a kill."""
     engine: Annotated[Literal["local", "ray"], RUN_ONLY] = "local"
     """local: this process. ray: a Ray cluster, or all of this machine through Ray (`pip install ray[data]`)."""
     ray: Annotated[RayRecipe, RUN_ONLY] = RayRecipe()
-    """Only for engine ray."""
+    """Settings of engine ray."""
     num_shards: Annotated[PositiveInt, RUN_ONLY] = 1
-    """Processes that share the work without Ray, each started by itself with its own shard_index."""
+    """Number of processes that share the work without Ray, each started separately with its own shard_index."""
     shard_index: Annotated[NonNegativeInt, RUN_ONLY] = 0
-    """Which of them this one is, from 0."""
+    """Index of this process among them, from 0."""
     again: tuple[Flag, ...] = ()
-    """Ask again for descriptions with these flags, with the describer's settings for that."""
+    """Regenerate descriptions with these flags, with the settings of describer.retry."""
     check_videos: CheckVideos = "size"
-    """How videos that were replaced since they were described are noticed: by their size, their stamp (reads 128 KiB of
-    each), or not at all. Replaced ones are described anew."""
+    """How to detect videos that were replaced since they were described: by size, by stamp (reads 128 KiB of each
+    file), or not at all (no). Replaced videos are described again."""
     stop_after: Annotated[NonNegativeInt, RUN_ONLY] = 50
-    """Stop when so many requests in a row fail in the model; 0 never stops."""
+    """Stop after this many failed requests in a row; 0 never stops."""
 
     @property
     def shard(self) -> Shard | None:
-        """The shard that this process is; None where there is but one. Raises CacheError if the index is none."""
+        """The shard of this process; None if there is only one. Raises CacheError if the index is invalid."""
         shard = Shard(self.shard_index, self.num_shards)
         return shard if shard.count > 1 else None
 
 
 class PriorsRecipe(Recipe):
-    """The whole priors stage: what to describe, with which model, and which word vectors."""
+    """The config of the priors stage: videos, captioning model, frames, prompts and word vectors."""
 
     data: DataRecipe
     describer: DescriberRecipe = DescriberRecipe()
@@ -116,14 +117,15 @@ class PriorsRecipe(Recipe):
 
 
 class DescriptionRecipe(Recipe):
-    """Everything that changes the text of a description, and nothing else: its fingerprint names the folder."""
+    """All settings that change the text of a description, and no others: their fingerprint (config hash) names the
+    folder."""
 
     model: str
     """Hub id, or name of the folder."""
     model_revision: str
     """Commit, or hash over the folder's configuration and weights."""
     describer: TextSettings
-    """Of the describer."""
+    """Settings of the describer that change a text."""
     frames: FramesRecipe
     sampler_version: int
     key_prompt: str
@@ -132,7 +134,7 @@ class DescriptionRecipe(Recipe):
 
     @classmethod
     def of(cls, describer: DescriberRecipe, frames: FramesRecipe, prompts: PromptsRecipe) -> DescriptionRecipe:
-        """The recipe of what these would write, without loading the model. Raises ModelError if there is none."""
+        """The recipe for these settings, without loading the model. Raises ModelError if the model does not exist."""
         settings = text_settings(describer)
         model, revision = describer_identity(describer)
         return cls(
@@ -147,15 +149,15 @@ class DescriptionRecipe(Recipe):
         )
 
     def prompt(self, kind: Kind, action_class: str) -> str:
-        """The prompt of one key, with the name of the class as it is."""
+        """The prompt of one key; the name of the class is inserted unchanged."""
         text = self.key_prompt if kind == "key" else self.complete_prompt
         return text.replace("{cls}", action_class)
 
     def max_new_tokens(self, kind: Kind) -> int:
-        """Most new tokens of one kind."""
+        """Largest number of new tokens for one kind."""
         return self.describer.key_tokens if kind == "key" else self.describer.complete_tokens
 
 
 def again_settings(describer: DescriberRecipe) -> dict[str, JsonValue]:
-    """What differs from the usual settings of a text that is asked for again."""
+    """Settings of a retried text that differ from the usual ones."""
     return {"generation": describer.retry.model_dump(mode="json")}

@@ -1,4 +1,4 @@
-"""Replies and failures as rows of the cache, with everything that says where they come from."""
+"""Replies and failures as rows of the cache, with their provenance."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class RowMaker:
         self._recipe = recipe
         self._describer = describer
         self._again = again
-        """Settings that take the place of the usual ones where a question is put again."""
+        """Settings that replace the usual ones when a question is retried."""
 
     def answered(self, asked: Asked, reply: Reply) -> Description:
-        """The ok row of a reply; white space is collapsed."""
+        """The ok row of a reply; whitespace is collapsed."""
         text = " ".join(reply.text.split())
         prompt = asked.request.prompt
         row = self._row(asked.question, asked.decoded, asked.request.max_new_tokens)
@@ -50,8 +50,8 @@ class RowMaker:
     def failed(self, question: Question, decoded: Decoded, reason: str) -> Description:
         """The failed row of a question."""
         row = self._row(question, decoded, self._recipe.max_new_tokens(question.key[2]))
-        said = dict.fromkeys(("description", "prompt_tokens", "new_tokens", "finish_reason"))
-        return Description(**row, **said, status="failed", error=reason, flags=())
+        no_reply = dict.fromkeys(("description", "prompt_tokens", "new_tokens", "finish_reason"))
+        return Description(**row, **no_reply, status="failed", error=reason, flags=())
 
     def _row(self, question: Question, decoded: Decoded, max_new_tokens: int) -> dict:
         video_id, label, kind = question.key
@@ -80,10 +80,10 @@ class RowMaker:
 @cache
 def made_by() -> str:
     """Versions of the software and the host, as JSON."""
-    found = {"host": socket.gethostname()}
+    versions = {"host": socket.gethostname()}
     for name in _SOFTWARE:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return json.dumps(found, sort_keys=True)
+    return json.dumps(versions, sort_keys=True)

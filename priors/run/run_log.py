@@ -1,4 +1,4 @@
-"""How fast a run is: shown while it lasts, and kept beside its rows to tell how long the next one takes."""
+"""Progress and rates of a run: shown while it lasts, and logged beside its rows to estimate the next one."""
 
 from __future__ import annotations
 
@@ -18,45 +18,46 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is. Rates count from the first question on, the loading of the model left out."""
+    """Progress of a run. Rates are measured from the first question on, without the loading of the model."""
 
     done: int
-    """Questions with a text, or a reason why not."""
+    """Questions with a text or a failure."""
     total: int
     failed: int
     videos: int
-    """Videos of which no question is left."""
+    """Videos without open questions."""
     new_tokens: int
     seconds: float
     waiting: float
-    """Share of the time in which the model stood idle, because no frames were ready."""
+    """Share of the time in which the model was idle because no frames were ready."""
 
     @property
     def videos_per_second(self) -> float:
-        """Of finished videos."""
+        """Finished videos per second."""
         return self.videos / self.seconds if self.seconds else 0.0
 
     @property
     def tokens_per_second(self) -> float:
-        """Of new tokens."""
+        """New tokens per second."""
         return self.new_tokens / self.seconds if self.seconds else 0.0
 
     @property
     def seconds_left(self) -> float | None:
-        """At the rate so far; None as long as nothing is done."""
+        """Estimate from the rate so far; None as long as nothing is done."""
         return (self.total - self.done) * self.seconds / self.done if self.done else None
 
 
 @dataclass
 class RunLog:
-    """Counts, and writes a line about itself every half minute and at its end; of a run, the last line is true."""
+    """Counts the outcomes of a run, and logs a line every half minute and at the end; the last line of a run is
+    valid."""
 
     folder: Path
     total: int
     engine: str
     shard: str = ""
     replicas: int = 1
-    """Models that work side by side."""
+    """Copies of the model that run in parallel."""
     done: int = 0
     failed: int = 0
     videos: int = 0
@@ -70,7 +71,7 @@ class RunLog:
     def count(
         self, *, answered: int, failed: int, videos: int, new_tokens: int, waited: float, model_seconds: float
     ) -> Progress:
-        """Add an outcome; write a line if it is time."""
+        """Add an outcome; write a line if one is due."""
         if not self.done:
             self.started = time.monotonic() - waited - model_seconds
         self.done += answered + failed
@@ -98,9 +99,10 @@ class RunLog:
         )
 
     def write(self) -> None:
-        """Append one line. Processes may append to one file side by side: a line is written at once.
+        """Append one line, in a single write, so that several processes may append to one file.
 
-        One that cannot be written is a warning: no run ends for want of it, and no reason to end one is hidden by it.
+        If it cannot be written, a warning is logged: that is no reason to end a run, and must not hide the reason why
+        one ends.
         """
         self._written = time.monotonic()
         now = self.progress()
@@ -123,15 +125,15 @@ class RunLog:
 
 
 def last_rate(folder: Path) -> tuple[float, str] | None:
-    """(questions a second, name) of the last run in `folder` that answered something; None if there is none."""
+    """(questions per second, name) of the last run in `folder` that answered something; None if there is none."""
     path = folder / LOG_FILE
     if not path.is_file():
         return None
     for line in reversed(path.read_text(encoding="utf-8").splitlines()):
         try:
-            known = json.loads(line)
-            if known["done"] > known["failed"] and known["seconds"] > 0:
-                return known["done"] / known["seconds"], str(known["run"])
+            run = json.loads(line)
+            if run["done"] > run["failed"] and run["seconds"] > 0:
+                return run["done"] / run["seconds"], str(run["run"])
         except (ValueError, KeyError):
             continue  # a line that a full disk cut off
     return None

@@ -1,4 +1,4 @@
-"""A describer at work: decode ahead, prepare ahead, describe, and turn whatever comes out into rows."""
+"""A session of one describer: decode and prepare ahead, describe, and make rows of replies and failures."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of some questions."""
+    """Result of some questions."""
 
     rows: tuple[Description, ...]
-    """Ok and failed; a question asked again that failed has none, so its earlier text stays."""
+    """Ok and failed rows; a retried question that failed has no row, so that its earlier text stays."""
     answered: int
-    """Questions with a text."""
+    """Number of questions with a text."""
     failed: int
     new_tokens: int
     videos: int
-    """Videos of which no question is left."""
+    """Videos without open questions."""
     waited: float
-    """Seconds in which the model stood idle before these, because nothing was decoded and prepared."""
+    """Seconds in which the model was idle before these, because nothing was decoded and prepared."""
     model_seconds: float
-    """Seconds in which the model was at work."""
+    """Seconds in which the model was running."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,14 @@ class _Broken:
 
 
 class _Stopped(Exception):
-    """The session is being left."""
+    """The session is being closed."""
 
 
 _Queue = queue.Queue[_Batch | _Unreadable | _Broken | None]
 
 
 class Session:
-    """One describer with its decoding. A context manager: leaving it stops all that runs in the background."""
+    """One describer with its decoding. As a context manager it stops all background work when it is left."""
 
     def __init__(
         self, describer: Describer, recipe: DescriptionRecipe, settings: DescriberRecipe, run: RunRecipe
@@ -79,7 +79,7 @@ class Session:
         self._describer = describer
         self._recipe = recipe
         self._stop_after = run.stop_after
-        # Half of the room, so that the other half is left for what is decoded meanwhile.
+        # Half of the memory, so that the other half is left for what is decoded meanwhile.
         self._batcher = Batcher(settings.batch_size, most_bytes=run.decode.ahead_bytes / 2)
         self._rows = RowMaker(recipe, describer, again_settings(settings))
         self._pool = DecodePool(recipe.frames, run.decode)
@@ -93,15 +93,14 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._pool.__exit__()  # whatever the feeder waits for comes to an end
+        self._pool.__exit__()  # ends whatever the feeder waits for
         if self._feeder is not None:
             self._feeder.join()
 
     def outcomes(self, work: Iterable[VideoWork]) -> Iterator[Outcome]:
-        """Answer every question of `work`, in batches: one outcome a batch and one an unreadable video.
+        """Answer every question of `work` in batches: one outcome per batch, and one per unreadable video.
 
-        May be called again when it has come to its end. Raises ModelError if the model cannot go on, or gives nothing
-        but failures.
+        May be called again once it is exhausted. Raises ModelError if the model cannot go on, or only fails.
         """
         ready: _Queue = queue.Queue(_AHEAD)
         self._feeder = threading.Thread(target=self._feed, args=(work, ready), name="feed", daemon=True)
@@ -168,7 +167,7 @@ class Session:
             )
 
     def _describe(self, asked: list[Asked], prepared: Prepared | Exception) -> list[Reply | Failure]:
-        if len(asked) > self._batcher.size:  # made ready before the memory turned out too small for so many
+        if len(asked) > self._batcher.size:  # prepared before the batch size was lowered
             return self._describe_in_parts(asked, self._batcher.size)
         try:
             if isinstance(prepared, Exception):
@@ -176,13 +175,13 @@ class Session:
             return self._describer.describe(prepared)
         except ModelError:
             raise
-        except Exception as error:  # whatever a model may raise, the others of the batch are not to suffer from it
+        except Exception as error:  # a model may raise anything, and the rest of the batch must not fail with it
             out_of_memory = _out_of_memory(error)
             if not out_of_memory and _device_is_lost(error):
                 raise ModelError(
                     f"{self._describer.model_id}: the GPU cannot go on, and would fail every further request of this "
-                    f"process: {_first_line(error)}. What was finished is kept, and the requests at work do not count "
-                    "as failed; run the same command again"
+                    f"process: {_first_line(error)}. Finished texts are kept, and the requests of this batch do not "
+                    "count as failed; run the same command again"
                 ) from error
             if len(asked) == 1:
                 return [Failure(f"{type(error).__name__}: {error}"[:300])]
@@ -190,7 +189,7 @@ class Session:
                 return self._describe_in_parts(asked, 1)
             self._batcher.size = len(asked) // 2
         _log.warning("out of memory: batches of %d from now on (describer.batch_size)", self._batcher.size)
-        _free_memory()  # here, where the exception no longer holds the tensors of its frames
+        _free_memory()  # only here, after the exception has released the tensors that it refers to
         return self._describe_in_parts(asked, self._batcher.size)
 
     def _describe_in_parts(self, asked: list[Asked], size: int) -> list[Reply | Failure]:
@@ -207,7 +206,7 @@ class Session:
             return error
 
     def _feed(self, work: Iterable[VideoWork], ready: _Queue) -> None:
-        """Decode, batch and prepare in a thread of its own, so that the model finds its next batch ready."""
+        """Decode, batch and prepare in a background thread, so that the next batch is ready for the model."""
         try:
             for item, decoded in self._pool.stream(
                 ((item, item.entry.path) for item in work), taken=lambda: self._batcher.bytes
@@ -246,7 +245,7 @@ class Session:
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """Of PyTorch's own allocator, or of CUDA and its libraries, which take memory beside it."""
+    """Whether PyTorch's allocator, or CUDA and its libraries, which allocate memory beside it, ran out of memory."""
     import torch
 
     if isinstance(error, torch.OutOfMemoryError):
@@ -255,7 +254,7 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def _device_is_lost(error: Exception) -> bool:
-    """Whether the context of the GPU is broken: whatever is asked of it afterwards fails with the same error."""
+    """Whether the CUDA context is broken: every later call fails with the same error."""
     import torch
 
     if isinstance(error, torch.AcceleratorError):

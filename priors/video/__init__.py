@@ -1,4 +1,4 @@
-"""Frames at true timestamps: containers, readers, sampling, and the processes that decode ahead.
+"""Video decoding: containers, readers, sampling of frames with timestamps, and worker processes that decode ahead.
 
-No model sees anything here.
+No model is used here.
 """

@@ -1,4 +1,4 @@
-"""A video file as PyAV opens it: what it must be, its clock, and where it ends by its header."""
+"""Opens a video file with PyAV: checks what it is, its clock, and its end according to the header."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 MAX_PIXELS = 8192 * 8192
-"""Of a picture. A header that claims more is damaged or an attack: a single frame would take gigabytes."""
+"""Largest picture. A header with more pixels is damaged or an attack: a single frame would take gigabytes."""
 
 
 class VideoError(UserError):
@@ -37,7 +37,7 @@ class VideoError(UserError):
 def open_pictures(path: Path, part: Part | None = None) -> tuple[InputContainer, VideoStream]:
     """The container and its first video stream, of one recording where a file holds several.
 
-    Raises VideoError, without waiting, for whatever is no video file.
+    Raises VideoError, without blocking, for anything but a video file.
     """
     container = _open(path, part)
     try:
@@ -64,7 +64,7 @@ def _best(path: Path, container: InputContainer) -> VideoStream:
 
 
 def check_size(path: Path, width: int, height: int) -> None:
-    """Raise VideoError if a picture of this size is not to be decoded."""
+    """Raise VideoError if a picture of this size must not be decoded."""
     if width * height > MAX_PIXELS:
         raise VideoError(path, f"{width}x{height} pixels are more than {MAX_PIXELS}: a damaged header, or no video")
 
@@ -76,8 +76,8 @@ def _open(path: Path, part: Part | None = None) -> InputContainer:
             piece = PartFile(os.dup(file), part)
             options = {"protocol_whitelist": "fd"}
             return av.open(cast("BinaryIO", piece), "r", container_options=options, metadata_errors="replace")
-        # By its descriptor (of which FFmpeg makes a copy), not its name: a playlist in disguise cannot name other files
-        # or addresses, and a name of any characters will do.
+        # By its descriptor (which FFmpeg duplicates), not its name: a disguised playlist cannot refer to other files or
+        # addresses, and names may hold any character.
         options = {"fd": str(file), "protocol_whitelist": "fd"}
         return av.open("fd:", container_options=options, metadata_errors="replace")
     except MemoryError:
@@ -93,7 +93,7 @@ def _open_file(path: Path) -> int:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
             raise VideoError(path, "a folder, not a file")
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe or a device may wait for ever
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe or a device may block forever
             raise VideoError(path, "not a regular file")
         if status.st_size == 0:
             raise VideoError(path, "empty file (0 bytes)")
@@ -105,7 +105,7 @@ def _open_file(path: Path) -> int:
 
 
 def clock(container: InputContainer, stream: VideoStream) -> tuple[Fraction, Fraction]:
-    """Seconds a tick, and the time stamp in seconds that a player calls 0."""
+    """Seconds per tick, and the timestamp in seconds that a player shows as 0."""
     tick = stream.time_base or Fraction(1, av.time_base)
     begin = (stream.start_time or 0) * tick
     if container.start_time is None:
@@ -118,10 +118,10 @@ def clock(container: InputContainer, stream: VideoStream) -> tuple[Fraction, Fra
 def declared_ends(
     container: InputContainer, stream: VideoStream, tick: Fraction, origin: Fraction
 ) -> tuple[float | None, float | None]:
-    """Where the pictures end by their own header, and where the whole container does, in seconds.
+    """End of the pictures according to their own header, and that of the whole container, in seconds.
 
-    None where the header is silent. The container may end later, where its sound is longer, or earlier, where an edit
-    list cuts the pictures.
+    None if the header does not say. The container may end later, if its sound is longer, or earlier, if an edit list
+    cuts the pictures.
     """
     own = None
     if stream.duration:
@@ -135,7 +135,7 @@ def declared_ends(
 
 
 def packets(container: InputContainer, stream: VideoStream) -> Iterator[av.Packet]:
-    """The packets of a stream in the order of the file, the empty one that flushes the decoder last.
+    """The packets of a stream in file order, and last the empty one that flushes the decoder.
 
     Raises an FFmpegError where the readable part of the file ends.
     """
@@ -143,5 +143,5 @@ def packets(container: InputContainer, stream: VideoStream) -> Iterator[av.Packe
         try:
             yield from container.demux(stream)
             return
-        except IndexError:  # PyAV has no name for a stream that damaged data announces on the way
+        except IndexError:  # damaged data announces a stream that PyAV does not know
             continue

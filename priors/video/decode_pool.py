@@ -1,4 +1,4 @@
-"""Videos decoded ahead in processes of their own: a file that hangs or kills a decoder costs its own row, no more."""
+"""Decodes videos ahead in worker processes, so that a file that hangs or crashes a decoder fails alone."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _USUAL_PIXELS = 1920 * 1080
 
 
 class DecodeRecipe(Recipe):
-    """How videos are decoded ahead of the model. Nothing here changes the frames."""
+    """How videos are decoded ahead of the model. These settings do not change the frames."""
 
     workers: Annotated[NonNegativeInt, RUN_ONLY] = 2
-    """Processes that decode, one video each at a time. 0 decodes in this process, unprotected: a decoder that hangs or
-    crashes takes the run with it."""
+    """Decoding processes, each with one video at a time. 0 = decode in this process, where a decoder that hangs or
+    crashes ends the run."""
     ahead_videos: Annotated[PositiveInt, RUN_ONLY] = 32
-    """Most videos decoded or being decoded ahead of the model."""
+    """Largest number of videos decoded or being decoded ahead of the model."""
     ahead_mib: Annotated[PositiveInt, RUN_ONLY] = 512
-    """Most decoded frames that wait to be put into a batch, in MiB; one video, and a full batch of each kind, are
-    always let in. The batch at work and up to three that are made ready come on top."""
+    """Largest size of decoded frames that wait for a batch, in MiB; one video, and a full batch of each kind, are
+    always allowed. The current batch and up to three prepared ones come on top."""
     timeout_seconds: Annotated[PositiveFloat, RUN_ONLY] = 300.0
-    """Time that a video may take, from opening its file to its last frame; longer is a failure of that video."""
+    """Time limit of a video, from opening its file to its last frame; beyond it the video fails."""
     worker_memory_gib: Annotated[PositiveFloat, RUN_ONLY] = 8.0
-    """Memory that a worker may hold; a video that needs more is a failure of that video."""
+    """Memory limit of a worker; a video that needs more fails."""
 
     @property
     def ahead_bytes(self) -> int:
@@ -43,7 +43,7 @@ class DecodeRecipe(Recipe):
 
 
 class DecodePool:
-    """Videos decoded ahead in workers. A context manager: leaving it ends them at once, whatever they are doing."""
+    """Decodes videos ahead in workers. As a context manager it kills them at once when it is left."""
 
     def __init__(self, frames: FramesRecipe, recipe: DecodeRecipe, *, decode: Decode = decode) -> None:
         self._frames, self._recipe, self._decode = frames, recipe, decode
@@ -68,9 +68,9 @@ class DecodePool:
     def stream(
         self, items: Iterable[tuple[_T, Path | None]], *, taken: Callable[[], int] = lambda: 0
     ) -> Iterator[tuple[_T, Decoded]]:
-        """Each item with its video decoded, in the order of the items, which are pulled as they are let in.
+        """Each item with its decoded video, in the order of `items`, which are taken as memory allows.
 
-        `taken` says how many bytes of earlier frames their taker still holds; they count as those that wait here do.
+        `taken` returns how many bytes of earlier frames the consumer still holds; they count like those that wait here.
 
         Never raises for a bad video: its `Decoded` says why. Raises CacheError if workers cannot be started at all.
         """
@@ -83,9 +83,9 @@ class DecodePool:
         try:
             while True:
                 while (
-                    self._lets_in([future for _, future in ahead], taken()) and (found := next(left, None)) is not None
+                    self._lets_in([future for _, future in ahead], taken()) and (entry := next(left, None)) is not None
                 ):
-                    item, path = found
+                    item, path = entry
                     ahead.append((item, self._threads.submit(self._isolated, path)))
                 if not ahead:
                     return
@@ -96,7 +96,7 @@ class DecodePool:
                 future.cancel()
 
     def _lets_in(self, ahead: list[Future[Decoded]], taken: int) -> bool:
-        """Whether one more video may be decoded, by the bytes of those that wait and the largest one so far."""
+        """Whether one more video may be decoded, judged by the bytes of waiting ones and the largest one so far."""
         if not ahead:
             return True
         side = self._frames.max_side

@@ -1,7 +1,7 @@
-"""Decodes one video at a time for a pool: `python -m priors.video.decode_worker`, spoken to over two pipes.
+"""The worker process of a pool, which decodes one video at a time: `python -m priors.video.decode_worker`.
 
-A message is the lengths of its parts, then the parts: a pickle, and the arrays that it refers to, which are neither
-copied into the pickle nor out of it.
+It communicates over two pipes. A message is the lengths of its buffers, then the buffers: a pickle, and the arrays that
+it refers to, which are not copied into the pickle (protocol 5, out of band).
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ from typing import IO, Any
 from cache.files.stopping import STOPS
 
 _WATCH_SECONDS = 1.0
-_ALARM_SECONDS = 30  # after the time a piece may take; the parent ends a stalled worker long before
+_ALARM_SECONDS = 30  # after the time limit of a piece; the parent ends a stalled worker long before
 
 
 @dataclass(frozen=True)
 class Order:
-    """The first message to a worker: what to do with each path that follows."""
+    """The first message to a worker: the function to apply to each path that follows, and its limits."""
 
     answer: Callable[[Path], Iterable[Any]]
-    """Pieces of an answer, none of them None."""
+    """Gives the pieces of the answer to a path, none of them None."""
     load: Callable[[], None] | None
     """Called before the first path."""
     seconds: float
-    """Time that a piece may take, in seconds."""
+    """Time limit of a piece, in seconds."""
     memory: int
-    """Data that the process may hold, in bytes."""
+    """Memory limit of the process, in bytes."""
     parent: int
     """Process id of the pool."""
 
 
 def send(file: IO[bytes], message: Any) -> None:
-    """Write one message. Raises BrokenPipeError if nobody reads."""
+    """Write one message. Raises BrokenPipeError if the reader is gone."""
     buffers: list[pickle.PickleBuffer] = []
     head = pickle.dumps(message, protocol=5, buffer_callback=buffers.append)
-    parts = [memoryview(head), *(buffer.raw() for buffer in buffers)]
-    file.write(struct.pack(f"<{len(parts) + 1}Q", len(parts), *(part.nbytes for part in parts)))
-    for part in parts:
-        file.write(part)
+    blocks = [memoryview(head), *(buffer.raw() for buffer in buffers)]
+    file.write(struct.pack(f"<{len(blocks) + 1}Q", len(blocks), *(block.nbytes for block in blocks)))
+    for block in blocks:
+        file.write(block)
     file.flush()
 
 
@@ -72,8 +72,8 @@ def receive(read_into: Callable[[memoryview], int | None]) -> Any:
 
 
 def main() -> None:
-    """Answer each path, piece by piece and with None at the end, until the pool closes the pipe or is gone."""
-    for number in STOPS:  # sent to whole groups and jobs: the pool decides when to stop
+    """Answer each path, piece by piece and None at the end, until the pool closes the pipe or is gone."""
+    for number in STOPS:  # these are sent to whole process groups and jobs: the pool decides when to stop
         signal.signal(number, signal.SIG_IGN)
     inbox, outbox = _take_pipes()
     order: Order = receive(inbox.readinto)
@@ -87,19 +87,19 @@ def main() -> None:
             pieces = iter(order.answer(receive(inbox.readinto)))
             ended = False
             while not ended:
-                # Kills a process whose native code neither ends nor lets the thread above run, when the pool is gone.
+                # When the pool is gone, this kills a process whose native code blocks the thread above.
                 signal.alarm(math.ceil(order.seconds) + _ALARM_SECONDS)
                 piece = next(pieces, None)
                 signal.alarm(0)
                 send(outbox, piece)
                 ended = piece is None
-                del piece  # before the next one takes as much memory
+                del piece  # frees its memory before the next one
     except (EOFError, BrokenPipeError):
         os._exit(0)
 
 
 def _take_pipes() -> tuple[FileIO, IO[bytes]]:
-    """The pipes of stdin and stdout; what libraries print to stdout goes to stderr from now on."""
+    """The pipes of stdin and stdout; whatever libraries print to stdout goes to stderr from then on."""
     inbox, outbox = FileIO(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -115,7 +115,7 @@ def _end_with(parent: int) -> None:
 
 
 def _set_limits(memory: int) -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is told, and leaves no gigabytes on the disk
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no core dumps of gigabytes
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
     resource.setrlimit(resource.RLIMIT_DATA, (memory if hard == resource.RLIM_INFINITY else min(memory, hard), hard))
 

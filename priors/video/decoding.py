@@ -1,4 +1,4 @@
-"""One video on its way to the describer: its frames, or the reason why there are none, and what file it was."""
+"""Decodes one video for the describer: its frames, or the reason of the failure, and the identity of its file."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Decoded:
-    """A video as it was read; `frames` is None where it could not be, for the reason `error`."""
+    """A decoded video; `frames` is None if it failed, for the reason `error`."""
 
     frames: Frames | None
     error: str | None
     size: int | None
-    """Of the file, in bytes."""
+    """Size of the file in bytes."""
     stamp: str | None
     seconds: float = 0.0
     """Time that reading and decoding took."""
@@ -32,7 +32,7 @@ Decode = Callable[[Path | None, FramesRecipe], Decoded]
 
 
 def decode(path: Path | None, recipe: FramesRecipe) -> Decoded:
-    """Sample the frames of a video. Never raises: whatever is wrong with the file is the reason in the result."""
+    """Sample the frames of a video. Never raises: any problem with the file is the `error` of the result."""
     if path is None:
         return Decoded(None, "no video file: the annotations give no path, and the videos folder has none", None, None)
     started = time.monotonic()
@@ -44,7 +44,7 @@ def decode(path: Path | None, recipe: FramesRecipe) -> Decoded:
         error = problem.why
     except MemoryError:
         error = "not enough memory to decode it (decode.worker_memory_gib)"
-    except Exception as problem:  # a broken file must not stop the others, whatever the libraries make of it
+    except Exception as problem:  # libraries may raise anything for a broken file, which must not stop the others
         _log.warning("%s: %s: %s", path, type(problem).__name__, problem)
         error = f"{type(problem).__name__}: {problem}"[:300]
     return Decoded(frames, error, size, stamp, time.monotonic() - started)
@@ -52,7 +52,7 @@ def decode(path: Path | None, recipe: FramesRecipe) -> Decoded:
 
 def _identity(path: Path) -> tuple[int, str] | tuple[None, None]:
     try:
-        # Opening a pipe or a device would wait for whatever is at its other end.
+        # Opening a pipe or a device would block.
         return (path.stat().st_size, video_stamp(path)) if path.is_file() else (None, None)
     except (OSError, ValueError):
         return None, None  # the reader says why

@@ -1,4 +1,4 @@
-"""Frames of a video at true timestamps, read with PyAV: a few samples of a whole video, or a constant-rate stream."""
+"""Frames of a video with their timestamps, read with PyAV: a few samples of the video, or a constant-rate stream."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from priors.video.pictures import Pictures, Sampled
 
 ReaderName = Literal["pyav", "decord", "torchcodec"]
 AUTO: ReaderName = "pyav"
-"""What `auto` stands for: the only reader that was right on every file, and about the fastest (benchmarks.readers)."""
+"""The reader of `auto`: the only one that is correct on every file, and about the fastest (`make bench-readers`)."""
 
-_MEND = {
+_INSTALL = {
     "decord": "pip install decord",
     "torchcodec": "apt-get install ffmpeg && pip install torchcodec==0.13.0 --no-deps",
 }
 _ROUNDS = 3  # a wrong header may hide a second recording, whose header is wrong, too
 SAMPLER_VERSION = 1
-"""Part of the fingerprint of descriptions; raised when the same video would give other frames."""
+"""Part of the fingerprint of descriptions; increased when the same video would give other frames."""
 
 
 class FramesRecipe(Recipe):
-    """Which frames of a video the describer sees."""
+    """Which frames of a video are shown to the captioning model."""
 
     count: PositiveInt = 16
-    """Frames a video: the midpoints of that many equal slices of its duration."""
+    """Frames per video: the midpoints of this many equal slices of its duration."""
     max_side: PositiveInt | None = 448
-    """Longer side in pixels that frames are scaled down to; None leaves them as they are. Never scaled up."""
+    """Longer side in pixels that frames are scaled down to; None = original size. Frames are never scaled up."""
     reader: ReaderName | Literal["auto"] = "pyav"
-    """Library that decodes; docs/videos.md compares them. auto becomes the name of the one chosen at once, so that what
-    is recorded is what was used: the pixels of different libraries are not the same to the bit. decord shows
-    other frames where groups of pictures are open, and may hang; it is for the frames that others took with it."""
+    """Decoding library; docs/videos.md compares them. auto is replaced by the name of the chosen one at once, so that
+    it is recorded: pixels of different libraries are not equal to the bit. decord gives other frames in videos with
+    open groups of pictures, and may hang; use it only to reproduce frames that others took with it."""
 
     @field_validator("reader")
     @classmethod
@@ -52,15 +52,15 @@ class FramesRecipe(Recipe):
 
 
 def require_reader(recipe: FramesRecipe) -> None:
-    """Raise CacheError, with what mends it, if the library that is to decode is missing or does not load."""
-    for name, mend in _MEND.items():
+    """Raise CacheError, with the command that fixes it, if the decoding library is missing or does not load."""
+    for name, install in _INSTALL.items():
         if recipe.reader == name and find_spec(name) is None:
-            raise CacheError(f"frames.reader: {name} is not installed; run `{mend}`")
+            raise CacheError(f"frames.reader: {name} is not installed; run `{install}`")
         try:
             if recipe.reader == name:
                 import_module(name)
         except (ImportError, OSError, RuntimeError) as error:
-            raise CacheError(f"frames.reader: {name} does not load; run `{mend}`\n{_short(error)}") from error
+            raise CacheError(f"frames.reader: {name} does not load; run `{install}`\n{_short(error)}") from error
 
 
 def _short(error: Exception) -> str:
@@ -69,16 +69,16 @@ def _short(error: Exception) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """Decoded frames with the times at which they are shown."""
+    """Decoded frames with their timestamps."""
 
     rgb: UInt8[np.ndarray, "n h w 3"]
     seconds: Float64[np.ndarray, " n"]
-    """Time of each frame on the clock of the file (a player's clock), in seconds."""
+    """Timestamp of each frame on the clock of the file (a player's clock), in seconds."""
     duration: float
-    """End of the pictures on the same clock: by the header where it is right, else by what is there. Of recordings that
-    were joined, all of them. Chunks of a stream have what is known so far."""
+    """End of the pictures on the same clock: that of the header if it is right, else that of the decoded frames; of
+    joined recordings, that of the last. Chunks of a stream have what is known so far."""
     width: int
-    """Of the source as shown, that is after rotation, in pixels."""
+    """Width of the source in pixels, after rotation."""
     height: int
     odd: str | None = None
     """Why the video is partial: packets that could not be decoded, an end before that of the header ..."""
@@ -98,8 +98,8 @@ def sample_frames(
     """`count` frames at the midpoints of equal slices of the duration: each the last frame shown at or before its time.
 
     A video of fewer frames repeats some. Frames are scaled down until their longer side is at most `max_side`. Raises
-    VideoError if the file is missing, empty, not a video, without pictures, corrupt, or truncated (far less decodes
-    than its header promises).
+    VideoError if the file is missing, empty, not a video, without pictures, corrupt, or truncated (far less can be
+    decoded than its header says).
     """
     pictures = Pictures(path, size=None, max_side=max_side)
     with Video(path) as video:
@@ -117,17 +117,17 @@ def _sampled(video: Video, pictures: Pictures, count: int, reader: ReaderName | 
     if reader in ("decord", "torchcodec"):
         sample = decord_sample if reader == "decord" else torchcodec_sample
         return sample(video.only_reader(reader), times, pictures.max_side)
-    shown = [(pictures.of(found.frame), found.seconds) for found in map(video.at, times.tolist())]
-    rgb, seconds = np.stack([picture for picture, _ in shown]), np.array([time for _, time in shown])
+    samples = [(pictures.of(shown.frame), shown.seconds) for shown in map(video.at, times.tolist())]
+    rgb, seconds = np.stack([picture for picture, _ in samples]), np.array([time for _, time in samples])
     return Sampled(rgb, seconds, pictures.shown_size, None)
 
 
 def stream_frames(path: Path, *, fps: float, size: tuple[int, int] | None, chunk: int = 256) -> Iterator[Frames]:
     """Every frame of the grid t_k = k / fps over the whole video: the last frame shown at or before t_k.
 
-    `size` is (height, width) to scale to; None leaves the frames as they are. Yields Frames of up to `chunk` grid
-    points whose `seconds` are the grid's, and holds no more than one chunk. Raises VideoError as `sample_frames` does:
-    at once for an unreadable file, after the last frame that decodes for a truncated one.
+    `size` is (height, width) to scale to; None keeps the original size. Yields Frames of up to `chunk` grid points
+    whose `seconds` are the grid's, and holds no more than one chunk. Raises VideoError as `sample_frames` does: at once
+    for an unreadable file, after the last frame that decodes for a truncated one.
     """
     scaled = Pictures(path, size=size, max_side=None)
     with Video(path) as video:

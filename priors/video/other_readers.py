@@ -14,15 +14,14 @@ from priors.video.reader import Reader
 def decord_sample(video: Reader, times: Float64[np.ndarray, " n"], max_side: int | None) -> Sampled:
     """Pictures, their times, (height, width) of the source, and when the last picture ends.
 
-    `video` tells the header's duration and clock; decord's own clock begins at the first picture. Raises VideoError as
-    `sample_frames` does, for transport streams and edit lists (wrong frames), and where decord gives no usable
-    time stamps (AVI).
+    `video` has the header's duration and clock; decord's own clock begins at the first picture. Raises VideoError as
+    `sample_frames` does, for edit lists (wrong frames), and if decord gives no usable timestamps (AVI).
     """
     import decord
 
     if _hides_frames(video):
         raise VideoError(video.path, "decord: wrong with edit lists; use frames.reader pyav")
-    decord.logging.set_level(decord.logging.QUIET)  # FFmpeg's complaints; errors are raised
+    decord.logging.set_level(decord.logging.QUIET)  # FFmpeg's warnings; errors are raised
     try:
         source = decord.VideoReader(str(video.path), num_threads=1)
         stamps = source.get_frame_timestamp(range(len(source))).astype(np.float64) + video.begin
@@ -47,10 +46,10 @@ def _hides_frames(video: Reader) -> bool:
 def torchcodec_sample(video: Reader, times: Float64[np.ndarray, " n"], max_side: int | None) -> Sampled:
     """Pictures, their times, (height, width) of the source, and when the last picture ends.
 
-    `video` tells the header's duration and clock. torchcodec is asked for frames by their numbers: by time it takes
-    another one where the file does not say how long each is shown. In its exact mode it reads all packets first; the
-    approximate mode is wrong where the rate varies. Raises VideoError as `sample_frames` does, for AVI files (no time
-    stamps), and where torchcodec shows other frames than it was asked for or gives up on a single bad packet.
+    `video` has the header's duration and clock. Frames are requested by index: by time, torchcodec takes another one if
+    the file does not say how long each is shown. In its exact mode it reads all packets first; the approximate mode is
+    wrong for variable frame rates. Raises VideoError as `sample_frames` does, for AVI files (no timestamps), and if
+    torchcodec returns other frames than requested or stops at a single bad packet.
     """
     from torchcodec.decoders import VideoDecoder  # pyright: ignore[reportPrivateImportUsage]
 
@@ -66,17 +65,17 @@ def torchcodec_sample(video: Reader, times: Float64[np.ndarray, " n"], max_side:
     starts = np.array([float(stamp * video.tick - video.origin) for stamp in stamps])
     chosen = np.maximum(np.searchsorted(starts, times + video.tolerance, side="right") - 1, 0)
     try:
-        with video.path.open("rb") as file:  # not by name: it takes no name that is not UTF-8
+        with video.path.open("rb") as file:  # not by name: it takes UTF-8 names only
             source = VideoDecoder(
                 file, stream_index=video.stream.index, dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode="exact"
             )
             end = (source.metadata.end_stream_seconds or 0.0) - float(video.origin)
-            found = [source.get_frame_at(int(index)) for index in chosen]
+            frames = [source.get_frame_at(int(index)) for index in chosen]
     except (RuntimeError, ValueError, IndexError) as error:
         raise VideoError(video.path, f"torchcodec: {(str(error).strip() or repr(error)).splitlines()[0]}") from error
-    seconds = np.array([frame.pts_seconds for frame in found]) - float(video.origin)
+    seconds = np.array([frame.pts_seconds for frame in frames]) - float(video.origin)
     if not np.allclose(seconds, starts[chosen], rtol=0, atol=video.tolerance):
-        # Its seeks come down too late in transport streams, and it does not notice.
+        # Its seeks end up too late in transport streams, without an error.
         raise VideoError(video.path, "torchcodec: shows frames of other times; use frames.reader pyav")
-    pictures = [frame.data.numpy() for frame in found]
+    pictures = [frame.data.numpy() for frame in frames]
     return Sampled(shrink(pictures, max_side), seconds, (pictures[0].shape[0], pictures[0].shape[1]), end)

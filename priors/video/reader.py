@@ -1,4 +1,4 @@
-"""An open recording, read with PyAV in the order of time."""
+"""Reader: an open recording, read with PyAV in presentation order."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from priors.video.recordings import Part, layout
 from priors.video.timeline import BROADCAST, Timeline, last_packet, may_start_again, scanned_end
 
 _SEEK_GAP = 2.0  # seconds; below this, decoding on is cheaper than seeking
-_BACKS = (0.0, 1.0, 12.0, 60.0)  # seconds by which seeks aim earlier when they come down too late
-_FULL_SECONDS = 0.5  # before the time asked for, every frame is decoded; further back, only those that others need
-_SPARING_CODECS = ("h264",)  # in which a frame says whether others need it: in HEVC frames of higher layers still may
+_BACKS = (0.0, 1.0, 12.0, 60.0)  # seconds by which a seek aims earlier if it ends up too late
+_FULL_SECONDS = 0.5  # so long before the requested time every frame is decoded; earlier, only reference frames
+_SPARING_CODECS = ("h264",)  # whose frames say whether others need them; in HEVC higher layers still may
 _BAD_PACKETS = 8
-_TRUNCATED = 0.9  # a file is truncated if less than this part of its declared duration decodes
-_MISSING_SECONDS = 0.5  # by which headers are wrong that nothing is wrong with
+_TRUNCATED = 0.9  # a file is truncated if less than this share of its declared duration can be decoded
+_MISSING_SECONDS = 0.5  # by which headers of intact files may be wrong
 
 
 class Shown(NamedTuple):
@@ -33,7 +33,7 @@ class Shown(NamedTuple):
 
 
 class Reader:
-    """One recording, open, whose clock starts where a player's does: at the start of the container."""
+    """An open recording with a player's clock, which starts at the start of the container."""
 
     def __init__(self, path: Path, part: Part | None = None) -> None:
         self.path, self.part = path, part
@@ -45,19 +45,19 @@ class Reader:
         except BaseException:
             self.container.close()
             raise
-        self.tolerance = min(0.5 * float(self.tick), 5e-4) + 1e-6  # Matroska rounds time stamps to milliseconds
+        self.tolerance = min(0.5 * float(self.tick), 5e-4) + 1e-6  # Matroska rounds timestamps to milliseconds
         self.read_to = 0
         """Where in the file, in bytes, the last packet but one begins; the last may be what follows, misread."""
         self._last_byte = 0
         self.bad = 0
         """Packets that could not be decoded."""
         self._ended = False
-        self._gap = _SEEK_GAP  # beyond which a seek is tried where no index tells of keyframes
+        self._gap = _SEEK_GAP  # beyond which a seek is tried where no index lists keyframes
         self._back = _BACKS[0]
         self._at_start = True  # decoding began at the start of the file, not at a seek
         self._sparing = self.stream.codec_context.name in _SPARING_CODECS
-        self._full_from = -math.inf  # frames before this time may be dropped if no other frame needs them ...
-        self._dropped = -math.inf  # ... and this is the time of the last that may have been
+        self._full_from = -math.inf  # frames before this time may be dropped if they are no reference frames ...
+        self._dropped = -math.inf  # ... and this is the time of the last one that may have been dropped
         self._timeline = Timeline(self.tick, broadcast=self._broadcast)
         self._queue = self._decode()
         self._current: Shown | None = None
@@ -82,7 +82,7 @@ class Reader:
 
     @property
     def begin(self) -> float:
-        """When the first picture is shown, by the header, in seconds."""
+        """Timestamp of the first picture according to the header, in seconds."""
         return float((self.stream.start_time or 0) * self.tick - self.origin)
 
     def at(self, seconds: float) -> Shown:
@@ -94,7 +94,7 @@ class Reader:
             self._seek(seconds)
         self._arrive(limit)
         if self._dropped > self._seconds:
-            # What was dropped may be what is asked for: frames lie far apart, or the file ends early.
+            # The requested frame may have been dropped: frames are far apart, or the file ends early.
             self._sparing = False
             self._full_from = -math.inf
             if not self._seek(seconds):
@@ -168,33 +168,33 @@ class Reader:
         return self._current.seconds if self._current is not None else -math.inf
 
     def _worth_a_seek(self, seconds: float) -> bool:
-        """Whether a keyframe lies, or may lie, between the current frame and `seconds`, and not just ahead."""
-        here = max(self._seconds, 0.0)
-        if self._ended or not self._seekable or seconds - here <= _SEEK_GAP:
+        """Whether a keyframe is, or may be, between the current frame and `seconds`, which is not just ahead."""
+        current = max(self._seconds, 0.0)
+        if self._ended or not self._seekable or seconds - current <= _SEEK_GAP:
             return False
         entries = self.stream.index_entries
-        found = entries.search_timestamp(self._stamp(seconds)) if len(entries) else -1
-        if found >= 0 and entries[found].timestamp > self._stamp(here):
+        keyframe = entries.search_timestamp(self._stamp(seconds)) if len(entries) else -1
+        if keyframe >= 0 and entries[keyframe].timestamp > self._stamp(current):
             return True
-        if found >= 0 and entries[len(entries) - 1].timestamp >= self._stamp(seconds - _SEEK_GAP):
+        if keyframe >= 0 and entries[len(entries) - 1].timestamp >= self._stamp(seconds - _SEEK_GAP):
             return False
-        return seconds - here > self._gap  # the index does not reach that far (yet): only a seek can tell
+        return seconds - current > self._gap  # the index does not reach that far (yet), so a seek has to be tried
 
     def _stamp(self, seconds: float) -> int:
         return math.floor((Fraction(seconds) + self.origin) / self.tick)
 
     def _seek(self, seconds: float) -> bool:
-        """Go on from a keyframe at or before `seconds`; False, and nothing is changed, if the file cannot be sought in.
+        """Continue from a keyframe at or before `seconds`; False, and nothing is changed, if the file is not seekable.
 
-        Seeks go by decoding times or by rough guesses, and may come down too late: then they aim earlier.
+        Seeks use decoding times or estimates, and may end up too late; then they are repeated with an earlier aim.
         """
-        here, sought = max(self._seconds, 0.0), False
+        current, sought = max(self._seconds, 0.0), False
         for back in _BACKS[_BACKS.index(self._back) :]:
             try:
                 if self._seekable:
                     self.container.seek(self._stamp(seconds - back), stream=self.stream)
             except av.error.FFmpegError:
-                self._seekable = False  # decoding on gets there, too
+                self._seekable = False  # decoding on reaches it, too
             if not self._seekable:
                 return sought
             sought = True
@@ -203,14 +203,14 @@ class Reader:
             if self._next is not None and self._next.seconds <= seconds + self.tolerance:
                 self._back = back
                 break
-        if self._next is not None and self._next.seconds <= here:  # in vain: keyframes are as far apart as that
+        if self._next is not None and self._next.seconds <= current:  # no gain: keyframes are that far apart
             self._gap = max(self._gap, 2 * (seconds - self._next.seconds))
         return sought
 
     def _arrive(self, limit: float) -> None:
         self._advance(limit)
         if not self._at_start and (self._current is None or self._current.seconds > limit):
-            # The seek came down too late, or the file ends before that keyframe. Only its start is sure to be found.
+            # The seek ended up too late, or the file ends before that keyframe. Only its start can be reached for sure.
             self._restart()
             self._advance(limit)
 
@@ -241,8 +241,8 @@ class Reader:
         rate = self.stream.average_rate or self.stream.guessed_rate
         usual = 1 / rate if rate else self.tick
         expected: Fraction | None = None
-        # AVI stores no presentation times, and those guessed for B-frames are out of order; decoding times are not,
-        # but come a frame late.
+        # AVI stores no presentation times, and those guessed for B-frames are out of order; decoding times are in
+        # order, but delayed by B-frames.
         is_avi = self.container.format.name == "avi"
         delay = int(self.stream.codec_context.has_b_frames)
         for frame in self._frames():
@@ -256,11 +256,11 @@ class Reader:
             yield Shown(frame, float(time), float(expected))
 
     def _frames(self) -> Iterator[av.VideoFrame]:
-        found = self._timeline(packets(self.container, self.stream))
+        upcoming = self._timeline(packets(self.container, self.stream))
         self.stream.codec_context.skip_frame = "DEFAULT"
         while True:
             try:
-                packet = next(found, None)
+                packet = next(upcoming, None)
             except MemoryError:
                 raise
             except av.error.FFmpegError:
@@ -284,7 +284,7 @@ class Reader:
                 return
 
     def _spare(self, packet: av.Packet) -> None:
-        """Have the decoder drop this frame if it lies well before what is asked for and no other frame needs it."""
+        """Let the decoder drop this frame if it is well before the requested time and no other frame needs it."""
         seconds = float(packet.pts * self.tick - self.origin) if packet.pts is not None else math.inf
         spare = seconds < self._full_from
         self.stream.codec_context.skip_frame = "NONREF" if spare else "DEFAULT"

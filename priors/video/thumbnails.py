@@ -1,4 +1,4 @@
-"""Small pictures of the frames that a describer saw, for pages that show them."""
+"""Thumbnails of the frames that a describer saw, for HTML pages."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from priors.video.frames import sample_frames
 
 @dataclass(frozen=True)
 class Thumbnails:
-    """Pictures of one video in the order of time."""
+    """Thumbnails of one video in temporal order."""
 
     jpegs: tuple[bytes, ...]
     seconds: tuple[float, ...]
-    """True time of each, in seconds."""
+    """Timestamp of each, in seconds."""
     duration: float
-    """Of the video, in seconds."""
+    """Duration of the video in seconds."""
 
 
 def thumbnails(path: Path, *, count: int, max_side: int = 176) -> Thumbnails:

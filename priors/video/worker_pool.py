@@ -1,4 +1,4 @@
-"""Processes that take videos apart for this one: whatever hangs or kills one of them costs that video, no more."""
+"""A pool of worker processes for videos: a video that hangs or crashes a worker fails alone."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _REAP_SECONDS = 5.0  # a process in an uninterruptible read (dead mount) cannot 
 
 
 class Died(Exception):
-    """The process that worked at a video is gone; the message is its cause."""
+    """The process that worked on a video is gone; the message is the cause."""
 
 
 class Stalled(Exception):
-    """A process took longer than the `seconds` it may, and was ended."""
+    """A process exceeded its limit of `seconds`, and was killed."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"no answer in {seconds:g} s")
@@ -36,17 +36,17 @@ class Stalled(Exception):
 
 
 def reason(problem: Died | Stalled, option: str) -> str:
-    """Why a video failed; `option` is the one that gives a worker more time."""
+    """Why a video failed; `option` is the name of the time limit."""
     if isinstance(problem, Died):
         return f"the decoder died twice: {problem}"
     return f"decoding stalled: more than {problem.seconds:g} s; a damaged or very long file, or a slow disk ({option})"
 
 
 class WorkerPool:
-    """Workers that are started as they are needed. A context manager: leaving it ends them, whatever they are doing.
+    """Workers that are started as needed. As a context manager it kills them when it is left.
 
-    Workers are programs of their own that import neither torch nor transformers, so this process may hold a GPU, and
-    they end with it even if it is killed. Threads may ask side by side.
+    Workers are separate programs that import neither torch nor transformers, so this process may use a GPU, and they
+    end with it even if it is killed. Several threads may use the pool at once.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class WorkerPool:
         memory_gib: float,
         load: Callable[[], None] | None = None,
     ) -> None:
-        """`answer` runs in the workers, as does `load` before the first video; both have to be picklable.
+        """`answer` runs in the workers, and `load` before the first video; both have to be picklable.
 
-        A piece of an answer may take `seconds`, and a worker may hold `memory_gib`.
+        `seconds` limits the time of each piece of an answer, `memory_gib` the memory of a worker.
         """
         self._order = Order(answer, load, seconds, int(memory_gib * 2**30), os.getpid())
         self._lock = threading.Lock()
@@ -68,7 +68,7 @@ class WorkerPool:
         self.closed = False
 
     def start(self, count: int) -> None:
-        """Start so many at once; they start up while this process goes on."""
+        """Start `count` workers in the background."""
         for _ in range(count):
             self._idle.append(self._start())
 
@@ -81,29 +81,29 @@ class WorkerPool:
             worker.close()
 
     def kill(self) -> None:
-        """End all workers and start no more; whoever waits for one sees it die."""
+        """Kill all workers and start no more; a thread that waits for one gets `Died`."""
         with self._lock:
             self.closed = True
         for worker in self._workers:
             worker.kill()
 
     def answers(self, path: Path) -> Iterator[Any]:
-        """The pieces of the answer to a video; once more in a fresh worker if one died, for what killed it may not have
-        been the video. What was heard before that is passed over then.
+        """The pieces of the answer to a video. If a worker dies, the video is retried in a new one, since the cause may
+        have been another; pieces that were already yielded are skipped.
 
         Raises Stalled and, if two workers died, Died; CacheError if workers cannot be started at all.
         """
-        heard = 0
+        yielded = 0
         try:
             for piece in self._once(path):
-                heard += 1
+                yielded += 1
                 yield piece
             return
         except Died as death:
             if not self.closed:
                 _log.warning("%s: the decoder died: %s; trying once more", path, death)
         for number, piece in enumerate(self._once(path)):
-            if number >= heard:
+            if number >= yielded:
                 yield piece
 
     def _once(self, path: Path) -> Iterator[Any]:
@@ -119,14 +119,14 @@ class WorkerPool:
                 else:
                     self._workers.discard(worker)
             if not whole:
-                worker.close()  # it is in the middle of something
+                worker.close()  # it has not finished its answer
 
     def _take(self) -> _Worker:
         with self._lock:
             while self._idle:
                 if (worker := self._idle.pop()).alive:
                     return worker
-                # by whoever holds it, never by another thread: that would take away the pipe of one that listens
+                # only by the thread that holds it: another thread could be reading from its pipe
                 self._workers.discard(worker)
                 worker.close()
         return self._start()
@@ -141,14 +141,14 @@ class WorkerPool:
 
 
 class _Worker:
-    """The pool's end of one worker process. Used by one thread at a time; `kill` may come from another."""
+    """The pool's handle of a worker process. Used by one thread at a time; only `kill` may be called by another."""
 
     def __init__(self, order: Order) -> None:
         self._order = order
         self._ready = self._killed = self._lost = False
         environment = {"PYTHONPATH": os.pathsep.join(sys.path), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-        # Not a fork: it would copy the locks and the GPU of this process. Not multiprocessing: it would import the main
-        # module again. A process group of its own: Ctrl-C is for the program that asked.
+        # Not a fork, which would copy the locks and the GPU context of this process; not multiprocessing, which would
+        # import the main module again. In a process group of its own, so that Ctrl-C reaches the main program only.
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "priors.video.decode_worker"],
@@ -169,9 +169,9 @@ class _Worker:
         return self._process.poll() is None and not self._lost
 
     def answers(self, path: Path) -> Iterator[Any]:
-        """What the process says of a video, piece by piece.
+        """The process's answer to a video, piece by piece.
 
-        Raises Stalled if a piece takes too long, Died if the process ends, CacheError if it never got going.
+        Raises Stalled if a piece takes too long, Died if the process ends, CacheError if it does not start.
         """
         if not self._ready:
             try:
@@ -179,20 +179,20 @@ class _Worker:
                 self._hear(_START_SECONDS)
             except (Died, Stalled) as end:
                 if self._killed or (isinstance(end, Died) and (self._process.returncode or 0) < 0):
-                    raise  # a signal from outside, which may spare the next one; what cannot start says so and exits
-                raise CacheError(f"a decoding process does not start ({end}); what it says stands above") from end
+                    raise  # killed from outside: the next one may start; a process that cannot start exits by itself
+                raise CacheError(f"a decoding process does not start ({end}); see its output above") from end
             self._ready = True
         self._tell(path)
         while (answer := self._hear(self._order.seconds)) is not None:
             yield answer
 
     def kill(self) -> None:
-        """End the process now; whoever waits for it sees it die."""
+        """Kill the process now; a thread that waits for it gets `Died`."""
         self._killed = True
         self._process.kill()
 
     def close(self) -> None:
-        """End the process and let go of it; nobody may be waiting for it."""
+        """Kill the process and release it; no thread may be waiting for it."""
         self.kill()
         try:
             self._process.wait(_REAP_SECONDS)
@@ -205,7 +205,7 @@ class _Worker:
         try:
             send(self._to, message)
         except OSError as error:
-            raise self._buried() from error
+            raise self._died() from error
 
     def _hear(self, seconds: float) -> Any:
         deadline = time.monotonic() + seconds
@@ -213,7 +213,7 @@ class _Worker:
         poll.register(self._from, select.POLLIN)
 
         def read_into(view: memoryview) -> int:
-            # What lies in the pipe counts even if the time is up, as after the whole program was suspended.
+            # Data in the pipe is read even if the time is up, for example after the whole program was suspended.
             while not poll.poll(1000 * min(max(deadline - time.monotonic(), 0.1), 1.0)):
                 if self._killed:
                     raise EOFError
@@ -228,9 +228,9 @@ class _Worker:
             self._process.kill()
             raise
         except (EOFError, OSError) as error:
-            raise self._buried() from error
+            raise self._died() from error
 
-    def _buried(self) -> Died:
+    def _died(self) -> Died:
         self._lost = True
         self._process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):

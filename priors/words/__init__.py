@@ -1,4 +1,4 @@
-"""Text to words and word vectors: tokenization, GloVe and other word files, action words, the embeddings in Parquet.
+"""Texts to words and word vectors: tokenization, GloVe and other vector files, action words, embeddings in Parquet.
 
-No video and no language model.
+No video and no language model is used here.
 """

@@ -1,4 +1,4 @@
-"""Which words of a text name the action: the words of its class, their inflections, and who does it."""
+"""Marks the words of a text that name the action: words of the class name, their inflections and agent nouns."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from gensim.parsing.porter import PorterStemmer
 
 ACTION_WORDS_VERSION = 1
-"""Part of the fingerprint of embeddings; raised when other words of the same text would be marked."""
+"""Part of the fingerprint of embeddings; increased when other words of the same text would be marked."""
 
 _FURTHER = """
 'd 'll 'm 're 's 've n't all among because beneath beside beyond doing done every inside outside past toward towards
 upon
 """
 _FUNCTION_WORDS = FUNCTION_WORDS | frozenset(_FURTHER.split())
-"""They are never marked, even where a class name holds one ("Putting on makeup", "Doing karate")."""
+"""Never marked, even if they are part of a class name ("Putting on makeup", "Doing karate")."""
 
-# First the word, then the forms that no rule of spelling leads back to it.
+# First the base form, then its irregular forms.
 _IRREGULAR_FORMS = """
 archery archer archers | bend bent | bind bound | bite bitten | blow blew blown | break broke broken | build built
 buy bought | catch caught | child children | cling clung | creep crept | cut cutting | deal dealt | dig dug | dive dove
@@ -40,7 +40,7 @@ throw threw thrown | tooth teeth | tread trod trodden | wake woke woken | wear w
 wind wound | woman women | wring wrung | write wrote written
 """
 
-# Spellings of public lists of classes -> the words that a text uses.
+# Misspellings in public class lists -> the words that a text uses.
 _SPELLINGS = {
     "flauta": ("flute",),
     "forniture": ("furniture",),
@@ -50,18 +50,17 @@ _SPELLINGS = {
 }
 
 
-_BEGINNING = 3  # letters that two words joined must share with a name before they are looked at
+_BEGINNING = 3  # letters that two joined words must share with a class name to be compared at all
 
 
 def is_action_word(tokens: Sequence[str], action_class: str) -> list[bool]:
-    """For each token, whether it is a content word of the class name, in any form.
+    """For each token, whether it is a form of a content word of the class name.
 
-    Forms are what Porter's stemmer takes for the same (dives, diving), irregular ones (threw), and who does it
-    (thrower). Words that only together give one of the name's, or two of the name's in one ("wind surfing" of
-    Windsurfing, "longjump" of LongJump), count too. Articles, prepositions, pronouns and auxiliaries never do.
+    Forms are words with the same Porter stem (dives, diving), irregular forms (threw) and agent nouns (thrower).
+    Compounds written apart or together ("wind surfing" for Windsurfing, "longjump" for LongJump) count too. Articles,
+    prepositions, pronouns and auxiliaries never do.
 
-    >>> is_action_word(["the", "diver", "dived", "into", "it"], "CliffDiving")
-    [False, True, True, False, False]
+    >>> is_action_word(["the", "diver", "dived", "into", "it"], "CliffDiving") [False, True, True, False, False]
     """
     names = _name_forms(action_class)
     marks = [token not in _FUNCTION_WORDS and not names.isdisjoint(_forms(token)) for token in tokens]
@@ -85,7 +84,7 @@ def _name_forms(action_class: str) -> frozenset[str]:
 
 @lru_cache(maxsize=100_000)
 def _forms(word: str) -> frozenset[str]:
-    """Stems under which a word may be met: two words are forms of one another if they share one."""
+    """Stems of a word and its base forms: two words are forms of each other if they share one."""
     return frozenset(_stemmer().stem(base) for base in (word, *_bases(word))) if word.isalpha() else frozenset([word])
 
 

@@ -1,4 +1,4 @@
-"""Descriptions to words and vectors: tables made anew without the model whenever the word vectors change."""
+"""Embeddings: descriptions to tokens and word vectors in Parquet, made without the captioning model."""
 
 from __future__ import annotations
 
@@ -29,55 +29,55 @@ WORDS_FILE = "word_vectors.json"
 """Beside the tables: the file of word vectors, how many words of how many numbers it has, and what was odd about it."""
 
 OnEmbedded = Callable[[int, int], None]
-"""Called with the descriptions looked at so far, and all of them."""
+"""Called with the number of descriptions processed so far and the total."""
 
-_ROWS, _TOKENS = 1024, 65_536  # a part holds no more descriptions and words than this (or one description)
-_COUNTED_WORDS = 100_000  # different unknown words that are counted; the rarest are forgotten beyond that
+_ROWS, _TOKENS = 1024, 65_536  # limits of one Parquet file: descriptions and words (or a single description)
+_COUNTED_WORDS = 100_000  # distinct unknown words that are counted; beyond that the rarest are dropped
 
 
 class EmbeddingRecipe(Recipe):
-    """Everything that changes the embeddings."""
+    """All settings that change the embeddings."""
 
     descriptions: str
     """Fingerprint of the descriptions."""
     word_vectors: str
-    """Name of the file of word vectors."""
+    """Name of the word vector file."""
     word_vectors_sha256: str
     width: int
-    """Numbers in a vector."""
+    """Dimension of a vector."""
     unknown: UnknownWords
-    """What stands for words without a vector."""
+    """How words without a vector are treated."""
     tokenizer_version: int
     action_words_version: int
 
 
 class EmbedOptions(Recipe):
-    """What is written beside the two tables that the trainer reads."""
+    """What is written in addition to the two tables that training reads."""
 
     inline: bool = False
-    """Write a third table with the vector of every word in place, for people who want one file. Seventy times larger:
-    about 1.2 KB a word in float32."""
+    """Write a third table that holds the vector of every word inline, so that one table suffices. Seventy times larger:
+    about 1.2 KB per word in float32."""
     inline_dtype: Literal["float32", "float16"] = "float32"
-    """Numbers of the inline table."""
+    """Number format of the inline table."""
 
 
 @dataclass(frozen=True)
 class EmbedSummary:
-    """What a run did, and how much of the text the word vectors know."""
+    """Result of a run, and the coverage of the word vectors."""
 
     word_vectors: str
     """The file, the words and numbers found in it, and what was odd about it."""
     folder: Path
-    """Where the tables lie."""
+    """Folder of the tables."""
     embedded: int
     skipped: int
-    """Descriptions whose rows were there already."""
+    """Descriptions that already had rows."""
     retired: int
-    """Rows taken back, whose description is gone or failed by now."""
+    """Rows marked as deleted, because their description no longer exists or has failed."""
     tokens: int
-    """Tokens of all descriptions, skipped ones included."""
+    """Number of tokens in all descriptions, skipped ones included."""
     unknown: int
-    """Those of them that the word vectors do not have."""
+    """Number of tokens without a word vector."""
     most_unknown: tuple[tuple[str, int], ...]
     """The most frequent unknown words, with their counts."""
 
@@ -91,13 +91,13 @@ def embed(
     options: EmbedOptions | None = None,
     on_progress: OnEmbedded | None = None,
 ) -> EmbedSummary:
-    """Cut every ok description into words, and write `<root>/<fingerprint>/{tokens,vocabulary}`, and `inline` if asked.
+    """Tokenize every ok description, and write `<root>/<fingerprint>/{tokens,vocabulary}`, and `inline` if asked for.
 
-    The vocabulary holds the words of the texts, of their classes' names and of the template around a name. Rows that
-    are there already for the same text are kept, so a second run writes nothing. A row whose description is no more
-    there, failed when it was made again, or is of none of `videos` (all when not given), is taken back by an empty row.
-    Waits where another run embeds the same descriptions. Memory grows by 16 bytes a description. Raises CacheError if a
-    part cannot be read.
+    The vocabulary holds the words of the texts, of their class names and of the template around a name. Existing rows
+    for the same text are kept, so a second run writes nothing. A row is marked as deleted by an empty row if its
+    description no longer exists, failed when it was regenerated, or is of none of `videos` (all if not given). Waits if
+    another run embeds the same descriptions. Memory grows by 16 bytes per description. Raises CacheError if a file
+    cannot be read.
     """
     recipe = EmbeddingRecipe(
         descriptions=descriptions.home.name,
@@ -118,10 +118,10 @@ def embed(
             schema = inline_schema(vectors.width, options.inline_dtype)
             inline = PartStore.create(root, recipe, schema, key=DESCRIPTION_KEY, table=INLINE_TABLE)
             targets.append(_Target(inline, partial(_inline_row, words, np.dtype(options.inline_dtype))))
-        embedded, found, retired = _bring_up_to_date(descriptions, videos, targets, words, on_progress)
+        embedded, total, retired = _bring_up_to_date(descriptions, videos, targets, words, on_progress)
         count, unknown, most = _count(tokens)
         _record(tokens.home / WORDS_FILE, vectors)
-    return EmbedSummary(vectors.told, tokens.home, embedded, found - embedded, retired, count, unknown, most)
+    return EmbedSummary(vectors.told, tokens.home, embedded, total - embedded, retired, count, unknown, most)
 
 
 def _record(path: Path, vectors: WordVectors) -> None:
@@ -134,7 +134,7 @@ def _record(path: Path, vectors: WordVectors) -> None:
 
 
 class _Digests:
-    """A set of hashes of 64 bits, 8 bytes each."""
+    """A set of 64-bit hashes, 8 bytes each."""
 
     def __init__(self, values: Iterable[int]) -> None:
         self._sorted = np.sort(np.array(array("Q", values), np.uint64))
@@ -153,7 +153,7 @@ def _digest(row: dict[str, Any], sha256: str = "") -> int:
 
 
 class _Target:
-    """A table with a row for each description."""
+    """A table that gets a row for each description."""
 
     def __init__(self, store: PartStore, make: Callable[[TokenRow], Any]) -> None:
         self._store, self._make = store, make
@@ -170,7 +170,7 @@ class _Target:
             self._store.append(new)
 
     def retire(self, current: _Digests) -> int:
-        """Take back the rows whose key is not among `current`, by empty rows; returns how many."""
+        """Mark rows whose key is not in `current` as deleted, by empty rows; returns how many."""
         rows = self._store.rows(self._columns)
         stale = [row for row in rows if row["description_sha256"] and _digest(row) not in current]
         for start in range(0, len(stale), _ROWS):
@@ -185,9 +185,9 @@ def _bring_up_to_date(
     words: WordsInUse,
     on_progress: OnEmbedded | None,
 ) -> tuple[int, int, int]:
-    """Descriptions embedded, descriptions there are, rows taken back."""
+    """Returns the number of descriptions embedded, of all descriptions, and of rows marked as deleted."""
     classes: set[str] = set()
-    # Looked at once, so that what is embedded is what is current: other shards may add texts at any moment.
+    # Read once, so that exactly the embedded texts are current: other shards may add texts at any time.
     current = array("Q")
     total = sum(_counts(row, videos) for row in descriptions.rows(["video_id", "status"]))
     embedded = 0
@@ -204,16 +204,16 @@ def _bring_up_to_date(
             batch = []
         if on_progress is not None and (len(current) % _ROWS == 0 or len(current) == total):
             on_progress(len(current), max(total, len(current)))
-    for label in sorted(classes):  # names stand for their classes where training compares them with descriptions
+    for label in sorted(classes):  # training may use class names instead of descriptions
         words.ids([*TEMPLATE, *class_words(label)])
     _write(batch, targets, words)
-    kept = _Digests(current)
-    retired = [target.retire(kept) for target in targets]
+    existing = _Digests(current)
+    retired = [target.retire(existing) for target in targets]
     return embedded, len(current), retired[0]
 
 
 def _ok_rows(descriptions: PartStore, videos: Container[str] | None) -> Iterator[dict[str, Any]]:
-    """Key and text of the descriptions that are ok and of one of the videos."""
+    """Key and text of the ok descriptions of `videos`."""
     for row in descriptions.rows([*DESCRIPTION_KEY, "description", "status"]):
         if _counts(row, videos):
             yield row
@@ -253,7 +253,7 @@ def _inline_row(words: WordsInUse, dtype: np.dtype, row: TokenRow) -> InlineRow:
 
 
 def _count(tokens: PartStore) -> tuple[int, int, tuple[tuple[str, int], ...]]:
-    """Tokens, unknown ones, and the most frequent of these."""
+    """Number of tokens, of unknown ones, and the most frequent unknown words."""
     total = missing = 0
     unknown: Counter[str] = Counter()
     for row in tokens.rows(["tokens", "known"]):

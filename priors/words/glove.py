@@ -1,4 +1,4 @@
-"""Word vectors in GloVe's and word2vec's formats, as gensim's table of words and vectors."""
+"""Word vectors in GloVe's and word2vec's formats, as gensim's KeyedVectors."""
 
 from __future__ import annotations
 
@@ -20,27 +20,28 @@ if TYPE_CHECKING:
 
 UnknownWords = Literal["skip", "zero", "subword"]
 
-_MAPPED_BYTES = 20_000_000  # files from this size on are converted once, to be memory-mapped from then on
+_MAPPED_BYTES = 20_000_000  # files of at least this size are converted once and memory-mapped from then on
 
 
 class GloveRecipe(Recipe):
-    """Which word vectors, and what stands for words that they do not have."""
+    """The word vectors, and how words without a vector are treated."""
 
     path: Path
-    """GloVe's text (.txt), word2vec's text (.vec, .txt) or binary (.bin), each also as .gz or .zip, or gensim's .kv."""
+    """File of word vectors: GloVe's text (.txt), word2vec's text (.vec, .txt) or binary (.bin), each also as .gz or
+    .zip, or gensim's .kv."""
     member: str | None = None
-    """Which file in a .zip that holds several tables, such as glove.6B.300d.txt in glove.6B.zip."""
+    """File in a .zip that holds several, such as glove.6B.300d.txt in glove.6B.zip."""
     unknown: UnknownWords = "skip"
-    """What stands for a word that the table does not have. skip: nothing, all such words are one to the trainer. zero:
-    a vector of zeros, the word keeps its identity. subword: the mean of the vectors of its known parts."""
+    """How words without a vector are treated. skip: no vector, training treats them all as one unknown word. zero: a
+    vector of zeros, the word keeps its own id. subword: the mean of the vectors of its known parts."""
     converted: Annotated[Path | None, RUN_ONLY] = None
-    """Folder for the memory-mapped copy of a big file; None is beside it."""
+    """Folder for the memory-mapped copy of a big file; None = beside the file."""
     allow_pickle: Annotated[bool, RUN_ONLY] = False
-    """Read a .kv, which is a pickle: reading one can run any code that its maker put there."""
+    """Allow reading a .kv file, which is a pickle: reading one can run any code in it."""
 
 
 def find_words(recipe: GloveRecipe) -> WordFile:
-    """The file that the recipe means, unread. Raises CacheError if there is none, or a .kv that it does not allow."""
+    """The file of the recipe, unread. Raises CacheError if there is none, or if it is a .kv that is not allowed."""
     file = WordFile.find(recipe.path, recipe.member)
     if file.format == "native" and (told := not_a(recipe.path, "gensim .kv file", "pickle")):
         raise CacheError(f"glove.path: {recipe.path}: {told}")
@@ -53,7 +54,7 @@ def find_words(recipe: GloveRecipe) -> WordFile:
 
 
 class WordVectors:
-    """A table of words and vectors; a word's id is its row."""
+    """A table of words and vectors; the id of a word is its row."""
 
     def __init__(
         self,
@@ -65,13 +66,13 @@ class WordVectors:
     ) -> None:
         self._vectors = vectors
         self.sha256 = sha256
-        """Of the uncompressed file."""
+        """Hash of the uncompressed file."""
         self.name = name
-        """Of the file, without what it is packed in."""
+        """Name of the file without its archive."""
         self.unknown: UnknownWords = unknown
-        """What stands for words that the table does not have."""
+        """How words without a vector are treated."""
         self.odd = tuple(odd)
-        """What differs in the file from a table as it should be."""
+        """Data issues of the file: how it differs from a well-formed table."""
 
     @property
     def told(self) -> str:
@@ -83,8 +84,8 @@ class WordVectors:
     def load(cls, recipe: GloveRecipe, *, on_share: OnShare | None = None) -> WordVectors:
         """Load a table; a big one is converted to a memory-mapped copy, once.
 
-        `on_share` is told how far the conversion is. Raises CacheError naming the file, and the line, that cannot be
-        read, or a .kv that the recipe does not allow.
+        `on_share` is called with the progress of the conversion. Raises CacheError with the file and line that cannot
+        be read, or for a .kv that the recipe does not allow.
         """
         file = find_words(recipe)
         big = file.bytes() >= _MAPPED_BYTES
@@ -103,15 +104,15 @@ class WordVectors:
         return word in self._vectors.key_to_index
 
     def lookup(self, words: Sequence[str]) -> Int64[np.ndarray, " n"]:
-        """Row of each word, -1 for a word that the table does not have."""
+        """Row of each word, -1 for a word without a vector."""
         return np.array([self._vectors.get_index(word, -1) for word in words], dtype=np.int64)
 
     def word(self, token_id: int) -> str:
-        """The word of a row."""
+        """The word of an id."""
         return str(self._vectors.index_to_key[token_id])
 
     def vectors(self, token_ids: Sequence[int]) -> Float32[np.ndarray, "n w"]:
-        """The vectors of rows."""
+        """The vectors of ids."""
         return np.asarray(self._vectors.vectors[np.asarray(token_ids, dtype=np.int64)], dtype=np.float32)
 
 
@@ -121,5 +122,5 @@ def _keyed(table: Table) -> KeyedVectors:
     vectors = KeyedVectors(table.vectors.shape[1], count=0)
     vectors.index_to_key = table.words
     vectors.key_to_index = {word: row for row, word in enumerate(table.words)}
-    vectors.vectors = table.vectors  # as it is: `add_vectors` would copy what is mapped
+    vectors.vectors = table.vectors  # assigned directly: `add_vectors` would copy the mapped array
     return vectors

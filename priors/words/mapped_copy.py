@@ -1,4 +1,4 @@
-"""A big table of word vectors as a memory-mapped array and a list of words: made once, loaded at once after that."""
+"""Memory-mapped copy of a big word vector file, as an array and a list of words: made once, then loaded instantly."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from cache.files.lock import hold
 from priors.words.word_files import WordFile, WordReader
 
 FALLBACK = Path("cache/data/word_vectors")
-"""Where copies go whose source lies in a folder that cannot be written."""
+"""Folder of copies whose source is in a read-only folder."""
 
 OnShare = Callable[[float], None]
-"""Called every few seconds with how much of a file is read, 0 to 1."""
+"""Called every few seconds with the share of the file that is read, 0 to 1."""
 
 _VERSION = 1
 _VECTORS, _WORDS, _NOTE = "vectors.npy", "words.json", "source.json"
@@ -37,9 +37,9 @@ class Table:
     words: list[str]
     vectors: Float32[np.ndarray, "n w"]
     sha256: str
-    """Of the uncompressed source."""
+    """Hash of the uncompressed source."""
     odd: tuple[str, ...] = ()
-    """What differs in it from a table as it should be."""
+    """Data issues of the source: how it differs from a well-formed table."""
 
 
 def read_whole(file: WordFile) -> Table:
@@ -51,11 +51,11 @@ def read_whole(file: WordFile) -> Table:
 
 
 def mapped_copy(file: WordFile, folder: Path | None = None, *, on_share: OnShare | None = None) -> Table:
-    """The table through its memory-mapped copy, which is made first where there is none for the source as it is now.
+    """Load the memory-mapped copy of a table, which is made first if there is none or the source has changed.
 
-    The copy is `<name>.mapped` in `folder`, by default beside the source or, where that cannot be written, in
-    FALLBACK. Of several processes one makes it while the others wait; what a killed one left is done again. No more
-    than a few thousand vectors are held at once. Raises CacheError if the source cannot be read, or the disk is full.
+    The copy is `<name>.mapped` in `folder`, by default beside the source or, if that folder is read-only, in FALLBACK.
+    One of several processes makes it while the others wait; a copy left unfinished is made again. At most a few
+    thousand vectors are in memory at once. Raises CacheError if the source cannot be read, or the disk is full.
     """
     name = f"{file.name}.mapped"
     homes = [folder / name] if folder is not None else [file.path.parent / name, FALLBACK / name]
@@ -74,7 +74,7 @@ def mapped_copy(file: WordFile, folder: Path | None = None, *, on_share: OnShare
     except OSError as error:
         raise CacheError(
             f"glove.converted: {home}: the memory-mapped copy of {file.where} cannot be written: {error.strerror}; "
-            "it needs about half as much room as the text: make some, or name another folder (--glove.converted)"
+            "it needs about half as much space as the text: free some, or choose another folder (--glove.converted)"
         ) from error
     if table is None:
         raise CacheError(f"glove.path: {file.where}: changed while it was read; run this again")
@@ -102,7 +102,7 @@ def _convert(file: WordFile, home: Path, on_share: OnShare | None) -> None:
     state = _state(file)
     reader = WordReader(file)
     words: list[str] = []
-    told = time.monotonic()
+    reported_at = time.monotonic()
     with atomic_path(home / _VECTORS) as unfinished, unfinished.open("wb") as out:
         width = start = 0
         for block in reader.blocks():
@@ -111,8 +111,8 @@ def _convert(file: WordFile, home: Path, on_share: OnShare | None) -> None:
                 start = _write_header(out, rows=0, width=width)
             words += block.words
             out.write(np.ascontiguousarray(block.vectors, "<f4").data)
-            if time.monotonic() - told >= _TELL_SECONDS:
-                told = time.monotonic()
+            if time.monotonic() - reported_at >= _TELL_SECONDS:
+                reported_at = time.monotonic()
                 _log.info("converting %s: %d words, %.0f %%", file.name, len(words), 100 * block.share)
                 if on_share is not None:
                     on_share(block.share)
@@ -121,7 +121,7 @@ def _convert(file: WordFile, home: Path, on_share: OnShare | None) -> None:
             raise AssertionError("numpy leaves room in its headers for the number of rows to grow")
     with atomic_path(home / _WORDS) as unfinished:
         unfinished.write_text(json.dumps(words, ensure_ascii=False), encoding="utf-8")
-    with atomic_path(home / _NOTE) as unfinished:  # last: its presence says that the copy is whole
+    with atomic_path(home / _NOTE) as unfinished:  # written last: its presence means that the copy is complete
         note = {**state, "sha256": reader.sha256, "odd": reader.odd}
         unfinished.write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
 
@@ -132,7 +132,7 @@ def _write_header(out: IO[bytes], *, rows: int, width: int) -> int:
 
 
 def _state(file: WordFile) -> dict[str, object]:
-    """What tells one content of a file from another without reading it."""
+    """What identifies the contents of a file without reading it: sizes and modification times."""
     stats = [(path.name, path.stat()) for path in file.files]
     files = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
     return {"version": _VERSION, "files": files, "member": file.member}

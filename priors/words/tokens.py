@@ -1,4 +1,4 @@
-"""Texts cut into the words that GloVe's corpora were cut into."""
+"""The tokenizer, which splits texts as GloVe's corpora were."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 import unicodedata
 
 TOKENIZER_VERSION = 2
-"""Part of the fingerprint of embeddings; raised when the same text would be cut into other tokens."""
+"""Part of the fingerprint of embeddings; increased when the same text would give other tokens."""
 
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufe0e\ufe0f\ufeff]")
 _PLAIN_SIGNS = str.maketrans({"‘": "'", "’": "'", "ʼ": "'", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"'})
 _IN_WORD_HYPHEN = re.compile(r"(?<=[^\W_])[-‐‑–](?=[^\W_])")
 _DASH = re.compile(r"[‒–—―]|-{2,}")
-# Not after a digit ("3D") or a single letter ("iPhone"): those are words of their own.
+# Not after a digit ("3D") or a single letter ("iPhone"): these are single words.
 _CAMEL = re.compile(r"(?<=[A-Za-z][a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _TOKEN = re.compile(
     r"""\d+(?:[.,:]\d+)+          # numbers with separators: 3.5, 1,000, 12:30
@@ -31,13 +31,13 @@ _TOKEN = re.compile(
 
 
 def tokenize(text: str) -> list[str]:
-    """Cut a text as GloVe's corpora were: lower case, signs, possessives and short forms apart.
+    """Tokenize a text like GloVe's corpora: lower case; punctuation, possessives and contractions are separate tokens.
 
-    Words with hyphens and in camel case are cut into their parts: each part is a common word with a good vector, where
-    the whole is a rare one, or unknown. Quotes, dashes and dots come in the spelling that GloVe's tables have.
+    Hyphenated and camel-case words are split: their parts are common words with good vectors, while the whole is rare
+    or unknown. Quotes, dashes and dots are spelled as in GloVe's vocabulary.
 
-    >>> tokenize("The athlete's run-up in HighKick isn't 3.5 m…")
-    ['the', 'athlete', "'s", 'run', 'up', 'in', 'high', 'kick', 'is', "n't", '3.5', 'm', '...']
+    >>> tokenize("The athlete's run-up in HighKick isn't 3.5 m…") ['the', 'athlete', "'s", 'run', 'up', 'in', 'high',
+    'kick', 'is', "n't", '3.5', 'm', '...']
     """
     plain = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text)).translate(_PLAIN_SIGNS)
     plain = _DASH.sub(" -- ", _IN_WORD_HYPHEN.sub(" ", plain))

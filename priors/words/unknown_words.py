@@ -1,4 +1,4 @@
-"""Vectors for words that a table does not have."""
+"""Vectors for words that are not in the table of word vectors."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from priors.words.glove import WordVectors
 
 _PIECE = re.compile(r"[^\W\d_]+|\d+")
 _SHORTEST = 3  # letters of a part in a compound
-_SHORTEST_END = 4  # letters of a part that stands for a word together with nothing else
+_SHORTEST_END = 4  # letters of a single part that replaces a word
 _ENDINGS = ("s", "es", "ed", "d", "ing", "er", "ers", "ly", "like", "less", "ness", "able")
 
 
 def made_vector(word: str, vectors: WordVectors) -> Float32[np.ndarray, " w"] | None:
-    """What stands for `word` under the policy of `vectors`; None if nothing does."""
+    """The vector of an unknown `word` under the policy of `vectors`; None if it gets none."""
     if vectors.unknown == "skip":
         return None
     if vectors.unknown == "zero":
@@ -27,11 +27,11 @@ def made_vector(word: str, vectors: WordVectors) -> Float32[np.ndarray, " w"] | 
 
 
 def known_parts(word: str, known: Container[str]) -> list[str]:
-    """Words of `known` that `word` is made of; none where nothing of it is known.
+    """Words of `known` that `word` is composed of; empty if there are none.
 
-    Runs of letters and of digits are looked at one by one. Of each, the first of these that is known counts: itself,
-    its base form (somersaulted: somersault), two words that make it up (stickfigure: stick, figure; of several pairs
-    the most balanced), its longest beginning and ending of four letters or more.
+    Each run of letters or digits is replaced by the first of these that is known: itself, its base form (somersaulted:
+    somersault), two words that it is composed of (stickfigure: stick, figure; of several pairs the most balanced), its
+    longest prefix and suffix of four letters or more.
     """
     return [part for piece in _PIECE.findall(word) for part in _parts_of(piece, known)]
 

@@ -1,4 +1,4 @@
-"""Files of word vectors, read as blocks of rows: GloVe's and word2vec's formats, plain or compressed, and gensim's."""
+"""Readers of word vector files, block by block: GloVe's and word2vec's formats, plain or compressed, and gensim's."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class WordFile:
     """One table of word vectors on disk."""
 
     path: Path
-    """The file that the user named."""
+    """The file given by the user."""
     member: str | None
-    """The file in it, if it is a .zip."""
+    """The file inside it, if it is a .zip."""
     format: Format
 
     @classmethod
@@ -60,22 +60,22 @@ class WordFile:
 
     @property
     def name(self) -> str:
-        """Name of the table itself, whatever it is packed in: glove.6B.300d.txt."""
+        """Name of the table itself, without its archive: glove.6B.300d.txt."""
         return Path(self.member).name if self.member else self.path.name.removesuffix(".gz")
 
     @property
     def where(self) -> str:
-        """For messages: the file, and the member in it."""
+        """For messages: the file, and the member inside it."""
         return f"{self.path}({self.member})" if self.member else str(self.path)
 
     @property
     def files(self) -> list[Path]:
-        """All files that hold it: gensim puts big arrays beside a .kv."""
+        """All files of the table: gensim puts big arrays beside a .kv."""
         beside = self.path.parent.glob(f"{self.path.name}.*.npy") if self.format == "native" else []
         return [self.path, *sorted(beside)]
 
     def bytes(self) -> int:
-        """Size, uncompressed where the file says it."""
+        """Size in bytes, uncompressed if the archive states it."""
         if self.member is None:
             return sum(path.stat().st_size for path in self.files)
         with zipfile.ZipFile(self.path) as archive:
@@ -84,12 +84,12 @@ class WordFile:
 
 @dataclass(frozen=True)
 class Block:
-    """Some rows of a table, in its order."""
+    """Consecutive rows of a table."""
 
     words: list[str]
     vectors: Float32[np.ndarray, "n w"]
     share: float
-    """How much of the file is read, 0 to 1."""
+    """Share of the file that is read, 0 to 1."""
 
 
 class WordReader:
@@ -103,13 +103,13 @@ class WordReader:
 
     @property
     def sha256(self) -> str:
-        """Of what was read: the uncompressed table, so that packing it changes nothing."""
+        """Hash of the uncompressed table, so that compressing it changes nothing."""
         return self._digest.hexdigest()
 
     def blocks(self) -> Iterator[Block]:
-        """The rows. Of a word that stands there twice, the first counts.
+        """The rows. Of duplicate words, the first is used.
 
-        Raises CacheError naming the file, and the line or row, that cannot be read or holds no finite number.
+        Raises CacheError with the file and the line or row that cannot be read or is not finite.
         """
         seen: set[str] = set()
         repeated: list[str] = []
@@ -182,7 +182,7 @@ class WordReader:
                     words.append(word.decode())
                     rows.append(np.frombuffer(numbers, "<f4"))
                 yield Block(words, np.stack(rows).astype(np.float32, copy=False), raw.share)
-            while stream.read(_READ):  # to the end, where archives keep their check sums
+            while stream.read(_READ):  # to the end, where archives have their checksums
                 pass
 
     def _native(self) -> Iterator[Block]:
@@ -211,7 +211,7 @@ class WordReader:
         except UnicodeDecodeError as error:
             raise self._error(f"is no UTF-8 text: {error}") from error
         except (EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, OSError) as error:
-            # RuntimeError is how zipfile says that a password is asked for
+            # zipfile raises RuntimeError if a password is needed
             raise self._error(f"cannot be read: {error}; fetch it again") from error
 
     def _error(self, what: str) -> CacheError:
@@ -219,7 +219,7 @@ class WordReader:
 
 
 def load_native(path: Path) -> KeyedVectors:
-    """Unpickle a .kv, its big arrays memory-mapped. Raises CacheError if it is none."""
+    """Unpickle a .kv with its big arrays memory-mapped. Raises CacheError if it is no .kv."""
     from gensim.models import KeyedVectors
 
     try:
@@ -232,7 +232,7 @@ def load_native(path: Path) -> KeyedVectors:
 
 
 class _Counted(io.RawIOBase):
-    """A stream that hashes what passes, and knows how far its file is read."""
+    """A stream that hashes what is read, and knows its position in the file."""
 
     def __init__(
         self, stream: io.BufferedIOBase, position_of: io.BufferedIOBase, total: int, update: Callable[[bytes], None]
@@ -263,8 +263,8 @@ def _choose(path: Path, member: str | None) -> str:
         return member
     if member is None and len(names) == 1:
         return names[0]
-    found = "none" if member is None else repr(member)
-    raise CacheError(f"glove.member: found {found}, expected one of the tables in {path}: {', '.join(names) or 'none'}")
+    given = "none" if member is None else repr(member)
+    raise CacheError(f"glove.member: found {given}, expected one of the tables in {path}: {', '.join(names) or 'none'}")
 
 
 def _word_before_space(stream: io.BufferedIOBase) -> bytes | None:

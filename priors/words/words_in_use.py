@@ -1,4 +1,4 @@
-"""The vocabulary table as it is written: the vectors that the texts use, and those made for words without one."""
+"""Writer of the vocabulary table: the vectors of all words in the texts, with those made for unknown words."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _NONE = -1
 
 
 class WordsInUse:
-    """Gives words their ids, and writes each id's vector once.
+    """Assigns ids to words, and writes the vector of each id once.
 
-    An id from 0 on is a row of the file. One below -1 stands for a word that the file lacks and that has a made vector;
-    they are given in the order in which the words are met. -1 is a word without a vector. To be used under the lock of
-    the tables.
+    An id of 0 or more is a row of the word vector file. An id below -1 is a word that the file lacks but that has a
+    made vector; these are assigned in order of occurrence. -1 is a word without a vector. Use it under the lock of the
+    tables.
     """
 
     def __init__(self, store: PartStore, vectors: WordVectors) -> None:
@@ -37,7 +37,7 @@ class WordsInUse:
         self._made_vector = lru_cache(maxsize=10_000)(lambda word: made_vector(word, vectors))
 
     def ids(self, tokens: Sequence[str]) -> Int64[np.ndarray, " n"]:
-        """Id of each word, -1 where nothing stands for it."""
+        """Id of each word, -1 if it has no vector."""
         ids = self._vectors.lookup(tokens)
         for place in np.flatnonzero(ids < 0).tolist():
             ids[place] = self._id_of_unknown(tokens[place])
@@ -48,7 +48,7 @@ class WordsInUse:
         return ids
 
     def flush(self) -> None:
-        """Write the vectors of the ids that are new since the last time, before any row that uses them is written."""
+        """Write the vectors of ids that are new since the last call. Call it before rows that use them are written."""
         if not self._new:
             return
         rows = [VocabularyRow(token_id=i, word=word, vector=self._vector(i, word)) for i, word in sorted(self._new)]
@@ -56,7 +56,7 @@ class WordsInUse:
         self._new = []
 
     def in_place(self, tokens: Sequence[str], token_ids: Sequence[int], dtype: np.dtype) -> Float[np.ndarray, "n w"]:
-        """The vector of each word, zeros where there is none."""
+        """The vector of each word, zeros if it has none."""
         block = np.zeros((len(tokens), self._vectors.width), dtype)
         ids = np.asarray(token_ids, np.int64)
         block[ids >= 0] = self._vectors.vectors(ids[ids >= 0].tolist())

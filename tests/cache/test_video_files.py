@@ -8,7 +8,7 @@ import pytest
 from cache.annotations import Dataset, VideoEntry
 from cache.layouts.folder import read_folder
 from cache.video_files import begins_like_a_video, may_be_video
-from tests.support.videos import write_sound, write_video
+from tests.support.videos.videos import write_sound, write_video
 
 
 def _table(folder: Path, *names: str) -> tuple[dict[str, Path | None], dict[int, str]]:

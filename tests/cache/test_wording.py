@@ -12,7 +12,7 @@ from cache.tables.schema import DESCRIPTION_KEY, DESCRIPTIONS
 from cache.tables.store import PartStore
 from cache.wording import amount
 from pipelines.caches.import_dataset import print_report
-from tests.support.rows import Made, described, failed
+from tests.support.data.rows import Made, described, failed
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_an_import_without_oddities_has_no_table_of_them(capsys):
     print_report(report_of())
     shown = capsys.readouterr().out
     assert "um: 1 class\n" in shown
-    assert "What was odd" not in shown
+    assert "Data issues" not in shown
     units = {"videos": "1 video", "classes": "1 class", "stretches": "1 stretch", "instances": "1 instance"}
     for unit, expected in units.items():
         print_report(report_of(Quirk(name="x", what="odd", done="kept", count=1, unit=unit)))

@@ -36,7 +36,7 @@ def guarded_by(error: BaseException) -> int:
     return console.guarded(work)
 
 
-def test_errors_of_the_rooms_end_as_one_message_with_exit_code_2(capsys):
+def test_user_errors_end_as_one_message_with_exit_code_2(capsys):
     """No traceback, nothing on stdout, and square brackets in the message stay text."""
     assert guarded_by(CacheError("a.json: found [red]3[/], expected 4; run `make priors`")) == 2
     captured = capsys.readouterr()
@@ -74,7 +74,7 @@ def test_signals_of_schedulers_end_a_command_as_ctrl_c_does(name: str, capsys):
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
-    assert capsys.readouterr().err.startswith(f"Stopped by {name}. What was finished is kept")
+    assert capsys.readouterr().err.startswith(f"Stopped by {name}. Finished work is kept")
 
 
 @pytest.mark.parametrize(("result", "code"), [(None, 0), (0, 0), (1, 1)])
@@ -173,7 +173,7 @@ def test_priors_end_with_1_while_failures_remain(priors_run, capsys):
     assert generate.main(priors_run) == 0
     shown = capsys.readouterr().out
     assert "Failures" not in shown
-    assert re.search(r"there before\W+2\D", shown)
+    assert re.search(r"already there\W+2\D", shown)
 
 
 def test_inspection_shows_coverage_failures_and_samples(priors_run, capsys):

@@ -138,7 +138,7 @@ BAD = {
         "video_id",
         "found 7, expected text",
     ),
-    b'{"video_id": "b", "action_class": "Dive", "kind": "key", "description": "again"}': ("", "stand in line 4"),
+    b'{"video_id": "b", "action_class": "Dive", "kind": "key", "description": "again"}': ("", "duplicate of line 4"),
     b'{"video_id": "t", "action_class": "Dive", "kind": "key", "description": "x", "duration": -1}': (
         "duration",
         "above 0",
@@ -208,7 +208,7 @@ def test_an_import_is_embedded_and_audited(dataset, tmp_path, capsys):
     assert import_descriptions.main(_run(tmp_path, file)) == 0
     assert import_descriptions.main(_run(tmp_path, file)) == 0
     shown = capsys.readouterr().out
-    assert "columns without a meaning here: score" in shown
+    assert "ignored columns: score" in shown
     assert "2 descriptions of 'training' are missing" in shown
     home = newest_folder(tmp_path / "descriptions").path
     assert home.name == ImportedRecipe.of(file, model="owner/elsewhere").fingerprint()

@@ -17,7 +17,7 @@ from priors.stage import make_priors, preview
 from priors.video.decode_pool import DecodeRecipe
 from priors.video.frames import FramesRecipe
 from priors.words.glove import GloveRecipe
-from tests.support.videos import write_video
+from tests.support.videos.videos import write_video
 
 
 @pytest.fixture

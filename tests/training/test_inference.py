@@ -12,7 +12,7 @@ import torch
 
 from cache.detections import Detection
 from cache.features import FeatureStore
-from tests.support.toy_data import CLASSES, GRID, tiny_recipe, toy_dataset, toy_model, toy_training_data
+from tests.support.data.toy_data import CLASSES, GRID, tiny_recipe, toy_dataset, toy_model, toy_training_data
 from training.batches.data import WtalData
 from training.checkpoints.checkpoint import State, Trained
 from training.compat.localize import official_candidates, official_recipe

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from tests.support.data.toy_data import STREAMS, save_toy, tiny_recipe, toy_dataset, toy_training_data
 from tests.support.paths import ROOT
-from tests.support.toy_data import STREAMS, save_toy, tiny_recipe, toy_dataset, toy_training_data
 from training.checkpoints.checkpoint import load_trained
 from training.checkpoints.footprint import footprint
 from training.inference import detect

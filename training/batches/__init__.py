@@ -1,4 +1,4 @@
-"""What a step is shown: videos and texts drawn into batches, and whole videos for inference.
+"""Batches for training: sampled videos with their weak labels and texts; whole videos at full length.
 
-Sampling is here; what a batch is used for is not.
+Drawing, padding and masks are here; losses are in `model/` and `hosts/`.
 """

@@ -26,25 +26,25 @@ from training.batches.texts import DEFAULT_CHOICE, TextBank, TextChoice, build_t
 from training.errors import TrainingError
 
 _OPEN_FILES = 256
-"""Feature files that stay mapped. Each holds a descriptor, of which a process often may have 1,024."""
+"""Feature files that stay memory-mapped. Each takes a file descriptor, and a process is often limited to 1,024."""
 
 
 class DataRecipe(Recipe):
-    """What the trainer is shown."""
+    """Training videos, sampling and batches."""
 
     subset: str = "training"
-    """Subset of the annotations that is trained on."""
+    """Subset of the annotations to train on."""
     num_snippets: PositiveInt | None = 320
-    """A longer video is represented by this many snippets, one drawn from each of as many equal bins. None: every
-    video at full length."""
+    """Maximum sequence length; longer videos are subsampled, one random snippet from each of num_snippets equal bins.
+    None: every video at full length."""
     stretch: bool = False
-    """Repeat the snippets of shorter videos up to num_snippets, as the CO2 family does, instead of padding them."""
+    """Repeat the snippets of shorter videos up to num_snippets, as the CO2-Net family does, instead of padding them."""
     num_pairs: NonNegativeInt = 3
-    """Pairs of videos that share a class, in each batch (3 in the CO2 family)."""
+    """Pairs of videos that share a class, in each batch (3 in the CO2-Net family)."""
     singles: NonNegativeInt = 4
-    """Further videos in each batch (4 in the CO2 family)."""
+    """Further videos in each batch (4 in the CO2-Net family)."""
     max_words: PositiveInt = 80
-    """Longer texts are cut."""
+    """Longer texts are truncated to this many words."""
 
     @model_validator(mode="after")
     def _batches_can_be_drawn(self) -> "DataRecipe":
@@ -57,14 +57,14 @@ class DataRecipe(Recipe):
 
 @dataclass(frozen=True)
 class _Movable:
-    """Dataclass of tensors that moves as one."""
+    """Dataclass of tensors that moves between devices as one."""
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
         """The same on another device; `non_blocking` does not wait for copies out of pinned memory."""
         return self._each(lambda value: value.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Self:
-        """The same in memory that CUDA copies from without the processor."""
+        """The same in pinned memory, from which CUDA copies asynchronously."""
         return self._each(lambda value: value.pin_memory())
 
     def _each(self, change: Callable[[Any], Any]) -> Self:
@@ -80,18 +80,18 @@ class _Movable:
 
 @dataclass(frozen=True)
 class Targets(_Movable):
-    """What the losses of a host may know of a batch."""
+    """Weak labels and masks of a batch: all that the losses of a host may use."""
 
     labels: Float[Tensor, "b c"]
     """Multi-hot weak labels."""
     mask: Bool[Tensor, "b t"]
-    """True at real snippets, which come first."""
+    """Valid mask: True at real snippets, which come first."""
     pairs: Int[Tensor, "p 2"]
-    """Rows of the batch that share at least one class, two by two; p may be 0."""
+    """Pairs of rows of the batch that share at least one class; p may be 0."""
     notes: Float[Tensor, "b t n"] | None = None
-    """What the host's last review noted on these snippets, n figures each, 0 at padding; None without a review."""
+    """Notes of the host's last review on these snippets, n numbers each, 0 at padding; None without a review."""
     most_labels: int | None = None
-    """Labels of the video that has most of them, where it is known without asking a device."""
+    """Largest number of labels of a video, if it is known without waiting for a device."""
 
 
 @dataclass(frozen=True)
@@ -105,35 +105,35 @@ class Texts(_Movable):
 
 @dataclass(frozen=True)
 class Sentences(_Movable):
-    """One text a video, to be restored."""
+    """One text per video, whose masked words are to be predicted."""
 
     ids: Int[Tensor, "b n"]
     mask: Bool[Tensor, "b n"]
     masked: Bool[Tensor, "b n"]
-    """True at the words that the reconstruction must not see."""
+    """True at masked words, which the reconstruction must not see."""
 
 
 @dataclass(frozen=True)
 class Batch(_Movable):
-    """One step's worth."""
+    """The videos and texts of one training step."""
 
     video_ids: tuple[str, ...]
     features: Float[Tensor, "b t d"]
     """Zero at padding."""
     targets: Targets
     scale: Float[Tensor, " b"]
-    """Snippets of the batch per snippet of the video: 1 but for resampled videos. Maps positions in a video into
-    the batch."""
+    """Snippets in the batch per snippet of the video: 1 unless the video is resampled. Converts positions in a video to
+    positions in the batch."""
     snippets: Int[Tensor, "b t"]
-    """Place of each snippet in its video; 0 at padding."""
+    """Index of each snippet in its video; 0 at padding."""
     key_texts: Texts | None = None
-    """One text a class."""
+    """One text per class."""
     sentences: Sentences | None = None
 
 
 @dataclass(frozen=True)
 class QueryPool(_Movable):
-    """Every different key text of the training videos, for the class queries of inference."""
+    """Every distinct key text of the training videos, for the class queries of inference."""
 
     texts: Texts
     classes: Int[Tensor, " r"]
@@ -144,10 +144,10 @@ class QueryPool(_Movable):
 class WtalData:
     """The training videos of a dataset: weak labels, features and texts.
 
-    `batch(step)` depends on the recipe, the seed and the step alone: every draw has its own generator, seeded by
-    (seed, step, purpose). So a resumed run needs no stored random state, and runs that differ in their texts see
-    the same videos. Segments of the annotations are never looked at. `choice` says which of `texts` are read
-    (`ModelRecipe.text_choice`). Raises `TrainingError` when labels or texts do not suffice.
+    `batch(step)` depends on the recipe, the seed and the step alone: every draw has its own generator, seeded by (seed,
+    step, purpose). So a resumed run needs no stored random state, and runs that differ in their texts see the same
+    videos. Ground-truth segments are never used. `choice` says which of `texts` are read (`ModelRecipe.text_choice`).
+    Raises `TrainingError` if a class has no video or lacks texts.
     """
 
     def __init__(
@@ -202,8 +202,8 @@ class WtalData:
     def whole(self, snippets: int) -> Iterator[Batch]:
         """Every video once and at full length, the shortest first; no pairs, no texts.
 
-        As many go together as have, padded to the longest of them, at most so many `snippets`; a longer video goes
-        alone.
+        A batch holds as many videos as fit into `snippets` snippets, padding included; a longer video has its own
+        batch.
         """
         lengths = np.array(self.lengths())
         rows: list[int] = []
@@ -219,9 +219,9 @@ class WtalData:
         return list(self._lengths)
 
     def fingerprint(self) -> str:
-        """12 hex digits that change with the videos, their labels, their features and the grid of these, and the texts.
+        """Hash (12 hex digits) of the videos, their labels, their features, the feature grid and the texts.
 
-        Features are taken as they were when this was asked for first.
+        Features are read at the first call only.
         """
         grid = self.store.grid.model_dump()
         digest = hashlib.sha256(repr((self.classes, self.video_ids, grid, self._features_content)).encode())
@@ -233,7 +233,7 @@ class WtalData:
         return digest.hexdigest()[:12]
 
     def query_pool(self) -> QueryPool:
-        """Every different key text of each class with its share in the pool. Raises `TrainingError` without texts."""
+        """Every distinct key text of each class with its share in the pool. Raises `TrainingError` without texts."""
         if self.texts is None:
             raise TrainingError("texts: found none, expected the embeddings of the priors; run `make priors`")
         bank, chosen, classes, weights = self.texts, [], [], []
@@ -269,7 +269,8 @@ class WtalData:
         return self._videos(np.array(rows), np.zeros((0, 2), np.int64), None)
 
     def _videos(self, rows: np.ndarray, pairs: np.ndarray, rng: np.random.Generator | None) -> Batch:
-        """Pad whole videos, or first resample those that `rng` says must be."""
+        """Pad videos into a batch. With `rng`, those longer (with `stretch`, also shorter) than num_snippets are
+        resampled first."""
         wanted, videos = self.recipe.num_snippets or sys.maxsize, [self._features(int(row)) for row in rows]
         places = []
         for length in map(len, videos):
@@ -311,7 +312,7 @@ class WtalData:
 
 
 def _copy_rows(features: np.ndarray, places: np.ndarray, out: np.ndarray) -> None:
-    """`features[places]` into `out`, once and directly where the types agree; `places` never go backwards."""
+    """Copy `features[places]` into `out`, in a single copy if the types agree; `places` never decrease."""
     if features.dtype == out.dtype:
         np.take(features, places, axis=0, out=out, mode="clip")  # the default mode would fill a buffer first
     else:

@@ -1,4 +1,4 @@
-"""Batches that are made ahead of the steps that take them, by one thread in the background."""
+"""Prefetching: one background thread makes batches ahead of the steps that use them."""
 
 import queue
 import threading
@@ -12,11 +12,11 @@ from training.batches.data import Batch
 
 
 class Prefetcher:
-    """The batches of steps `first` to `last`, both included, in their order; at most `depth` are ready or being made.
+    """The batches of steps `first` to `last`, both included, in order; at most `depth` are ready or being made.
 
-    `make(step)` runs in the background and depends on the step alone, so that the batches are those that it would give
-    without; what it raises is raised by `get` of that step. For a CUDA device they are made in pinned memory, and
-    copied while the device goes on. As a context manager it ends its thread, however the block was left.
+    `make(step)` runs in the background and must depend on the step alone, so that batches are the same as without
+    prefetching; an error in it is raised by `get` of that step. For a CUDA device batches are pinned and copied
+    asynchronously. As a context manager it ends its thread when the block is left, also by an error.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Prefetcher:
     def get(self, step: int) -> Batch:
         """The batch of `step`, on the device; waits until it is made.
 
-        Raises what `make` raised for it, and ValueError for any step but the one behind the last one asked for.
+        Raises what `make` raised for it, and ValueError for any step but the next one in order.
         """
         if self._closed or step != self._due or step not in self._steps:
             open_steps = "none: closed" if self._closed else f"{self._due}, at most {self._steps.stop - 1}"
@@ -50,7 +50,7 @@ class Prefetcher:
         return made.to(self._device, non_blocking=self._pins)
 
     def close(self) -> None:
-        """End the thread, at the latest when the batch that it is at is made. More than once does no harm."""
+        """End the thread once the batch that it is making is done. May be called more than once."""
         self._closed = True
         self._free.release()
         self._thread.join()
@@ -76,6 +76,6 @@ class Prefetcher:
             try:
                 batch = self._make(step)
                 self._made.put(batch.pin_memory() if self._pins else batch)
-            except BaseException as error:  # whatever it is, the step that it belongs to has to end with it
+            except BaseException as error:  # any error is passed on to the step that it belongs to
                 self._made.put(error)
                 return

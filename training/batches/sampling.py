@@ -1,4 +1,4 @@
-"""Which snippets stand for a video whose length is not the wanted one."""
+"""Sampling of a fixed number of snippets from a video that is longer or shorter."""
 
 import numpy as np
 from jaxtyping import Int64
@@ -8,7 +8,7 @@ def stratified(length: int, count: int, rng: np.random.Generator) -> Int64[np.nd
     """`count` positions in a video of `length` snippets: one uniform draw from each of `count` equal bins.
 
     Bin i holds floor(i T / N) to floor((i + 1) T / N) - 1, or its first snippet alone where that is empty (a video
-    shorter than `count`: its snippets repeat). The positions never go backwards.
+    shorter than `count`: its snippets repeat). The positions never decrease.
     """
     edges = np.arange(count + 1, dtype=np.int64) * length // count
     sizes = np.maximum(np.diff(edges), 1)

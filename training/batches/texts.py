@@ -1,4 +1,4 @@
-"""The texts that training draws from: which words stand for a class or a video, and how likely each is to be masked."""
+"""Texts for training: the texts of every class and video, and how likely each of their words is to be masked."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ MaskPolicy = Literal["action_words", "content_words", "uniform"]
 STOP_WORDS = FUNCTION_WORDS | {
     "again", "another", "more", "most", "one", "other", "own", "same", "such", "video", "why",
 }  # fmt: skip
-"""They say nothing about an action, so the mask prefers the others."""
+"""Not discriminative for an action, so they are masked less often."""
 
-# How many times likelier than a stop word each kind of word is drawn next; public code uses 2 for content words.
+# Relative weights of action words, content words and stop words in drawing masks; public code uses 2 for content words.
 MASK_WEIGHTS: dict[MaskPolicy, tuple[float, float, float]] = {
     "action_words": (8.0, 2.0, 1.0),
     "content_words": (2.0, 2.0, 1.0),
@@ -34,18 +34,18 @@ MASK_WEIGHTS: dict[MaskPolicy, tuple[float, float, float]] = {
 
 @dataclass(frozen=True)
 class TextChoice:
-    """Which texts the trainer reads. A class's name and a template need word vectors, but no word of the MLLM."""
+    """Which texts are used in training. A class's name and a template need word vectors, but no MLLM."""
 
     queries: QuerySource = "class_pool"
-    """What stands for a class (`KsmRecipe.queries`)."""
+    """Text that represents a class (`KsmRecipe.queries`)."""
     sentences: SentenceSource = "complete"
-    """What is masked and restored (`CsrRecipe.texts`)."""
+    """Text that is masked and reconstructed (`CsrRecipe.texts`)."""
     mask: MaskPolicy = "action_words"
-    """Which words are likelier masked (`CsrRecipe.mask`)."""
+    """Which words are masked more often (`CsrRecipe.mask`)."""
 
     @property
     def names_classes(self) -> bool:
-        """Whether any text is made of a class's name."""
+        """Whether any text is made from a class's name."""
         return self.queries != "class_pool" or self.sentences != "complete"
 
 
@@ -54,7 +54,7 @@ DEFAULT_CHOICE = TextChoice()
 
 @dataclass(frozen=True)
 class Words:
-    """One text as the trainer uses it."""
+    """The words of one text."""
 
     tokens: tuple[str, ...]
     is_action_word: Bool[np.ndarray, " n"]
@@ -62,9 +62,9 @@ class Words:
 
 @dataclass(frozen=True)
 class TextBank:
-    """Every text of the training videos as padded ids, and which rows serve which class or video.
+    """Every text of the training videos as padded ids, and the rows of each class and video.
 
-    Axes: r texts (row 0 is empty: it stands for a video that has none), n words.
+    Axes: r texts (row 0 is empty, for videos without a text), n words.
     """
 
     vocabulary: Vocabulary
@@ -101,20 +101,20 @@ def build_text_bank(
     choice: TextChoice,
     max_words: int,
 ) -> TextBank:
-    """Collect the chosen texts of `videos`, cut each to `max_words` and fit the vocabulary on them.
+    """Collect the chosen texts of `videos`, truncate them to `max_words` words and fit the vocabulary on them.
 
-    Raises `TrainingError` when a class has no key description, no video has a complete one, or a class's name that is
-    read has no word with a vector.
+    Raises `TrainingError` when a class has no key description, no video has a complete one, or a class name that is
+    used has no word with a vector.
     """
     sources: dict[Kind, QuerySource | SentenceSource] = {"key": choice.queries, "complete": choice.sentences}
-    kept: list[Words] = [Words((), np.zeros(0, bool))]
+    bank: list[Words] = [Words((), np.zeros(0, bool))]
 
     def add(video: VideoEntry, label: str, kind: Kind) -> list[int]:
         words = _words(video.video_id, label, kind, texts, sources[kind])
         if words is None:
             return []
-        kept.append(Words(words.tokens[:max_words], words.is_action_word[:max_words]))
-        return [len(kept) - 1]
+        bank.append(Words(words.tokens[:max_words], words.is_action_word[:max_words]))
+        return [len(bank) - 1]
 
     key: dict[str, list[int]] = {label: [] for label in classes}
     complete: dict[str, list[int]] = {}
@@ -123,14 +123,14 @@ def build_text_bank(
             key[label] += add(video, label, "key")
         complete[video.video_id] = [row for label in video.labels for row in add(video, label, "complete")]
     _refuse_gaps(key, complete)
-    vocabulary = Vocabulary.fit([words.tokens for words in kept], texts)
+    vocabulary = Vocabulary.fit([words.tokens for words in bank], texts)
     if choice.names_classes:
         _refuse_unknown_names(classes, vocabulary)
-    ids, weights = _pad(kept, vocabulary, MASK_WEIGHTS[choice.mask])
+    ids, weights = _pad(bank, vocabulary, MASK_WEIGHTS[choice.mask])
     return TextBank(
         vocabulary=vocabulary,
         ids=ids,
-        lengths=np.array([len(words.tokens) for words in kept], np.int64),
+        lengths=np.array([len(words.tokens) for words in bank], np.int64),
         weights=weights,
         key_rows=tuple(np.array(key[label], np.int64) for label in classes),
         complete_rows={video: np.array(rows, np.int64) for video, rows in complete.items()},
@@ -180,8 +180,8 @@ def draw_masked(
 ) -> Bool[np.ndarray, "b n"]:
     """A third of the words of each text, floor(n / 3) but at least one, drawn one after the other without replacement.
 
-    Each draw takes a word with a chance proportional to its weight among those left; exponential clocks of these rates
-    ring in just that order. A text without words gets none.
+    Each draw picks a word with probability proportional to its weight among those left; the order of exponential
+    variables with the weights as rates has this distribution. A text without words gets none.
     """
     clocks = rng.exponential(size=weights.shape) / np.where(weights > 0, weights, 1)
     clocks[weights == 0] = np.inf

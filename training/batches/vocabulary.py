@@ -1,4 +1,4 @@
-"""Dense word ids of the training descriptions, and the vectors behind them."""
+"""The vocabulary of the training texts: dense word ids and their vectors."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,15 +16,15 @@ SPECIALS = 3
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Words with a vector that the training descriptions use; id = position + 3.
+    """Words of the training texts that have a vector; id = position + 3.
 
-    Id 0 pads, 1 stands for a masked word, 2 for every word without a vector. Most frequent word first, ties by
-    alphabet, so the same texts give the same ids whatever order they come in.
+    Id 0 is padding, 1 a masked word, 2 any word without a vector. Words are sorted by frequency, then by alphabet, so
+    that the ids do not depend on the order of the texts.
     """
 
     words: tuple[str, ...]
     vectors: Float32[np.ndarray, "v w"]
-    """One row an id; the rows of the three special ids are zero."""
+    """One row per id; the rows of the three special ids are zero."""
 
     @classmethod
     def fit(cls, texts: Iterable[Sequence[str]], priors: PriorTexts) -> "Vocabulary":

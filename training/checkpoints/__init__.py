@@ -1,1 +1,1 @@
-"""Checkpoints: what is in one, where it lies, how large it is, and weights of public code turned into one."""
+"""Checkpoints: their contents, their folder, the size of the model, and import of weights of public code."""

@@ -1,4 +1,4 @@
-"""What a checkpoint holds: weights, optimizer state and a readable state.json. `checkpoint_folder` says where."""
+"""Contents of a checkpoint: weights, optimizer state and a readable state.json. `folder.py` has the layout on disk."""
 
 import json
 import math
@@ -29,34 +29,36 @@ from training.recipe import TrainRecipe
 
 VERSION = 3
 _READABLE = (2, 3)
-"""2 is that of 0.1: one checkpoint a run, whose steps counted the turns of L_match and L_rec."""
+"""Version 2 was written by release 0.1: one checkpoint per run, whose steps count updates of L_match and L_rec
+separately."""
 TRAINING_FILE = "optimizer.pt"
-"""What only training reads."""
+"""State that only training needs."""
 
 
 @dataclass(frozen=True)
 class State:
-    """state.json: what the weights are weights of."""
+    """Contents of state.json: how the weights were trained, and on what."""
 
     step: int
     """Steps taken."""
     recipe: TrainRecipe
     classes: tuple[str, ...]
     words: tuple[str, ...]
-    """The vocabulary; the id of a word is its place plus 3."""
+    """The vocabulary; the id of a word is its position plus 3."""
     grid: FeatureGrid
     data: str
-    """Fingerprint of the training videos, their labels and texts."""
+    """Hash of the training videos, their labels, features and texts (`WtalData.fingerprint`)."""
     means: Means
-    """What stood in no line of metrics.jsonl yet."""
+    """Sums and counts since the last line of metrics.jsonl."""
     finished: bool = True
-    """Whether training has come to its end."""
+    """Whether training has taken its last step."""
     version: int = VERSION
-    """Of the layout."""
+    """Version of the checkpoint layout."""
 
     @property
     def counts_turns(self) -> bool:
-        """Whether `step` counts turns, of which only every other one updated the host."""
+        """Whether `step` counts updates of L_match and L_rec separately, so that only every other one updated the
+        host."""
         model = self.recipe.model
         return self.version < 3 and model.use_csr and model.dpid.schedule == "alternate"
 
@@ -68,9 +70,9 @@ class Trained:
     model: Localizer[Any]
     state: State
     csr: ReconstructionAttention | None = None
-    """What draws A_CSR, where that was asked for: localization does not need it."""
+    """CSR's attention, if it was asked for; localization does not need it."""
     unread: int = 0
-    """Numbers of the checkpoint that were left on disk: text tower, CSR and word vectors."""
+    """Parameters of the checkpoint that were not loaded: text tower, CSR and word vectors."""
 
 
 def save_checkpoint(
@@ -83,18 +85,18 @@ def save_checkpoint(
     pseudo: Mapping[str, PseudoSegments] | None,
     notes: Mapping[str, Tensor],
 ) -> Path:
-    """Write `run`/checkpoint/step-<steps taken> and let the run point to it. A run killed meanwhile keeps the previous
-    one.
+    """Write `run`/checkpoint/step-<steps taken> and make it the run's latest checkpoint. If the process is killed
+    meanwhile, the previous one stays the latest.
 
-    `notes` are those of the host's last review; the model's buffers that are not persistent go beside them. Raises
-    `TrainingError`, and writes nothing, where a weight is not finite.
+    `notes` are those of the host's last review; the model's non-persistent buffers are saved with them. Raises
+    `TrainingError`, and writes nothing, if a weight is not finite.
     """
     models = {"model.safetensors": model} | ({} if average is None else {"ema.safetensors": average})
     for name, one in models.items():
         _refuse_broken_weights(one, name, state.step)
-    segments = None if pseudo is None else {video: vars(found) for video, found in pseudo.items()}
+    segments = None if pseudo is None else {video: vars(fields) for video, fields in pseudo.items()}
     states = {name: optimizer.state_dict() for name, optimizer in optimizers.items()}
-    rest = {"notes": dict(notes), "buffers": {name: value.cpu() for name, value in _kept_buffers(model).items()}}
+    rest = {"notes": dict(notes), "buffers": {name: value.cpu() for name, value in _training_buffers(model).items()}}
 
     def write(folder: Path) -> None:
         for name, one in models.items():
@@ -109,14 +111,14 @@ def save_checkpoint(
 
 
 def _refuse_broken_weights(model: nn.Module, name: str, step: int) -> None:
-    """One answer for the whole model, so that a GPU is asked once."""
+    """Checks all weights in one reduction, so that a GPU is waited for once."""
     values = [value for value in model.state_dict().values() if value.is_floating_point()]
     if bool(torch.stack([value.isfinite().all() for value in values]).all()):
         return
     broken = [key for key, value in model.state_dict().items() if not bool(value.isfinite().all())]
     raise TrainingError(
         f"step {step}: {name}: found weights that are not finite ({', '.join(broken[:3])}), so they are not saved; the "
-        "checkpoint before is as it was. Lower loop.lr and loop.host_lr, or loop.clip"
+        "previous checkpoint is unchanged. Lower loop.lr and loop.host_lr, or loop.clip"
     )
 
 
@@ -153,11 +155,11 @@ def load_trained(
     device: torch.device | str = "cpu",
     csr_attention: bool = False,
 ) -> Trained:
-    """What localizes, out of a checkpoint, in eval mode. `chosen`: the average where the recipe says loop.ema_eval,
-    else the last.
+    """Load the inference model of a checkpoint, in eval mode. `chosen`: the moving average if loop.ema_eval is set,
+    else the last weights.
 
-    Text tower, CSR and word vectors are neither built nor read; with `csr_attention` those two convolutions of CSR are
-    that draw A_CSR, where the model has a CSR. Raises `TrainingError` if files are missing or hold another model.
+    Text tower, CSR and word vectors are neither built nor read, except, with `csr_attention`, CSR's attention, if the
+    model has a CSR. Raises `TrainingError` if files are missing or hold another model.
     """
     state = load_state(folder)
     recipe, streams = state.recipe.model, state.grid.streams
@@ -168,32 +170,32 @@ def load_trained(
     if csr_attention and recipe.use_csr:
         csr = ReconstructionAttention(recipe.csr, feature_width=sum(streams.values())).eval().to(device)
     sizes = stored_sizes(path)
-    if strange := sorted(name for name in sizes.keys() - model.state_dict().keys() if not _teaches(name, recipe)):
-        raise _of_another_model(path, f"it holds {', '.join(strange)}, too")
+    if unknown := sorted(name for name in sizes.keys() - model.state_dict().keys() if not _teaches(name, recipe)):
+        raise _of_another_model(path, f"it holds {', '.join(unknown)}, too")
     fill(model, read_weights(path, names=model.state_dict()), path)
     if csr is not None:
         fill(csr, read_weights(path, names=csr.state_dict(), prefix="csr."), path)
-    parts = [part for part in (model, csr) if part is not None]
-    read = sum(value.numel() for part in parts for value in part.state_dict().values())
+    modules = [module for module in (model, csr) if module is not None]
+    read = sum(value.numel() for module in modules for value in module.state_dict().values())
     return Trained(model.eval().to(device), state, csr, unread=sum(sizes.values()) - read)
 
 
 def _teaches(name: str, recipe: ModelRecipe) -> bool:
-    """Whether weights of this name serve training alone."""
+    """Whether weights of this name are used in training only."""
     text_tower, csr = recipe.use_ksm and name.startswith("ksm."), recipe.use_csr and name.startswith("csr.")
     return text_tower or csr or (recipe.needs_texts and name == "word_vectors")
 
 
 def stored_sizes(path: Path) -> dict[str, int]:
-    """How many numbers stand under each name of a safetensors file; reads its header alone. Raises `TrainingError` if
-    it can not be read."""
+    """Number of elements of each tensor of a safetensors file; reads its header only. Raises `TrainingError` if it
+    cannot be read."""
     with _opened(path) as file:
         return {name: math.prod(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
 
 
 def read_weights(path: Path, *, names: Iterable[str] | None = None, prefix: str = "") -> dict[str, Tensor]:
     """Tensors of a safetensors file: all of them, or those of `prefix` + `names` that it has, without the prefix; the
-    others stay on disk. Raises `TrainingError` if it can not be read."""
+    others stay on disk. Raises `TrainingError` if it cannot be read."""
     with _opened(path) as file:
         stored = set(file.keys())
         chosen = stored if names is None else {prefix + name for name in names} & stored
@@ -231,55 +233,55 @@ def load_training(folder: Path) -> dict[str, Any]:
         told = not_a(path, "file of torch.save", "torch") or f"cannot be read: {error}"
         raise TrainingError(f"{path}: {told}; train again with `make train`") from error
     if stored["pseudo"] is not None:
-        stored["pseudo"] = {video: PseudoSegments(**found) for video, found in stored["pseudo"].items()}
+        stored["pseudo"] = {video: PseudoSegments(**fields) for video, fields in stored["pseudo"].items()}
     return {"notes": {}, "buffers": {}} | stored
 
 
 def fill_buffers(model: nn.Module, stored: Mapping[str, Tensor], folder: Path) -> None:
-    """Load the buffers that are not persistent. Raises `TrainingError` if they are another model's."""
-    own = _kept_buffers(model)
-    if {name: value.shape for name, value in own.items()} != {name: value.shape for name, value in stored.items()}:
-        names = ", ".join(sorted(own.keys() | stored.keys()))
+    """Load the non-persistent buffers. Raises `TrainingError` if they are another model's."""
+    buffers = _training_buffers(model)
+    if {name: value.shape for name, value in buffers.items()} != {name: value.shape for name, value in stored.items()}:
+        names = ", ".join(sorted(buffers.keys() | stored.keys()))
         raise _of_another_model(folder / TRAINING_FILE, f"buffers of training differ: {names}")
     for name, value in stored.items():
-        own[name].copy_(value)
+        buffers[name].copy_(value)
 
 
-def _kept_buffers(model: nn.Module) -> dict[str, Tensor]:
-    """Buffers that are no weights, but that training goes on from."""
+def _training_buffers(model: nn.Module) -> dict[str, Tensor]:
+    """Non-persistent buffers, which training needs to resume."""
     weights = model.state_dict().keys()
     return {name: value for name, value in model.named_buffers() if name not in weights}
 
 
 def refuse_other_recipe(folder: Path, stored: State, recipe: TrainRecipe, data: str) -> None:
-    """Raise `TrainingError` if a run would be resumed with another recipe or other data, naming the fields that differ.
+    """Raise `TrainingError` if a run is resumed with another recipe or other data, naming the fields that differ.
 
-    What changes no result, such as logging and device, may differ. At constant rates a run may be made longer: what it
-    does from then on is what the longer one does, its past is that of the shorter.
+    Fields that affect no result, such as logging and device, may differ. With constant learning rates a run may be
+    extended; its further steps are those of the longer run.
     """
     differing = differences(stored.recipe, recipe)
     if _may_grow(stored, recipe):
         differing.pop("loop.steps", None)
-    lines = [f"  {name}: found {found!r}, expected {expected!r}" for name, (found, expected) in differing.items()]
+    lines = [f"  {name}: the checkpoint has {old!r}, this run {new!r}" for name, (old, new) in differing.items()]
     if stored.data != data:
-        lines.append(f"  data: found videos, labels, features or texts {stored.data}, expected {data}")
+        lines.append(f"  data: the checkpoint has videos, labels, features or texts {stored.data}, this run {data}")
     if stored.counts_turns and not stored.finished:
-        lines.append("  steps: found turns of L_match and L_rec, as version 0.1 counted, expected updates of the host")
+        lines.append("  steps: the checkpoint counts L_match and L_rec separately (version 0.1), this run host updates")
     if lines:
         raise TrainingError(
             "\n".join(
                 [
-                    f"{folder}: was made by another recipe, so the run can not be resumed:",
+                    f"{folder}: was made by another recipe, so the run cannot be resumed:",
                     *lines,
-                    "Use the recipe it was made with, choose another run folder (--run), or start anew (--no-resume).",
+                    "Use the recipe it was made with, choose another run folder (--run), or start over (--no-resume).",
                 ]
             )
         )
 
 
 def _may_grow(stored: State, recipe: TrainRecipe) -> bool:
-    """Whether the run may take more steps than it was made for. One whose last turn of CSR was shorter than the others
-    may not: what was owed to CSR at its end would be paid twice."""
+    """Whether the run may be extended to more steps. Not if its last round of CSR updates was shorter than dpid.period:
+    the extended run would make those updates again."""
     before, dpid = stored.recipe.loop.steps, recipe.model.dpid
     cut = recipe.model.use_csr and dpid.schedule == "alternate" and stored.finished and before % dpid.period
     return recipe.loop.schedule == "constant" and recipe.loop.steps >= before and not cut

@@ -1,12 +1,12 @@
-"""Where the checkpoints of a run lie, which of them are whole, and which is the last.
+"""Folder of a run's checkpoints: its layout, which checkpoints are complete, and which is the last or the best.
 
     <run>/checkpoint/step-00000500/     weights, optimizer, and, written last, state.json with the sizes of all files
     <run>/checkpoint/step-00001000/
-    <run>/checkpoint/latest             the name of the last one
-    <run>/checkpoint/best               the name and the score of the one that validation likes best, where there is any
+    <run>/checkpoint/latest             name of the last one
+    <run>/checkpoint/best               name and score of the one with the best validation score, if there is any
 
-A checkpoint gets its name when it is whole, and the pointer is replaced in one move, so there is always one to go on
-from. Only writers change anything here; a reader passes over what is torn and says so.
+A checkpoint gets its name when it is complete, and the pointer is replaced atomically, so there is always one to resume
+from. Only writers change files here; a reader skips incomplete checkpoints with a warning.
 """
 
 import json
@@ -22,28 +22,28 @@ from training.errors import TrainingError
 
 FOLDER, STATE_FILE = "checkpoint", "state.json"
 KEPT = 2
-"""Checkpoints that stay: the last, and the one before for the case that the last is damaged."""
+"""Number of checkpoints to keep: the last, and the one before it in case the last is damaged."""
 _POINTER, _BEST, _UNFINISHED = "latest", "best", ".unfinished-"
 _log = logging.getLogger(__name__)
 
 
 def find_checkpoint(run: Path) -> Path | None:
-    """The folder of the last whole checkpoint of a run, or None if it has none.
+    """The folder of the last complete checkpoint of a run, or None if it has none.
 
-    Damaged ones are passed over for the one before, with a warning. Raises `TrainingError` where all are damaged: a run
-    must not start anew in silence.
+    Damaged ones are skipped, with a warning. Raises `TrainingError` if all are damaged, because a run must not start
+    over unnoticed.
     """
     damaged = []
     for folder in _candidates(run):
         problem = _damage(folder)
         if problem is None:
             if damaged:
-                _log.warning("passed over for %s: %s", folder, "; ".join(damaged))
+                _log.warning("damaged checkpoints are skipped, %s is used: %s", folder, "; ".join(damaged))
             return folder
         damaged.append(f"{folder / problem}")
     if damaged:
         raise TrainingError(
-            f"{run / FOLDER}: found no whole checkpoint: {'; '.join(damaged)}; put a copy back, or start anew with "
+            f"{run / FOLDER}: found no complete checkpoint: {'; '.join(damaged)}; restore a copy, or start over with "
             "`make train` (--no-resume)"
         )
     return None
@@ -56,15 +56,15 @@ class Best:
     folder: Path
     score: float
     criterion: str
-    """By which it is the best, such as "validation.labels"."""
+    """What is scored, such as "validation.labels"."""
 
 
 def best_checkpoint(run: Path) -> Best | None:
-    """None where no validation took place, and, with a warning, where it is damaged: no other one is the best."""
+    """The best checkpoint; None if there was no validation, and, with a warning, if it is damaged."""
     path = run / FOLDER / _BEST
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        best = Best(run / FOLDER / found["checkpoint"], found["score"], found["criterion"])
+        document = json.loads(path.read_text(encoding="utf-8"))
+        best = Best(run / FOLDER / document["checkpoint"], document["score"], document["criterion"])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -77,34 +77,34 @@ def best_checkpoint(run: Path) -> Best | None:
 
 
 def mark_best(run: Path, best: Best) -> None:
-    """From now on this checkpoint is the best; it stays until another one is."""
+    """Make this checkpoint the best one; it is kept until another one is marked."""
     with atomic_path(run / FOLDER / _BEST) as unfinished:
         document = {"checkpoint": best.folder.name, "score": best.score, "criterion": best.criterion}
         unfinished.write_text(json.dumps(document) + "\n", encoding="utf-8")
 
 
 def steps_taken(run: Path) -> tuple[int, int] | None:
-    """Steps that the last whole checkpoint has seen, and those of its recipe; None without one. Reads no weights."""
+    """Steps taken by the last complete checkpoint, and the steps of its recipe; None without one. Reads no weights."""
     state = _last_state(run)
     return None if state is None else (state["step"], state["recipe"]["loop"]["steps"])
 
 
 def is_finished(run: Path) -> bool:
-    """Whether the training of a run has come to its end. A checkpoint that was imported has no steps to take."""
+    """Whether the training of a run is finished; that of an imported checkpoint always is."""
     state = _last_state(run)
     return state is not None and finished(state)
 
 
 def finished(state: Mapping[str, Any]) -> bool:
-    """Whether a state.json is that of a run that came to its end; 0.1 did not say it, and imported weights as step
+    """Whether a state.json is that of a finished run. Version 0.1 has no such field, and imported weights have step
     0."""
     return state.get("finished", state["step"] in (0, state["recipe"]["loop"]["steps"]))
 
 
 def write_checkpoint(run: Path, step: int, write: Callable[[Path], None]) -> Path:
-    """Make the run's last checkpoint out of what `write` puts into the folder it is given; all but `KEPT` go.
+    """Write the run's latest checkpoint, whose files `write` puts into a given folder, and delete all but `KEPT`.
 
-    `write` writes state.json last, with the `sizes` of the other files: so a torn checkpoint is known as such.
+    `write` writes state.json last, with the `sizes` of the other files, so that an incomplete checkpoint is recognised.
     """
     home = run / FOLDER
     final, fresh = home / f"step-{step:08d}", home / f"{_UNFINISHED}step-{step:08d}"
@@ -113,7 +113,7 @@ def write_checkpoint(run: Path, step: int, write: Callable[[Path], None]) -> Pat
     write(fresh)
     for path in (*fresh.iterdir(), fresh):
         sync(path)
-    if final.exists():  # it is damaged, or the run would have gone on from it: the pointer moves away first
+    if final.exists():  # it is damaged, else the run would have resumed from it; the pointer is removed first
         _point(home, None)
         shutil.rmtree(final)
     fresh.rename(final)
@@ -130,7 +130,7 @@ def sizes(folder: Path) -> dict[str, int]:
 
 
 def reopen(run: Path, steps: int) -> None:
-    """A finished run goes on to so many steps: from now on its last checkpoint is that of an unfinished one."""
+    """Extend a finished run to `steps` steps: its last checkpoint becomes that of an unfinished run."""
     folder = find_checkpoint(run)
     assert folder is not None
     state = _read_state(folder)
@@ -139,7 +139,7 @@ def reopen(run: Path, steps: int) -> None:
 
 
 def remove_checkpoints(run: Path) -> None:
-    """Forget the checkpoints of a run that starts anew."""
+    """Delete the checkpoints of a run that starts over."""
     (run / FOLDER / _BEST).unlink(missing_ok=True)
     if (run / FOLDER).is_dir():
         _point(run / FOLDER, None)
@@ -147,7 +147,7 @@ def remove_checkpoints(run: Path) -> None:
 
 
 def drop_training_state(run: Path, name: str) -> None:
-    """Keep of a finished run the last weights alone: earlier checkpoints go, and of the last one the file `name`."""
+    """Keep only the last weights of a finished run: delete earlier checkpoints, and the file `name` of the last one."""
     folder = find_checkpoint(run)
     if folder is None:
         return
@@ -160,7 +160,7 @@ def drop_training_state(run: Path, name: str) -> None:
 
 
 def _last_state(run: Path) -> dict[str, Any] | None:
-    """state.json of the last whole checkpoint. Raises `TrainingError` if it is that of no training."""
+    """state.json of the last complete checkpoint. Raises `TrainingError` if it is not that of a training run."""
     folder = find_checkpoint(run)
     if folder is None:
         return None
@@ -183,7 +183,8 @@ def _write_state(folder: Path, state: Mapping[str, Any]) -> None:
 
 
 def _candidates(run: Path) -> list[Path]:
-    """Checkpoints from the last to the first: the one pointed to, the others by their steps, then those of 0.1."""
+    """Checkpoints from the last to the first: the one pointed to, the others by their steps, then those of version
+    0.1."""
     home = run / FOLDER
     folders = _steps(home)
     try:
@@ -201,8 +202,8 @@ def _steps(home: Path) -> list[Path]:
 
 
 def _damage(folder: Path) -> str | None:
-    """What is wrong with a checkpoint, as "<file>: <problem>"; None if nothing is. Looked at twice: state.json may be
-    replaced between a look at it and one at the files that it names."""
+    """What is wrong with a checkpoint, as "<file>: <problem>"; None if nothing is. Checked twice, since state.json may
+    be replaced between reading it and checking the files that it names."""
     problem = _problem(folder)
     return problem and _problem(folder)
 
@@ -230,13 +231,14 @@ def _point(home: Path, name: str | None) -> None:
 
 
 def _forget(run: Path, *, keep: list[Path]) -> None:
-    """Remove every checkpoint but those and the best, unfinished ones and those of 0.1 included."""
+    """Delete every checkpoint except those in `keep` and the best, including unfinished ones and those of version
+    0.1."""
     best = best_checkpoint(run)
     keep = keep if best is None else [*keep, best.folder]
     home = run / FOLDER
     for path in (*_steps(home), *home.glob(f"{_UNFINISHED}step-*"), run / f".{FOLDER}.old", run / f".{FOLDER}.new"):
         if path not in keep:
-            # a reader on a network file system may hold on to a file: what is left is no whole checkpoint any more
+            # a reader on a network file system may keep a file open; what is left does not count as a checkpoint
             shutil.rmtree(path, ignore_errors=True)
     if home not in keep:
         for name in (STATE_FILE, "model.safetensors", "ema.safetensors", "optimizer.pt"):

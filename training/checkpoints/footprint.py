@@ -1,4 +1,4 @@
-"""What inference costs beside the host alone: numbers held, and floating-point operations."""
+"""Inference cost of a model beside that of its host: parameters and FLOPs."""
 
 from typing import Any
 
@@ -12,33 +12,33 @@ from training.checkpoints.checkpoint import Trained
 
 
 class Footprint(Recipe):
-    """Numbers that are held (weights and class queries), and the operations that a video takes."""
+    """Parameters (weights and class queries) and FLOPs for one video."""
 
     snippets: PositiveInt
-    """Length of the video that the operations are counted for."""
+    """Length of the video that FLOPs are counted for."""
     host_parameters: NonNegativeInt
-    """Numbers of the host."""
+    """Parameters of the host."""
     query_parameters: NonNegativeInt
-    """Numbers of KSM's stored class queries."""
+    """Size of KSM's stored class queries."""
     head_parameters: NonNegativeInt
-    """Numbers of the localization head."""
+    """Parameters of the localization head."""
     unread_parameters: NonNegativeInt
-    """Numbers of the checkpoint that inference does not read: text tower, CSR, word vectors."""
+    """Parameters of the checkpoint that inference does not read: text tower, CSR, word vectors."""
     host_flops: NonNegativeInt
-    """Operations of the host alone, and of its scores. A multiplication with its addition counts two."""
+    """FLOPs of the host alone, including its video scores. A multiply-add counts as two."""
     flops: NonNegativeInt
-    """Operations of everything that inference runs."""
+    """FLOPs of everything that inference runs."""
 
     @property
     def parameters(self) -> int:
-        """All numbers that inference holds."""
+        """All parameters that inference holds."""
         return self.host_parameters + self.query_parameters + self.head_parameters
 
 
 @torch.inference_mode()
 def footprint(trained: Trained, *, snippets: int) -> Footprint:
-    """Count while one made-up video of `snippets` snippets runs: products of matrices, convolutions and attention, as
-    torch counts them. Element-wise operations, sorting and solvers are left out."""
+    """Count on one random video of `snippets` snippets: matrix products, convolutions and attention, as torch counts
+    them. Element-wise operations, sorting and solvers are not counted."""
     model = trained.model
     device = next(model.parameters()).device
     features = torch.rand(1, snippets, trained.state.grid.width, device=device)

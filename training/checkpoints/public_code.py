@@ -1,4 +1,4 @@
-"""A state dict of a host's public code as a checkpoint of ours: the host alone, without KSM, CSR and head."""
+"""Import of a state dict of a host's public code as a checkpoint: the host alone, without KSM, CSR and head."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from cache.features import FeatureGrid
 from cache.files.kinds import kind_of, not_a
 from training.checkpoints.checkpoint import State, save_checkpoint
-from training.compat.names import load_official, official_name
+from training.compat.names import CLASS_WEIGHTS, RECIPE_WEIGHTS, UNUSED, PublicHost, load_official, official_name
 from training.errors import TrainingError
 from training.hosts import co2net, ddgnet, delu
 from training.hosts.recipes import HostRecipe, default_recipe
@@ -22,30 +22,24 @@ from training.hosts.two_stream import TwoStreamRecipe
 from training.model.mllm4wtal import Mllm4Wtal, ModelRecipe
 from training.recipe import TrainRecipe
 
-OfficialHost = Literal["co2net", "delu", "ddgnet", "um", "gaufuse"]
 Variant = Literal["thumos14", "activitynet"]
 
-_ACTIVITYNET: Mapping[str, HostRecipe] = {
+_ACTIVITYNET: Mapping[PublicHost, HostRecipe] = {
     "co2net": co2net.ACTIVITYNET,
     "delu": delu.ACTIVITYNET,
     "ddgnet": ddgnet.ACTIVITYNET,
 }
-_UNUSED = ("feat_encoder.",)
-"""Beginnings of names that the public code saves and never runs."""
 _NESTED = ("state_dict", "model")
-_EMBEDDING = {"um": "cas_module.conv.0.weight", "gaufuse": "feature_embedding.0.weight"}
-_ATTENTION = {"ddgnet": "Attn.attentions.0.0.weight"}
-_CLASSES = {"um": "cas_module.classifier.0.weight", "gaufuse": "ac_center"}
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What came of a file."""
+    """Result of an import."""
 
     checkpoint: Path
     recipe: TrainRecipe
     weights: int
-    """Numbers that were taken over."""
+    """Number of imported parameters."""
     passed_over: tuple[str, ...]
     """Names that the public code saves and never runs."""
 
@@ -53,8 +47,8 @@ class Imported:
 def read_official(path: Path, *, allow_pickle: bool) -> dict[str, Tensor]:
     """Tensors by name of a file of torch.save, bare or under `state_dict` or `model`, without the prefix `module.`.
 
-    Weights alone are read first. Only with `allow_pickle`, and where that does not suffice, is the file unpickled in
-    full, which runs whatever code it holds. Raises `TrainingError` where it is no such file.
+    It is read with weights_only=True first. If that fails and `allow_pickle` is set, the file is unpickled in full,
+    which runs any code in it. Raises `TrainingError` if it is no such file.
     """
     if not path.is_file():
         raise TrainingError(f"{path}: no such file; expected a state dict of a host's public code")
@@ -84,13 +78,13 @@ def read_official(path: Path, *, allow_pickle: bool) -> dict[str, Tensor]:
 def _unpickle(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=False)
-    except Exception as error:  # a pickle raises whatever it likes
+    except Exception as error:  # unpickling can raise anything
         raise TrainingError(f"{path}: is no checkpoint of torch.save: {error}") from error
 
 
 def import_official(
     path: Path,
-    kind: OfficialHost,
+    kind: PublicHost,
     *,
     variant: Variant,
     run: Path,
@@ -98,7 +92,7 @@ def import_official(
     grid: FeatureGrid,
     allow_pickle: bool = False,
 ) -> Imported:
-    """Write `run`/checkpoint out of a file of the public code. Widths are those of its weights.
+    """Write `run`/checkpoint from a file of the public code. Widths are those of its weights.
 
     Raises `TrainingError` before anything is written where names are missing or unknown, or the weights do not fit the
     classes and features.
@@ -118,25 +112,23 @@ def import_official(
     return Imported(checkpoint, recipe, numbers, tuple(sorted(weights.keys() - expected.keys())))
 
 
-def _official_recipe(kind: OfficialHost, variant: Variant, weights: Mapping[str, Tensor]) -> HostRecipe:
+def _official_recipe(kind: PublicHost, variant: Variant, weights: Mapping[str, Tensor]) -> HostRecipe:
     if variant == "activitynet" and kind not in _ACTIVITYNET:
         raise TrainingError(f"variant: found activitynet, expected thumos14, the only one that {kind} has")
     recipe = _ACTIVITYNET[kind] if variant == "activitynet" else default_recipe(kind)
-    found: dict[str, Any] = {}
-    names = {"width": _EMBEDDING.get(kind, "fusion.0.weight")}
-    if isinstance(recipe, TwoStreamRecipe):
-        found["official"] = True
-        names["attention_width"] = _ATTENTION.get(kind, "vAttn.attention.0.weight")
-    if kind == "gaufuse":
-        names["tokens"] = "mu"
-    # where one of these is missing, all that are missing are named later
-    found |= {field: len(weights[name]) for field, name in names.items() if name in weights and weights[name].ndim}
+    found: dict[str, Any] = {"official": True} if isinstance(recipe, TwoStreamRecipe) else {}
+    # if one of these is missing, the message about all missing names comes later
+    for field, name in RECIPE_WEIGHTS[kind].items():
+        if name in weights and weights[name].ndim:
+            found[field] = len(weights[name])
     return type(recipe).model_validate(recipe.model_dump() | found)
 
 
-def _refuse_other_names(path: Path, kind: str, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+def _refuse_other_names(
+    path: Path, kind: PublicHost, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> None:
     missing = sorted(expected.keys() - weights.keys())
-    unknown = sorted(name for name in weights.keys() - expected.keys() if not name.startswith(_UNUSED))
+    unknown = sorted(name for name in weights.keys() - expected.keys() if not name.startswith(UNUSED))
     lines = [f"  {what}: {', '.join(names)}" for what, names in (("missing", missing), ("unknown", unknown)) if names]
     if lines:
         raise TrainingError(
@@ -146,20 +138,20 @@ def _refuse_other_names(path: Path, kind: str, weights: Mapping[str, Tensor], ex
 
 def _refuse_other_sizes(
     path: Path,
-    kind: str,
+    kind: PublicHost,
     weights: Mapping[str, Tensor],
     expected: Mapping[str, Tensor],
     classes: tuple[str, ...],
     grid: FeatureGrid,
 ) -> None:
-    name = _CLASSES.get(kind, "classifier.4.weight")
+    name = CLASS_WEIGHTS[kind]
     more = len(weights[name]) - len(expected[name])
     if more:
         raise TrainingError(
             f"{path}, {name}: found weights of {len(classes) + more} classes, "
             f"expected the {len(classes)} of the dataset"
         )
-    name = _EMBEDDING.get(kind, "fusion.0.weight")
+    name = RECIPE_WEIGHTS[kind]["width"]
     if weights[name].shape[1] != grid.width:
         raise TrainingError(
             f"{path}, {name}: found weights for features {weights[name].shape[1]} wide, expected {grid.width}, "

@@ -46,12 +46,12 @@ from cache.detections import Detection
 from cache.features import FeatureGrid
 from training.localization.localize import LocalizeRecipe, choose_classes, write_out
 from training.localization.proposals import Candidates, find_runs, mean_inside
-from training.localization.suppression import group_shares, leaders, rank, soft_scores_of_all
+from training.localization.suppression import average_groups, leaders, rank, soft_scores
 
 Array = np.ndarray
 
-Method = Literal["co2net", "delu", "ddgnet", "boosting", "um", "gaufuse"]
-"""Methods whose public code is repeated here."""
+PublicMethod = Literal["co2net", "delu", "ddgnet", "boosting", "um", "gaufuse"]
+"""Methods whose public code is repeated here; each belongs to a `PublicFamily`."""
 
 ONE_LONGER = np.array([0.0, 1.0])
 """Added to [start, end]: the public code's length is end - start + 1."""
@@ -61,7 +61,7 @@ GAUFUSE_POWER = 0.9
 """gaufuse: margins grow with the length to this power."""
 
 
-def official_recipe(method: Method) -> LocalizeRecipe:
+def official_recipe(method: PublicMethod) -> LocalizeRecipe:
     """The settings with which the public code of a method localizes in THUMOS14."""
     keep_all = LocalizeRecipe(source="cam", relative=False, min_score=-1e6, most=1_000_000)
     match method:
@@ -235,7 +235,7 @@ def _unit(curves: Float[Array, "r t"]) -> Float[Array, "r t"]:
 def _soften(candidates: Candidates, recipe: LocalizeRecipe) -> Candidates:
     ranked = rank(candidates)
     longer = Candidates(ranked.segments + ONE_LONGER, ranked.labels, ranked.scores)
-    return Candidates(ranked.segments, ranked.labels, soft_scores_of_all(longer, sigma=recipe.sigma))
+    return Candidates(ranked.segments, ranked.labels, soft_scores(longer, sigma=recipe.sigma))
 
 
 def _suppress_in_seconds(candidates: Candidates, recipe: LocalizeRecipe, seconds: float) -> Candidates:
@@ -250,10 +250,6 @@ def _keep_or_fuse(candidates: Candidates, inside: Float[Array, " n"], recipe: Lo
     ranked, inside = candidates.take(order), inside[order]
     longer = Candidates(ranked.segments + ONE_LONGER, ranked.labels, ranked.scores)
     leader = leaders(longer, tiou=recipe.tiou, overlap=recipe.overlap)
-    best = leader == np.arange(len(ranked))
-    if recipe.suppression != "fuse" or not len(ranked):
-        return ranked.take(best)
-    shares = group_shares(inside, leader, temperature=recipe.temperature)
-    columns = (*ranked.segments.T, ranked.scores)
-    start, end, scores = (np.bincount(leader, shares * values, minlength=len(ranked))[best] for values in columns)
-    return Candidates(np.stack([start, end], axis=1), ranked.labels[best], scores)
+    if recipe.suppression == "fuse":
+        return average_groups(ranked, leader, weigh_by=inside, temperature=recipe.temperature)
+    return ranked.take(leader == np.arange(len(ranked)))

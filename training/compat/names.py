@@ -1,11 +1,15 @@
 """Names of the hosts' weights in their public code, and how these become ours."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from training.errors import TrainingError
+
+PublicHost = Literal["co2net", "delu", "ddgnet", "um", "gaufuse"]
+"""Hosts whose public code saves weights that are read here, by their `kind`."""
 
 _FUSED = {"fusion": "fusion.0", "classifier.0": "classifier.1", "classifier.1": "classifier.4"}
 _CONSENSUS = {
@@ -42,6 +46,24 @@ OFFICIAL_NAMES: Mapping[str, Mapping[str, str]] = {
     },
 }
 """By the kind of host: our modules (or bare parameters), and what the public code calls them."""
+
+_TWO_STREAM = {"width": "fusion.0.weight", "attention_width": "vAttn.attention.0.weight"}
+RECIPE_WEIGHTS: Mapping[PublicHost, Mapping[str, str]] = {
+    "co2net": _TWO_STREAM,
+    "delu": _TWO_STREAM,
+    "ddgnet": _TWO_STREAM | {"attention_width": "Attn.attentions.0.0.weight"},
+    "um": {"width": "cas_module.conv.0.weight"},
+    "gaufuse": {"width": "feature_embedding.0.weight", "tokens": "mu"},
+}
+"""By the kind of host: fields of its recipe, and the weight of the public code that has so many rows."""
+CLASS_WEIGHTS: Mapping[PublicHost, str] = {
+    **dict.fromkeys(("co2net", "delu", "ddgnet"), "classifier.4.weight"),
+    "um": "cas_module.classifier.0.weight",
+    "gaufuse": "ac_center",
+}
+"""By the kind of host: the weight of the public code that has a row for each class."""
+UNUSED = ("feat_encoder.",)
+"""Beginnings of names that the public code saves and never runs."""
 
 
 def official_name(kind: str, ours: str) -> str:

@@ -18,7 +18,7 @@ from training.evaluation.protocol import Protocol
 from training.localization.suppression import drop_ambiguous
 
 UnknownLabels = Literal["error", "ignore"]
-"""What to do with detections of a class that the annotations do not have: stop, or leave them out and count them."""
+"""Detections of a class that the annotations do not have: raise an error, or leave them out and count them."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Evaluation:
     protocol: Protocol
     scores: Scores
     videos: int
-    """Videos that count."""
+    """Videos that are evaluated."""
     detections: int
     """Detections that were scored."""
     outside: int
-    """Detections in videos that do not count: left out or false positives, as the protocol says."""
+    """Detections in videos outside the evaluated split: left out or false positives, as the protocol says."""
     left_out: dict[str, int]
     """Detections that were not scored, by reason: `outside`, `ambiguous`, `unknown label`. Reasons without any are
     absent."""
@@ -40,14 +40,14 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Counted:
-    """What counts under a protocol, in its units."""
+    """Detections and ground truth that count under a protocol, in its units."""
 
     protocol: Protocol
     detections: DetectionTable
     truth: dict[str, Sequence[Segment]]
-    """By video; videos without any segment are there."""
+    """Ground-truth segments by video; videos without any are included."""
     durations: dict[str, float | None]
-    """Of these videos."""
+    """Durations of these videos."""
     outside: int
     """As in `Evaluation`."""
     left_out: dict[str, int]
@@ -58,20 +58,21 @@ def evaluate_detections(
     dataset: Dataset, detections: DetectionTable, protocol: Protocol, *, unknown_labels: UnknownLabels = "error"
 ) -> Evaluation:
     """Score detections (in seconds) on the videos of a protocol. Raises CacheError as `counted` does."""
-    what = counted(dataset, detections, protocol, unknown_labels=unknown_labels)
+    selected = counted(dataset, detections, protocol, unknown_labels=unknown_labels)
     scores = mean_average_precision(
-        what.detections, what.truth, tious=protocol.tious, classes=dataset.classes, ties=protocol.ties
+        selected.detections, selected.truth, tious=protocol.tious, classes=dataset.classes, ties=protocol.ties
     )
-    return Evaluation(protocol, scores, len(what.truth), len(what.detections), what.outside, what.left_out)
+    return Evaluation(
+        protocol, scores, len(selected.truth), len(selected.detections), selected.outside, selected.left_out
+    )
 
 
 def counted(
     dataset: Dataset, detections: DetectionTable, protocol: Protocol, *, unknown_labels: UnknownLabels = "error"
 ) -> Counted:
-    """The detections (in seconds) and the truth that count under a protocol.
+    """The detections (in seconds) and the ground truth that count under a protocol.
 
-    Raises CacheError where the annotations are not those of the protocol, hold no segments to compare with, or do not
-    know a label.
+    Raises CacheError if the annotations are not those of the protocol or have no segments, or a label is unknown.
     """
     videos = protocol_videos(dataset, protocol)
     if not any(video.segments for video in videos):
@@ -89,10 +90,10 @@ def counted(
 
     leave("unknown label", _unknown(dataset, detections, unknown_labels))
     numbers = {video.video_id: number for number, video in enumerate(videos)}
-    strangers = np.array([video not in numbers for video in detections.videos], dtype=bool)[detections.video]
-    outside = int(strangers.sum())
+    elsewhere = np.array([video not in numbers for video in detections.videos], dtype=bool)[detections.video]
+    outside = int(elsewhere.sum())
     if protocol.outside == "leave-out":
-        leave("outside", strangers)
+        leave("outside", elsewhere)
     if protocol.ambiguous == "drop":
         leave("ambiguous", _ambiguous(detections, videos, protocol))
     return Counted(
@@ -106,14 +107,14 @@ def counted(
 
 
 def protocol_videos(dataset: Dataset, protocol: Protocol) -> list[VideoEntry]:
-    """The videos that count, in file order.
+    """The videos that are evaluated, in file order.
 
-    Raises CacheError where the subset lacks a video that the protocol requires or does not have as many as it says, and
-    where ambiguous stretches are to be left out and it has none.
+    Raises CacheError if the subset lacks a video that the protocol requires or has another number of videos, or if
+    detections in ambiguous segments are to be left out and it has no such segments.
     """
     videos = [video for video in dataset.split(protocol.subset) if video.video_id not in protocol.left_out]
-    found = {video.video_id for video in videos}
-    missing = [video for video in protocol.required if video not in found]
+    present = {video.video_id for video in videos}
+    missing = [video for video in protocol.required if video not in present]
     counted = len(videos) == protocol.videos or protocol.videos is None
     if missing or not counted:
         lacking = f", without {', '.join(missing)}" if missing else ""
@@ -124,14 +125,14 @@ def protocol_videos(dataset: Dataset, protocol: Protocol) -> list[VideoEntry]:
     if protocol.ambiguous == "drop" and not any(video.ambiguous for video in videos):
         raise CacheError(
             f"dataset {dataset.name}: subset {protocol.subset!r}: found no field 'ambiguous', but the protocol leaves "
-            "out detections in ambiguous stretches; import the annotations with them, or pass --ambiguous keep"
+            "out detections in ambiguous segments; import the annotations with them, or pass --ambiguous keep"
         )
     return videos
 
 
 def _unknown(dataset: Dataset, detections: DetectionTable, action: UnknownLabels) -> Bool[np.ndarray, " n"]:
-    strange = np.array([label not in dataset.classes for label in detections.labels], dtype=bool)
-    rows = strange[detections.label]
+    unknown = np.array([label not in dataset.classes for label in detections.labels], dtype=bool)
+    rows = unknown[detections.label]
     if rows.any() and action == "error":
         first = np.flatnonzero(rows)[0]
         label, video = detections.labels[detections.label[first]], detections.videos[detections.video[first]]
@@ -152,8 +153,8 @@ def _in_units(seconds: Float[np.ndarray, "n 2"], protocol: Protocol) -> Float[np
 
 
 def _detected(detections: DetectionTable, protocol: Protocol) -> Float[np.ndarray, "n 2"]:
-    """In the protocol's units. The border of a snippet comes back whole from seconds, for an overlap of exactly 1/2
-    to stay one."""
+    """Detections in the protocol's units. In snippets they are rounded to 9 digits, so that a snippet border that was
+    converted to seconds is whole again and an overlap of exactly 1/2 stays one."""
     segments = _in_units(detections.segments, protocol)
     return segments if protocol.units == "seconds" else segments.round(9)
 
@@ -170,8 +171,8 @@ def _truth(video: VideoEntry, protocol: Protocol) -> Sequence[Segment]:
 
 
 def _ambiguous(detections: DetectionTable, videos: Sequence[VideoEntry], protocol: Protocol) -> Bool[np.ndarray, " n"]:
-    """Detections that share time with an ambiguous stretch of their video; in snippets, a whole one, where those of a
-    detection begin at its truncated times, and those of a stretch at its rounded ones."""
+    """Detections that overlap an ambiguous segment of their video. With units=snippets they have to share a whole
+    snippet: the times of detections are truncated, those of ambiguous segments rounded."""
     segments = _detected(detections, protocol)
     touches = np.zeros(len(detections), dtype=bool)
     numbers = {video: number for number, video in enumerate(detections.videos)}

@@ -1,12 +1,13 @@
-"""How sure a table of mean average precision is: paired bootstrap intervals over test videos and seeds (numpy only).
+"""Confidence intervals of mAP: paired bootstrap over test videos and seeds (numpy only).
 
-Two chances stand behind a difference of two rows. *Which videos the test set has*: they are redrawn with replacement,
-the same redraw for every row and seed, and the mAP of each run is counted anew on it. *Which seeds the runs had*: few
-seeds are too coarse to be redrawn (a redraw of five covers the truth in under nine cases of ten where 95 % are said),
-so their mean is moved by Student's t times its standard error, as in the t interval of paired differences. With videos
-without end the interval is that t interval, with seeds without end the percentile interval over videos.
+A difference between two rows is uncertain for two reasons. *Test videos*: they are resampled with replacement (the
+bootstrap), with the same samples for every row and seed, and the mAP of each run is computed again on every sample.
+*Seeds*: a few seeds are too coarse to be resampled (samples of five give intervals that contain the true mean in under
+nine cases of ten at a nominal 95 %), so their mean is moved by Student's t times its standard error, as in the t
+interval of paired differences. With infinitely many videos the interval is that t interval, with infinitely many seeds
+the percentile interval over videos.
 
-Axes: r redraws, v videos, s seeds, n detections, m true segments, k thresholds.
+Axes: r bootstrap samples, v videos, s seeds, n detections, m ground-truth segments, k thresholds.
 """
 
 from __future__ import annotations
@@ -27,23 +28,23 @@ from training.evaluation.protocol import Protocol
 
 Array = np.ndarray
 _MOVES = 50
-"""Of the mean over seeds on each redraw of the videos: cheap, and Student's t of few seeds has heavy tails."""
+"""Moves of the mean over seeds for each redraw of the videos: cheap, and Student's t of few seeds has heavy tails."""
 
 
 class BootstrapRecipe(Recipe):
-    """How intervals are found."""
+    """Settings of the confidence intervals."""
 
     redraws: PositiveInt = 1000
-    """Test sets that are drawn."""
+    """Bootstrap samples of the test videos."""
     level: float = Field(default=0.95, gt=0, lt=1)
-    """Share of cases in which an interval shall hold the truth."""
+    """Confidence level of the intervals."""
     seed: NonNegativeInt = 0
-    """Of the redraws: the same table has the same intervals."""
+    """Random seed of the bootstrap samples; the same table gets the same intervals."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over seeds and where the truth may lie, at each of several scores."""
+    """A mean over seeds with its confidence interval, for each of several scores."""
 
     mean: Float[Array, " k"]
     low: Float[Array, " k"]
@@ -55,23 +56,24 @@ class Interval:
 
 @dataclass(frozen=True)
 class Redraws:
-    """The chances that all rows of a table share."""
+    """The bootstrap samples that all rows of a table share."""
 
     videos: Float32[Array, "r v"]
-    """How often each video is in each drawn test set. The first is the test set itself."""
+    """How often each video is in each bootstrap sample. The first is the test set itself."""
     rng_seed: int
     level: float
 
     @classmethod
     def draw(cls, videos: int, recipe: BootstrapRecipe) -> Redraws:
-        """Test sets of as many videos as there are, drawn with replacement."""
+        """Draw test sets of the same number of videos, with replacement."""
         rng = np.random.default_rng(recipe.seed)
         drawn = rng.multinomial(videos, np.full(videos, 1 / videos), size=recipe.redraws)
-        own = np.ones((1, videos))
-        return cls(np.concatenate([own, drawn]).astype(np.float32), recipe.seed, recipe.level)
+        itself = np.ones((1, videos))
+        return cls(np.concatenate([itself, drawn]).astype(np.float32), recipe.seed, recipe.level)
 
     def difference(self, one: Mapping[int, Array], other: Mapping[int, Array]) -> Interval | None:
-        """Of the differences of the seeds that both rows have, by seed (each: r k); None where there is none."""
+        """Interval of the differences between two rows over the seeds that both have, by seed (each: r k); None if they
+        have none in common."""
         shared = sorted(one.keys() & other.keys())
         return self.interval(np.stack([one[seed] - other[seed] for seed in shared])) if shared else None
 
@@ -79,8 +81,8 @@ class Redraws:
         """Mean over seeds of each score, or of paired differences of them, with its interval.
 
         `runs` are the scores of each seed on each drawn test set (the first is the test set itself). The interval is
-        centred: what redrawing adds on the average is taken off. One seed says nothing of others, so its interval
-        speaks of the videos alone.
+        centred: the mean bias of resampling is subtracted. One seed says nothing about others, so its interval covers
+        the choice of videos only.
         """
         seeds, point = len(runs), runs[:, 0]
         deviations = runs[:, 1:].mean(axis=0)
@@ -99,24 +101,24 @@ class Redraws:
 
 @dataclass(frozen=True)
 class ClassHits:
-    """The detections of one class, best first, and which are right: all that its average precision needs."""
+    """The detections of one class, best first, and which are true positives: all that its average precision needs."""
 
     label: str
     videos: Int[Array, " n"]
-    """Number of each one's video; negative where it does not count."""
+    """Number of each detection's video; negative if it is not evaluated."""
     hits: Bool[Array, "n k"]
     truth_videos: Int[Array, " m"]
-    """Number of the video of each true segment."""
+    """Number of the video of each ground-truth segment."""
 
 
 def class_hits(dataset: Dataset, detections: DetectionTable, protocol: Protocol) -> list[ClassHits]:
-    """What `evaluate_detections` counts, before it is counted: an entry for each class of the truth.
+    """What `evaluate_detections` computes scores from: an entry for each class of the ground truth.
 
     Videos are numbered as `protocol_videos` gives them. Raises CacheError as `counted` does.
     """
-    what = counted(dataset, detections, protocol)
-    truth = TruthRows.of(what.truth)
-    ranking = Ranking.of(what.detections, truth, protocol.ties)
+    selected = counted(dataset, detections, protocol)
+    truth = TruthRows.of(selected.truth)
+    ranking = Ranking.of(selected.detections, truth, protocol.ties)
     hits = ranking.matched(np.asarray(protocol.tious, dtype=np.float64)) >= 0
     return [
         ClassHits(label, ranking.videos[first:end], hits[first:end], truth.videos[truth.labels == number])
@@ -125,11 +127,11 @@ def class_hits(dataset: Dataset, detections: DetectionTable, protocol: Protocol)
 
 
 def resampled_scores(classes: Sequence[ClassHits], videos: Float32[Array, "r v"]) -> Float[Array, "r k1"]:
-    """mAP at every threshold, and last their mean, on test sets that hold each video so many times.
+    """mAP at every threshold, and last their mean, on bootstrap samples of the test videos.
 
-    Equal to `mean_average_precision` on detections and truth repeated accordingly (a repeated detection stands right
-    behind the first). A class that a drawn test set has no truth of does not count there; a test set without any scores
-    0.
+    Equal to `mean_average_precision` on detections and ground truth repeated accordingly (a repeated detection follows
+    the first directly). A class without ground truth in a sample does not count there; a sample without any ground
+    truth scores 0.
     """
     totals, counted = np.zeros((len(videos), classes[0].hits.shape[1])), np.zeros((len(videos), 1))
     for one in classes:
@@ -143,21 +145,21 @@ def resampled_scores(classes: Sequence[ClassHits], videos: Float32[Array, "r v"]
 
 
 def _precision_at_hits(one: ClassHits, videos: Float32[Array, "r v"]) -> Float[Array, "r k"]:
-    """Sum of the interpolated precision over the right detections: average precision times the number of truths.
+    """Sum of the interpolated precision over the true positives: average precision times the number of instances.
 
-    Precision matters where a detection is right, and there both of its counts are sums over videos: products of how
-    often each video is drawn with what it holds down to that rank.
+    Precision is needed at true positives only. Both of its counts are sums over videos: how often a video is drawn
+    times its detections (or true positives) down to that rank.
     """
     ranks = np.flatnonzero(one.hits.any(axis=1))
     inside, count = one.videos[ranks], len(ranks)
-    # what each video, and the videos that the truth does not hold, has listed from one of these ranks to the next
+    # detections of each video, and of the videos without ground truth, from one of these ranks to the next
     place = np.searchsorted(ranks, np.arange(len(one.videos)))
     known = one.videos >= 0
     listed_in = np.zeros((videos.shape[1], count + 1), np.float32)
     np.add.at(listed_in, (one.videos[known], place[known]), 1)
-    strangers = np.bincount(place[~known], minlength=count + 1).astype(np.float32)
-    listed = (videos @ listed_in.cumsum(axis=1) + strangers.cumsum())[:, :count]
-    np.maximum(listed, 1, out=listed)  # where nothing is listed yet, nothing is right either
+    elsewhere = np.bincount(place[~known], minlength=count + 1).astype(np.float32)
+    listed = (videos @ listed_in.cumsum(axis=1) + elsewhere.cumsum())[:, :count]
+    np.maximum(listed, 1, out=listed)  # without detections so far there are no true positives either
     drawn = videos[:, inside]
     sums = []
     for right in one.hits[ranks].T:

@@ -1,11 +1,12 @@
 """Detection average precision, exactly as ActivityNet's official evaluator counts it (numpy only).
 
-Per class: predictions sorted by score, each goes to the unlocked truth of highest temporal IoU in its video that
-reaches the threshold (so it falls through to the next best where the best is taken), every threshold has its own
-locks, and the precision-recall curve is interpolated as in VOC 2011. mAP is the mean over the classes of the truth.
+Per class, predictions are sorted by score. Each is matched with the ground-truth instance of highest temporal IoU in
+its video that reaches the threshold and is not matched yet (if the best one is taken, the next best). Every threshold
+has its own matching, and the precision-recall curve is interpolated as in VOC 2011. mAP is the mean over the classes of
+the ground truth.
 
-Locks concern one class in one video only (a "group"), so the r-th detections of all groups are matched together, at
-all thresholds. Letters: n detections, m truths, c classes, k thresholds.
+Matching is independent for each class in each video (a "group"), so the r-th detections of all groups are matched
+together, at all thresholds. Letters: n detections, m ground-truth instances, c classes, k thresholds.
 """
 
 from __future__ import annotations
@@ -22,22 +23,22 @@ from cache.detections import Detection, DetectionTable
 
 Array = np.ndarray
 Ties = Literal["given", "numpy"]
-"""Who goes first among detections of equal score, and among truths of equal overlap with a detection.
+"""Order of detections with equal score, and of ground-truth instances with equal overlap.
 
-given: the one given first. numpy: whoever `argsort()[::-1]` puts first, which is what the official script does; that
-sort is not stable, so the figure then depends on numpy's version and on the processor.
+given: the order given. numpy: the order of `argsort()[::-1]`, as in the official script; that sort is not stable, so
+the figure then depends on numpy's version and on the processor.
 """
 _CELLS = 1 << 21
-"""Pairs of a detection and a truth whose overlap is computed at once: 16 MiB."""
+"""Pairs of a detection and a ground-truth instance whose overlap is computed at once: 16 MiB."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What mean_average_precision found.
+    """Result of `mean_average_precision`.
 
     `ap[c, k]` is the average precision of `classes[c]` at temporal IoU `tious[k]`; `map[k]` its mean over the classes;
-    `average` the mean of `map`. `unscored` counts, by label, the detections of known classes of which the truth has no
-    segment: they belong to no average, and are shown so that they do not vanish.
+    `average` the mean of `map`. `unscored` counts, by label, the detections of known classes without ground truth: they
+    enter no average, but are reported.
     """
 
     tious: tuple[float, ...]
@@ -48,7 +49,7 @@ class Scores:
     unscored: dict[str, int] = field(default_factory=dict)
 
     def at(self, tiou: float) -> float:
-        """mAP at one of the thresholds; KeyError where it was not asked for."""
+        """mAP at one of the thresholds; KeyError if it was not computed there."""
         for threshold, value in zip(self.tious, self.map, strict=True):
             if abs(threshold - tiou) < 1e-9:
                 return float(value)
@@ -75,16 +76,16 @@ def mean_average_precision(
     classes: Collection[str] | None = None,
     ties: Ties = "given",
 ) -> Scores:
-    """mAP of detections against the truth {video_id: segments}, both in seconds.
+    """mAP of detections against the ground truth {video_id: segments}, both in seconds.
 
-    Classes present in the truth are averaged, in alphabetical order. A detection in a video that the truth does not
-    hold is a false positive, as in the official script (to evaluate fewer videos, drop their detections first).
-    `classes` are the labels that exist: a detection of one of them without any truth is counted in `Scores.unscored`.
-    By default they are the labels of the truth. Truths that stand there twice are two truths. An instance of no length
-    has IoU 0 with everything (the official script finds NaN between two of them, which it takes for a hit).
+    Classes of the ground truth are averaged, in alphabetical order. A detection in a video without an entry in `truth`
+    is a false positive, as in the official script (to evaluate fewer videos, drop their detections first). `classes`
+    are the labels that exist: a detection of one of them without ground truth is counted in `Scores.unscored`. By
+    default they are the labels of the ground truth. Duplicate instances count twice. An instance of length zero has IoU
+    0 with everything (the official script gets NaN between two of them, which it counts as a hit).
 
-    Raises ValueError for a label outside `classes`, for truth without any segment, for scores or times that are not
-    finite, for a segment that ends before it starts, and for a threshold that is not above 0.
+    Raises ValueError for a label outside `classes`, for ground truth without any segment, for scores or times that are
+    not finite, for a segment that ends before it starts, and for a threshold that is not above 0.
     """
     rows = TruthRows.of(truth)
     table = detections if isinstance(detections, DetectionTable) else DetectionTable.of(detections)
@@ -113,15 +114,15 @@ def _by_class_and_score(
     if ties == "given":
         return by_class[np.lexsort((-scores[by_class], classes[by_class]))]
     rows = np.split(by_class, np.searchsorted(classes[by_class], np.arange(1, count)))
-    return np.concatenate([mine[scores[mine].argsort()[::-1]] for mine in rows])
+    return np.concatenate([row[scores[row].argsort()[::-1]] for row in rows])
 
 
 def _interpolated(hits: Bool[Array, "n k"], positives: int) -> Float[Array, " k"]:
     """Average precision of one class from the hits of its sorted detections, at every threshold."""
     if not len(hits) or not positives:
         return np.zeros(hits.shape[1])
-    found = np.cumsum(hits, axis=0)
-    precision = found / np.arange(1, len(hits) + 1)[:, None]
+    true_positives = np.cumsum(hits, axis=0)
+    precision = true_positives / np.arange(1, len(hits) + 1)[:, None]
     envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
     # recall rises by 1 / positives at each hit, and only there
     return (envelope * hits).sum(axis=0) / positives
@@ -135,12 +136,12 @@ def _match(
     tious: Float[Array, " k"],
     ties: Ties,
 ) -> Int[Array, "n k"]:
-    """The row of the truth that each of the sorted detections finds at each threshold; -1 where it is a false positive,
-    as one whose group has no truth always is."""
-    found = np.full((len(segments), len(tious)), -1)
+    """The ground-truth row that each of the sorted detections is matched with at each threshold; -1 for a false
+    positive, such as any detection whose group has no ground truth."""
+    matches = np.full((len(segments), len(tious)), -1)
     numbers, group_of_truth, sizes = np.unique(truth_groups, return_inverse=True, return_counts=True)
     if not len(numbers):
-        return found
+        return matches
     place = _rank_in_group(group_of_truth)
     padded = np.zeros((len(numbers), sizes.max(), 2))  # padding has no length, so its IoU is 0
     padded[group_of_truth, place] = truth
@@ -150,7 +151,7 @@ def _match(
     near = np.flatnonzero(numbers[group] == groups)
     near = near[_reaches(segments[near], padded, group[near], tious.min())]
     if not len(near):
-        return found
+        return matches
     locked = np.zeros((len(numbers), len(tious), sizes.max()), dtype=bool)
     turn = _rank_in_group(group[near])
     by_turn = near[np.argsort(turn, kind="stable")]
@@ -162,21 +163,21 @@ def _match(
         if order is not None:
             overlap, taken = np.take_along_axis(overlap, order, 1), np.take_along_axis(taken, order[:, None], 2)
         free = np.where(taken, -1.0, overlap[:, None])
-        best = free.argmax(axis=2)  # of equals the first
+        best = free.argmax(axis=2)  # the first of equal ones
         reached = np.take_along_axis(free, best[..., None], axis=2)[..., 0] >= tious
         row, threshold = np.nonzero(reached)
         if order is not None:
             best = np.take_along_axis(order, best, 1)
         locked[here[row], threshold, best[row, threshold]] = True
-        found[now] = np.where(reached, row_of[here[:, None], best], -1)
-    return found
+        matches[now] = np.where(reached, row_of[here[:, None], best], -1)
+    return matches
 
 
 def _reaches(
     segments: Float[Array, "n 2"], padded: Float[Array, "g m 2"], group: Int[Array, " n"], tiou: float
 ) -> Bool[Array, " n"]:
-    """Which detections overlap a truth of their group that much: the others are false positives at any threshold, and
-    need no turn."""
+    """Which detections overlap an instance of their group by at least `tiou`; the others are false positives at every
+    threshold and need no matching."""
     steps = range(0, len(segments), max(1, _CELLS // padded.shape[1]))
     parts = [slice(start, start + steps.step) for start in steps]
     best = [temporal_iou(segments[part, None], padded[group[part]]).max(axis=1) for part in parts]
@@ -184,7 +185,8 @@ def _reaches(
 
 
 def _unstable_order(overlap: Float[Array, "n m"], sizes: Int[Array, " n"]) -> Int[Array, "n m"]:
-    """The truths of each detection's group, best overlap first, equals as numpy's sort leaves them; padding last."""
+    """The instances of each detection's group, best overlap first, equal ones as numpy's sort leaves them; padding
+    last."""
     order = np.tile(np.arange(overlap.shape[1]), (len(overlap), 1))
     for row, size in enumerate(sizes):
         order[row, :size] = overlap[row, :size].argsort()[::-1]
@@ -202,13 +204,13 @@ def _rank_in_group(group: Int[Array, " n"]) -> Int[Array, " n"]:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The truth, and the detections of its classes: class after class, in each the best score first."""
+    """The ground truth, and the detections of its classes: class after class, in each the best score first."""
 
     truth: TruthRows
     segments: Float[Array, "n 2"]
     labels: Int[Array, " n"]
     videos: Int[Array, " n"]
-    """Videos that the truth does not hold have negative numbers, each its own."""
+    """Videos without ground truth have negative numbers, each its own."""
     ties: Ties
 
     @classmethod
@@ -228,7 +230,7 @@ class Ranking:
         return bounds[:-1], bounds[1:]
 
     def matched(self, tious: Float[Array, " k"]) -> Int[Array, "n k"]:
-        """The row of the truth that each detection finds at each threshold; -1 where it is a false positive."""
+        """The ground-truth row that each detection is matched with at each threshold; -1 for a false positive."""
         videos = len(self.truth.numbers)
         groups = np.where(self.videos < 0, -1, self.labels * videos + self.videos)
         truth_groups = self.truth.labels * videos + self.truth.videos
@@ -237,7 +239,7 @@ class Ranking:
 
 @dataclass(frozen=True)
 class TruthRows:
-    """The truth as columns: index of the label, number of the video, [start, end]."""
+    """The ground truth as columns: index of the label, number of the video, [start, end]."""
 
     classes: tuple[str, ...]
     numbers: dict[str, int]
@@ -247,7 +249,7 @@ class TruthRows:
 
     @property
     def counts(self) -> Int[Array, " c"]:
-        """Truths of each class."""
+        """Number of instances of each class."""
         return np.bincount(self.labels, minlength=len(self.classes))
 
     @classmethod
@@ -256,9 +258,9 @@ class TruthRows:
         numbers = {video_id: number for number, video_id in enumerate(truth)}
         rows = [(numbers[video_id], segment) for video_id, segments in truth.items() for segment in segments]
         if not rows:
-            raise ValueError(f"the truth has no segment in {len(truth)} videos; there is nothing to compare with")
+            raise ValueError(f"ground truth: found no segment in {len(truth)} videos; there is nothing to compare with")
         segments = np.array([(segment.start, segment.end) for _, segment in rows], dtype=np.float64)
-        _refuse_impossible(segments, "the truth")
+        _refuse_impossible(segments, "ground truth")
         classes, labels = np.unique([segment.label for _, segment in rows], return_inverse=True)
         return cls(tuple(classes.tolist()), numbers, labels, np.array([number for number, _ in rows]), segments)
 
@@ -275,7 +277,7 @@ def _refuse_unknown(table: DetectionTable, present: Collection[str], known: set[
 
 
 def _refuse_impossible(segments: Float[Array, "n 2"], where: str) -> None:
-    """ValueError for times that are not finite or run backwards."""
+    """ValueError for times that are not finite, or an end before its start."""
     bad = ~np.isfinite(segments).all(axis=1) | (segments[:, 1] < segments[:, 0])
     if bad.any():
         start, end = segments[np.flatnonzero(bad)[0]]

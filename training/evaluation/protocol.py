@@ -1,7 +1,7 @@
 """Evaluation protocols by name: which videos count, in which units, what is left out, at which temporal IoUs.
 
-Figures of two protocols do not belong into one table, so every result carries its whole protocol, and `differences`
-says in what two of them part.
+Results under two protocols do not belong in one table, so every result carries its whole protocol, and `differences`
+lists the fields in which two of them differ.
 """
 
 from __future__ import annotations
@@ -50,47 +50,47 @@ def tiou_grid(text: str) -> tuple[float, ...]:
 
 
 def tiou_key(tiou: float) -> str:
-    """A threshold as results name it: 0.5, 0.55, and 0.3 for 0.30000000000000004."""
+    """A threshold as it is named in results: 0.5, 0.55, and 0.3 for 0.30000000000000004."""
     return f"{tiou:.10g}"
 
 
 class Protocol(Recipe):
-    """What a figure was computed under. Two figures belong into one table only if all of this is equal."""
+    """How a result was computed. Two results belong in one table only if all of these fields are equal."""
 
     name: ProtocolName = "seconds"
-    """The protocol that this one is, or was varied from."""
+    """Name of the protocol, or of the one that this is a variation of."""
     subset: str = "testing"
-    """Subset of the annotations that is scored."""
+    """Subset of the annotations to evaluate on."""
     left_out: tuple[str, ...] = ()
-    """Videos of the subset that do not count."""
+    """Videos of the subset that are not evaluated."""
     required: tuple[str, ...] = ()
-    """Videos that the subset must hold: those that tell this set of videos from others."""
+    """Videos that the subset must have: those that distinguish this set of videos from others."""
     videos: PositiveInt | None = None
-    """How many videos there must be; None where that is not settled."""
+    """Number of videos there must be; None: any number."""
     units: Units = "seconds"
-    """seconds, as they are; or snippets: the truth is rounded to whole snippets (half to even), the detections are
-    converted but not rounded."""
+    """seconds; or snippets: ground truth is rounded to whole snippets (half to even), detections are converted but not
+    rounded."""
     fps: PositiveFloat = 25
-    """Frames a second of the snippets."""
+    """Frames per second of the snippets."""
     snippet_stride: PositiveInt = 16
     """Frames from one snippet to the next."""
     ambiguous: Ambiguous = "keep"
-    """drop: a detection of any class that touches a stretch which the annotators left undecided is left out."""
+    """Detections of any class that overlap an ambiguous segment of the annotations: keep, or drop."""
     outside: Outside = "leave-out"
-    """What becomes of detections in videos that do not count: left out, or false positives."""
+    """Detections in videos outside the evaluated split: leave-out, or false-positive."""
     ties: Ties = "given"
-    """Who goes first among detections of equal score, and among truths of equal overlap: the one given first; or, as
-    in the official script, whoever numpy's unstable sort puts last, which depends on the processor."""
+    """Order of detections with equal score, and of ground-truth instances with equal overlap: given = the order given;
+    numpy = that of numpy's unstable sort, as in the official script, which depends on the processor."""
     tious: tuple[PositiveFloat, ...] = tiou_grid("0.1:0.1:0.7")
-    """Temporal IoU from which a detection is right: mAP is given for each, and their mean."""
+    """Temporal IoU thresholds: mAP is computed at each, and averaged."""
 
     def describe(self) -> str:
-        """In one line, for people."""
+        """One-line summary for people."""
         videos = f"{self.videos} videos" if self.videos else "all videos"
         parts = [f"protocol {self.name}", f"{videos} of subset {self.subset!r}"]
-        parts.append("seconds" if self.units == "seconds" else f"truth in whole snippets of {self._snippet:g} s")
+        parts.append("seconds" if self.units == "seconds" else f"ground truth in whole snippets of {self._snippet:g} s")
         if self.ambiguous == "drop":
-            parts.append("without detections in ambiguous stretches")
+            parts.append("without detections in ambiguous segments")
         parts.append(f"tIoU {tiou_key(self.tious[0])}-{tiou_key(self.tious[-1])}")
         return ", ".join(parts)
 
@@ -136,35 +136,34 @@ PROTOCOLS: Mapping[ProtocolName, Protocol] = {
         _activitynet("activitynet13"),
     )
 }
-"""All that have a name. `seconds` is ActivityNet's official script on any dataset; `thumos14-co2` is what CO2-Net and
+"""All named protocols. `seconds` is ActivityNet's official script on any dataset; `thumos14-co2` is what CO2-Net and
 its descendants report."""
 assert PROTOCOLS.keys() == set(get_args(ProtocolName))
 
 
 class ProtocolChoice(Recipe):
-    """A protocol by its name, and in what it is varied; the base of the recipes of whatever evaluates."""
+    """A named protocol with variations; base class of the recipes of all commands that evaluate."""
 
     protocol: ProtocolName = "seconds"
-    """Which videos count, in which units, at which thresholds; the options below vary it."""
+    """Evaluation protocol: videos, units, thresholds; the options below change parts of it."""
     subset: str | None = None
-    """Subset that is scored; the protocol's when not given."""
+    """Subset to evaluate on; the protocol's when not given."""
     tious: tuple[PositiveFloat, ...] | str | None = None
-    """Thresholds of temporal IoU: start:step:end, or numbers apart by spaces or commas; the protocol's when not
+    """Thresholds of temporal IoU: start:step:end, or numbers separated by spaces or commas; the protocol's when not
     given."""
     units: Units | None = None
-    """seconds, or snippets: the truth rounded to whole snippets; the protocol's when not given."""
+    """seconds, or snippets: ground truth rounded to whole snippets; the protocol's when not given."""
     fps: PositiveFloat | None = None
-    """Frames a second of those snippets; 25 when not given."""
+    """Frames per second of those snippets; 25 when not given."""
     snippet_stride: PositiveInt | None = None
     """Frames from one of those snippets to the next; 16 when not given."""
     ambiguous: Ambiguous | None = None
-    """keep or drop detections that touch a stretch which the annotators left undecided; the protocol's when not
-    given."""
+    """keep or drop detections that overlap an ambiguous segment of the annotations; the protocol's when not given."""
     outside: Outside | None = None
-    """leave-out, or false-positive: detections in videos that do not count; the protocol's when not given."""
+    """Detections in videos outside the evaluated split: leave-out, or false-positive; the protocol's when not given."""
     ties: Ties | None = None
-    """given, or numpy (the official script's, which depends on the processor): who of equals goes first; the
-    protocol's when not given."""
+    """Order of detections with equal score: given, or numpy (the official script's, which depends on the processor);
+    the protocol's when not given."""
 
     @field_validator("tious")
     @classmethod
@@ -181,7 +180,7 @@ class ProtocolChoice(Recipe):
 
 
 def differences(found: Protocol, expected: Protocol) -> list[str]:
-    """For each field in which two protocols part: the field, what was found and what was expected."""
+    """For each field in which two protocols differ: the field, what was found and what was expected."""
     ours, theirs = found.model_dump(), expected.model_dump()
     parting = [field for field in ours if ours[field] != theirs[field]]
     return [f"{field}: found {ours[field]!r}, expected {theirs[field]!r}" for field in parting]

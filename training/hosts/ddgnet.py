@@ -4,8 +4,7 @@ Snippets are action where both streams attend, background where neither does, el
 action, background with background, and ambiguous snippets only listen. One matrix holds all these graphs: a row is who
 a snippet listens to, and each snippet is in one graph alone.
 
-Default is the corrected form; `official=True` reproduces the public code. See `two_stream` and `delu` for what differs:
-as the default drops no logits out, chance does not rule the graph in training.
+The default is the corrected form; `official=True` reproduces the public code (`training.compat.forms`).
 """
 
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from training.hosts.evidential import EvidentialRecipe, evidential_terms
 from training.hosts.host import StreamsOutput
 from training.hosts.two_stream import SLOPE, AttentionHead, TwoStreamHost, TwoStreamRecipe
 from training.nn.layers import SnippetConv, masked_mean
+from training.nn.losses import top_count
 from training.nn.precision import full_precision
 
 
@@ -207,7 +207,7 @@ def _cosines(stream: Float[Tensor, "b t d"]) -> Float[Tensor, "b t t"]:
 
 def _nearest(similarity: Float[Tensor, "b t t"], mask: Bool[Tensor, "b t"], *, ratio: int) -> Bool[Tensor, "b t t"]:
     """Each row's max(1, t // ratio) greatest among real snippets, t the video's own length; more where some tie."""
-    count = (mask.sum(1) // ratio).clamp(min=1)
+    count = top_count(mask, ratio=ratio)
     hidden = similarity.masked_fill(~mask.unsqueeze(1), -torch.inf)
     top = hidden.topk(max(1, mask.shape[1] // ratio), dim=2).values
     last = top.gather(2, (count - 1)[:, None, None].expand(-1, top.shape[1], 1))

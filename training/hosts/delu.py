@@ -1,7 +1,6 @@
 """DELU: dual-evidential learning (Chen et al., ECCV 2022), CO2-Net's network with two more loss terms.
 
-Default is the corrected form; `official=True` reproduces the public code, which besides what `two_stream` tells gives
-the weights of its curriculum to the wrong snippets (`evidential.curriculum`).
+The default is the corrected form; `official=True` reproduces the public code (`training.compat.forms`).
 """
 
 from collections.abc import Mapping

@@ -7,12 +7,13 @@ c / S is the uncertainty. Axes: b videos, t snippets, c action classes, k = c + 
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from cache.recipe import Recipe
 from training.batches.data import Targets
+from training.compat.forms import argsort_as_rank
 from training.hosts.host import StreamsOutput
 from training.nn.layers import masked_mean
 from training.nn.losses import suppress, top_weights
@@ -43,15 +44,17 @@ ACTIVITYNET = EvidentialRecipe(weight=1.2, ratio=5, evidence="relu", guide=0.2, 
 def evidential_terms(
     output: StreamsOutput, targets: Targets, recipe: EvidentialRecipe, *, progress: float, official: bool
 ) -> dict[str, Tensor]:
-    """Both terms by name, times their weights; `progress` is the share of the training that is over."""
+    """Both terms by name, times their weights; `progress` is the share of the training that is over.
+
+    With `official` the curriculum has the ranks of the public code.
+    """
     mask, labels = targets.mask, targets.labels
     suppressed = suppress(output.cas, output.attention)
     attended = top_weights(output.attention, mask, ratio=recipe.ratio).unsqueeze(-1)
     logits = (attended * suppressed).sum(1)[:, : labels.shape[1]]
     video = likelihood_loss if recipe.evidence == "exp" else squares_loss
-    weights = curriculum(
-        snippet_uncertainty(suppressed), mask, progress=progress, amplitude=recipe.amplitude, official=official
-    )
+    rank = (argsort_as_rank if official else uncertainty_rank)(snippet_uncertainty(suppressed), mask)
+    weights = curriculum(rank, mask, progress=progress, amplitude=recipe.amplitude)
     foreground = 1 - output.cas.softmax(dim=-1)[..., -1]
     attentions = torch.stack((output.attention, *output.streams))
     guide = (foreground - attentions).abs().mean(0)
@@ -87,21 +90,18 @@ def snippet_uncertainty(scores: Float[Tensor, "b t k"]) -> Float[Tensor, "b t"]:
     return (scores.shape[-1] - 1) / alpha.sum(-1)
 
 
+def uncertainty_rank(uncertainty: Float[Tensor, "b t"], mask: Bool[Tensor, "b t"]) -> Int[Tensor, "b t"]:
+    """Rank of each snippet in its video, the most certain one first; padding comes last."""
+    return uncertainty.masked_fill(~mask, torch.inf).argsort(dim=1, stable=True).argsort(dim=1)
+
+
 def curriculum(
-    uncertainty: Float[Tensor, "b t"],
-    mask: Bool[Tensor, "b t"],
-    *,
-    progress: float,
-    amplitude: float,
-    official: bool = False,
+    rank: Int[Tensor, "b t"], mask: Bool[Tensor, "b t"], *, progress: float, amplitude: float
 ) -> Float[Tensor, "b t"]:
     """Weight of each snippet by the rank of its uncertainty in its video: 1 + amplitude tanh(theta delta).
 
     theta goes from -1 (certain) to 1 (uncertain), delta from 1 to -1 as the training progresses: uncertain snippets
-    weigh more at first, certain ones at last. `official` gives the snippet at place i the weight of rank argsort[i],
-    as the public code does: the weights are the same, but of other snippets, unrelated to the uncertainty.
+    weigh more at first, certain ones at last.
     """
-    order = uncertainty.masked_fill(~mask, torch.inf).argsort(dim=1, stable=True)
-    rank = order if official else order.argsort(dim=1)
     theta = 2 * (rank + 0.5) / mask.sum(1, keepdim=True).clamp(min=1) - 1
     return amplitude * torch.tanh(theta * (1 - 2 * progress)) + 1

@@ -23,7 +23,7 @@ from training.hosts.class_memory import ClassMemory, ClassMemoryRecipe
 from training.hosts.frame_labels import FrameLabelRecipe, frame_label_loss, frame_labels
 from training.hosts.host import BaseHostRecipe, Host, HostOutput, first_step
 from training.nn.layers import Dropout, masked_mean
-from training.nn.losses import topk_mean
+from training.nn.losses import cross_entropy, label_shares, topk_mean
 from training.nn.precision import full_precision
 
 
@@ -195,8 +195,8 @@ class GauFuse(Host[GauFuseOutput]):
         attention = output.original.attention.unsqueeze(-1)
         highest = topk_mean(attention, mask, ratio=recipe.mil_ratio)
         lowest = -topk_mean(-attention, mask, ratio=recipe.mil_ratio)
-        pooled = [_cross_entropy(branch.attended, labels, background=0.0).mean() for branch in branches]
-        classwise = [_cross_entropy(branch.classwise, labels, background=1.0).mean() for branch in branches]
+        pooled = [cross_entropy(branch.attended, _with_background(labels, 0.0)).mean() for branch in branches]
+        classwise = [cross_entropy(branch.classwise, _with_background(labels, 1.0)).mean() for branch in branches]
         terms = {
             "mil": torch.stack(pooled).sum(),
             "mil_background": recipe.background * torch.stack(classwise).sum(),
@@ -213,7 +213,7 @@ class GauFuse(Host[GauFuseOutput]):
             if self.training:
                 self.memory.update(output.tokens, self.token_scores(output.tokens), labels)
         wanted = (teacher.detach() / recipe.temperature).softmax(dim=-1)
-        taught = -(wanted * F.log_softmax(output.original.cas / recipe.temperature, dim=-1)).sum(-1)
+        taught = cross_entropy(output.original.cas / recipe.temperature, wanted)
         terms["teach"] = weight * masked_mean(taught, mask).mean()
         if recipe.use_frame_labels and targets.notes is not None:
             terms["frame_labels"] = frame_label_loss(
@@ -250,8 +250,8 @@ class GauFuse(Host[GauFuseOutput]):
     ) -> dict[str, Tensor]:
         """Both poolings of the memory's branch, of the videos that it has tokens for."""
         weight = self.recipe.memory.weight
-        attended = _cross_entropy(recalled.attended, labels, background=0.0)
-        classwise = _cross_entropy(recalled.classwise, labels, background=1.0)
+        attended = cross_entropy(recalled.attended, _with_background(labels, 0.0))
+        classwise = cross_entropy(recalled.classwise, _with_background(labels, 1.0))
         return {
             "memory": weight * (known * attended).mean(),
             "memory_background": weight * self.recipe.background * (known * classwise).mean(),
@@ -312,10 +312,6 @@ def _shares(assigned: Float[Tensor, "b m t"]) -> Float[Tensor, "b m t"]:
     return assigned / assigned.sum(dim=2, keepdim=True).clamp(min=1e-9)
 
 
-def _cross_entropy(
-    logits: Float[Tensor, "b k"], labels: Float[Tensor, "b c"], *, background: float
-) -> Float[Tensor, " b"]:
-    """Of a softmax and the labels with that background, divided by their sum; for each video."""
-    targets = F.pad(labels, (0, 1), value=background)
-    targets = targets / targets.sum(1, keepdim=True).clamp(min=1)
-    return -(targets * F.log_softmax(logits, dim=1)).sum(1)
+def _with_background(labels: Float[Tensor, "b c"], background: float) -> Float[Tensor, "b k"]:
+    """Target of a softmax: the labels and that background, divided by their sum."""
+    return label_shares(F.pad(labels, (0, 1), value=background))

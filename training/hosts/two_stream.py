@@ -1,12 +1,7 @@
 """What CO2-Net and its descendants DELU and DDG-Net share: two streams, filtered and fused, and six loss terms.
 
-Default is the corrected form; `official=True` reproduces the public code. They differ in three places:
-
-- the public code drops out the *logit* of each attention, so that half of all attentions are exactly 0.5 in training;
-- at test time it localizes on A S, though it trained on A (S - m) + m;
-- its smoothing (ActivityNet variants) counts zeros beyond both ends of a video.
-
-In either form the public code's unused 12.6 million parameters (`feat_encoder`) are not there, and the co-activity loss
+The default is the corrected form; `official=True` takes the forms of the public code from `training.compat.forms`. In
+either form the public code's unused 12.6 million parameters (`feat_encoder`) are not there, and the co-activity loss
 reads its pairs from `Targets.pairs`, not from places in the batch.
 """
 
@@ -21,6 +16,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator
 from torch import Tensor, nn
 
 from training.batches.data import Targets
+from training.compat.forms import LogitDropout, average_with_zeros, product_scores
 from training.errors import TrainingError
 from training.hosts.host import BaseHostRecipe, Host, StreamsOutput
 from training.nn.layers import Dropout, SnippetConv, average_pool
@@ -34,7 +30,7 @@ class TwoStreamRecipe(BaseHostRecipe):
     """Settings that the hosts of this family share. The defaults are CO2-Net's on THUMOS14."""
 
     official: bool = False
-    """Reproduce the public code, its defects included (see the host's module)."""
+    """Reproduce the host's public code, its defects included (`training.compat.forms` lists them)."""
     width: PositiveInt | None = None
     """Width of the fused embedding; as wide as both streams together when not given."""
     attention_width: PositiveInt | None = None
@@ -70,7 +66,7 @@ class AttentionHead(nn.ModuleList):
     def __init__(self, width: int, *, recipe: TwoStreamRecipe) -> None:
         hidden = recipe.attention_width or max(1, width // 2)
         convolutions = [SnippetConv(width, hidden), SnippetConv(hidden, hidden), SnippetConv(hidden, 1, kernel=1)]
-        logit_dropout = Dropout(recipe.attention_dropout if recipe.official else 0.0)
+        logit_dropout = LogitDropout(recipe.attention_dropout) if recipe.official else nn.Identity()
         super().__init__([*convolutions, Dropout(recipe.attention_dropout), logit_dropout])
 
     def forward(self, stream: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t"]:
@@ -121,7 +117,8 @@ class TwoStreamHost(Host[OutputT], Generic[OutputT]):
         cas = last(self.dropout(F.leaky_relu(hidden(self.dropout(embedding), mask), SLOPE)), mask)
         both = torch.stack(attentions, dim=-1)
         joint = torch.cat((cas, both.mean(-1, keepdim=True), both), dim=-1) * mask.unsqueeze(-1)
-        joint = average_pool(joint, mask, kernel=self.recipe.smoothing, official=self.recipe.official)
+        average = average_with_zeros if self.recipe.official else average_pool
+        joint = average(joint, mask, kernel=self.recipe.smoothing)
         return StreamsOutput(
             embedding=embedding,
             cas=joint[..., :-3],
@@ -144,7 +141,7 @@ class TwoStreamHost(Host[OutputT], Generic[OutputT]):
         }
 
     def suppressed(self, output: OutputT) -> Float[Tensor, "b t k"]:
-        """See `Host`; the plain product A S when official."""
+        """See `Host`."""
         if self.recipe.official and not self.training:
-            return output.attention.unsqueeze(-1) * output.cas
+            return product_scores(output.cas, output.attention)
         return suppress(output.cas, output.attention)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from training.batches.data import Targets
 from training.hosts.host import BaseHostRecipe, Host, HostOutput
 from training.nn.layers import Dropout, SnippetConv
-from training.nn.losses import top_weights
+from training.nn.losses import label_shares, top_weights
 from training.nn.precision import full_precision
 
 NO_BACKGROUND = -1e4
@@ -97,7 +97,6 @@ class Um(Host[UmOutput]):
     def loss(self, output: UmOutput, targets: Targets, *, step: int, total_steps: int) -> dict[str, Tensor]:
         """Classes of the video, uncertain classes of the background, and lengths of both."""
         recipe, labels = self.recipe, targets.labels
-        shares = labels / labels.sum(1, keepdim=True).clamp(min=1)
         video = self.video_scores(output, targets.mask)[:, :-1]
         background = torch.einsum("bt,btc->bc", output.background, output.cas[..., :-1]).softmax(dim=-1)
         long, short = (
@@ -106,7 +105,7 @@ class Um(Host[UmOutput]):
         )
         uniform = torch.full_like(background, 1 / labels.shape[1])
         return {
-            "mil": F.binary_cross_entropy(video, shares),
+            "mil": F.binary_cross_entropy(video, label_shares(labels)),
             "entropy": recipe.entropy * F.binary_cross_entropy(background, uniform),
             "uncertainty": recipe.uncertainty * (F.relu(recipe.margin - long) + short).square().mean(),
         }

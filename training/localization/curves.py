@@ -1,4 +1,4 @@
-"""The curves that a model draws over the snippets of a video, and the file of a run that keeps those of all videos."""
+"""A model's curves over the snippets of a video (T-CAM, attentions), and the .npz file of the curves of all videos."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cache.files.atomic import atomic_path
 
 @dataclass(frozen=True)
 class Curves:
-    """What the model says over the snippets of one video, in float32."""
+    """Outputs of the model over the snippets of one video, in float32."""
 
     video_id: str
     cas: Float[np.ndarray, "t c"]
@@ -23,16 +23,17 @@ class Curves:
     attention: Float[np.ndarray, " t"]
     """A_KSM: the host's attention."""
     attention_csr: Float[np.ndarray, " t"] | None
-    """A_CSR, where it was asked for; localization does not read it."""
+    """A_CSR, if it was asked for; localization does not use it."""
     video_scores: Float[np.ndarray, " c"]
     """Probability of each class in the video."""
 
     logits: Float[np.ndarray, "t k"] | None = None
-    """The host's own T-CAM: raw scores, the background's last. Only the public code's ways read it; it is dropped once
-    the video is localized."""
+    """The host's own T-CAM: logits, the background's last. Only post-processing of public code uses it; it is dropped
+    once the video is localized."""
 
     def spread(self, length: int) -> Curves:
-        """The same over `length` snippets, of which these are evenly spread ones; without the raw scores."""
+        """Spread curves over evenly spaced snippets to all `length` snippets of the video, by repetition; without
+        logits."""
         place = np.arange(length) * len(self.cas) // length
         csr = None if self.attention_csr is None else self.attention_csr[place]
         return Curves(self.video_id, self.cas[place], self.attention[place], csr, self.video_scores)

@@ -1,7 +1,7 @@
-"""From a video's outputs to detections in seconds: candidates of T-CAM or head, suppression, clamping, the grid.
+"""Post-processing: detections in seconds from a video's T-CAM or head outputs (proposals, suppression, clipping).
 
-The classic way thresholds attention or T-CAM; the head's way decodes its points (eq 18). Either works on
-plain arrays over the real snippets of one video.
+Proposals come from curves (attention, T-CAM) cut at thresholds, or from the decoded points of the localization head
+(eq 18). All functions work on plain arrays over the real snippets of one video.
 """
 
 from __future__ import annotations
@@ -15,72 +15,73 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from cache.detections import Detection
 from cache.features import FeatureGrid
 from cache.recipe import Recipe
-from training.localization.overlaps import Overlap
 from training.localization.proposals import Candidates, mean_inside, outer_inner, propose, refine, stretch
-from training.localization.suppression import fuse, hard_nms, rank, soft_nms
+from training.localization.suppression import Overlap, fuse, hard_nms, rank, soft_nms
 
 Array = np.ndarray
 
-Family = Literal["co2net", "um", "gaufuse"]
-"""Public code that localizes in a way of its own: DELU, DDG-Net and Boosting-WTAL do as CO2-Net does."""
+PublicFamily = Literal["co2net", "um", "gaufuse"]
+"""Hosts whose public code has post-processing of its own; DELU, DDG-Net and Boosting-WTAL have that of CO2-Net."""
 
 
 class LocalizeRecipe(Recipe):
-    """How detections are read off. Defaults of the T-CAM way are those of the CO2-Net family, without its defects."""
+    """Post-processing. Defaults for T-CAM proposals are those of the CO2-Net family, without its defects."""
 
     source: Literal["head", "cam", "head+cam"] = "head"
-    """Who proposes: the localization head, the thresholded T-CAM, or both together."""
-    official: Family | None = None
-    """T-CAM way: repeat the public code of that family, its peculiarities included (`compat.localize` lists them);
-    the settings that go with it are those of `official_recipe`. None: the corrected way."""
+    """Where proposals come from: the localization head, the thresholded T-CAM, or both."""
+    official: PublicFamily | None = None
+    """T-CAM: use the post-processing of this host's public code, with its defects (listed in `compat.localize`);
+    `official_recipe` has the settings that go with it. None: the corrected post-processing."""
     class_threshold: float = Field(default=0.2, ge=0, le=1)
     """Classes whose video score reaches this are localized; if none does, the best one is."""
     curves: tuple[Literal["attention", "cas", "fused"], ...] = ("attention",)
-    """T-CAM way: curves that are cut. attention (the same segments for every class), cas = the class's T-CAM, fused =
-    T-CAM times attention."""
+    """T-CAM: curves that are cut into proposals. attention (the same segments for every class), cas = the class's
+    T-CAM, fused = T-CAM times attention."""
     thresholds: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-    """T-CAM way: where the curves are cut."""
+    """T-CAM: thresholds on the curves."""
     attention_thresholds: tuple[float, ...] | None = None
-    """T-CAM way: where the attention is cut, if elsewhere than the other curves."""
+    """T-CAM: thresholds on the attention, if other than those on the other curves."""
     upsample: PositiveInt = 1
-    """T-CAM way: curves are cut and scored at so many points a snippet, on straight lines between its neighbours."""
+    """T-CAM: curves are linearly interpolated to this many points per snippet before they are cut and scored."""
     snippets: PositiveInt | Literal["training"] | None = None
-    """Longer videos are localized on so many evenly spread snippets of theirs; training = on as many as training laid
-    them on (data.num_snippets, and with data.stretch shorter ones, too); None = on all, at a resolution that the
-    model may never have seen."""
+    """Longer videos are localized on this many evenly spaced snippets; training = on as many as in training
+    (data.num_snippets; with data.stretch shorter videos, too); None = on all snippets, a resolution that the model may
+    not have been trained on."""
     relative: bool = True
-    """Thresholds are shares of the way from the curve's minimum to its maximum in the video; else values of it."""
+    """Thresholds are relative to the range of the curve in the video (0 = minimum, 1 = maximum); else they are
+    absolute."""
     margin: PositiveFloat = 0.25
-    """Width of the outside in the outer-inner score, as a share of the segment's length."""
+    """Outer-inner score: width of the outer region on either side, as a share of the segment's length."""
     video_weight: float = Field(default=0.2, ge=0)
-    """T-CAM way: score = outer-inner + this * video score of the class."""
+    """T-CAM: score = outer-inner + this * video score of the class."""
     gate: bool = True
-    """Head's way: only the classes that the video score chose."""
+    """Head: keep only classes chosen by their video score (class_threshold)."""
     head_min_score: float = Field(default=0.01, ge=0, le=1)
-    """Head's way: classes whose probability at a point is below this propose nothing there. min_score asks for more
-    once overlaps are suppressed."""
+    """Head: a point proposes only classes whose probability reaches this. min_score is applied later, after
+    suppression."""
     head_most: PositiveInt = 2000
-    """Head's way: at most so many proposals a video, the best."""
+    """Head: at most this many proposals per video, the best ones."""
     attention_power: float = Field(default=0.0, ge=0)
-    """Head's way: score = sigmoid(logit) * (mean attention inside)^this; 0 leaves attention out."""
+    """Head: score = sigmoid(logit) * (mean attention inside)^this; 0 ignores the attention."""
     cam_weight: PositiveFloat = 1.0
-    """head+cam: T-CAM scores are multiplied by this before they compete with the head's."""
+    """head+cam: factor on T-CAM scores before they are ranked together with the head's."""
     suppression: Literal["soft", "hard", "fuse", "none"] = "soft"
-    """What happens to overlapping detections of a class: scores fall, the better one stays, or they are averaged."""
+    """Overlapping detections of a class: soft = their scores are lowered (soft-NMS), hard = only the better one is kept
+    (NMS), fuse = they are averaged, none = all are kept."""
     sigma: PositiveFloat = 0.3
-    """Soft suppression: scores fall by exp(-tIoU^2 / sigma)."""
+    """suppression=soft: scores are multiplied by exp(-tIoU^2 / sigma)."""
     tiou: float = Field(default=0.6, ge=0, lt=1)
-    """Hard suppression: the most overlap that survives. Fusion: more of it makes one of two."""
+    """suppression=hard or fuse: largest overlap of two detections that are both kept."""
     overlap: Overlap = "iou"
-    """Hard suppression and fusion: overlap as a share of the union, or of the lower-scored segment alone."""
+    """suppression=hard or fuse: overlap as a share of the union (iou) or of the lower-scored segment (lower)."""
     temperature: PositiveFloat = 0.1
-    """Fusion weighs by exp(score / temperature)."""
+    """suppression=fuse: weights are exp(score / temperature)."""
     longer_than: float = Field(default=0.0, ge=0)
-    """Detections of so few snippets or fewer are not written."""
+    """Detections of at most this many snippets are dropped."""
     min_score: float = 0.001
-    """Detections below this are not written."""
+    """Detections with a lower score are dropped."""
     most: PositiveInt = 200
-    """At most so many detections a video."""
+    """At most this many detections per video."""
 
     @model_validator(mode="after")
     def _public_code_has_no_head(self) -> LocalizeRecipe:
@@ -108,8 +109,8 @@ def localize(
     """Detections of one video, best first.
 
     `video_scores` are class probabilities of the video, `cas` the T-CAM without background (probabilities or logits),
-    both in the order of `classes`. `head` are the head's decoded candidates: needed unless `source` is "cam" (else
-    ValueError). Without `duration` (seconds) detections are cut at the end of the last snippet. A video without
+    both in the order of `classes`. `head` are the head's decoded proposals: needed unless `source` is "cam" (else
+    ValueError). Without `duration` (seconds) detections are clipped at the end of the last snippet. A video without
     snippets has no detections. `step` is the number of snippets from one row to the next.
     """
     if recipe.official is not None:
@@ -142,7 +143,7 @@ def write_out(
     step: float,
     last: float | None,
 ) -> list[Detection]:
-    """The best of the ranked candidates that are good and long enough, in seconds, cut to [0, last].
+    """The best ranked candidates that have the minimum score and length, in seconds, clipped to [0, last].
 
     Their bounds are in rows of `step` snippets.
     """
@@ -150,8 +151,8 @@ def write_out(
     longer = kept.segments[:, 1] - kept.segments[:, 0] > recipe.longer_than
     kept = kept.take(longer & (kept.scores >= recipe.min_score))
     seconds = grid.boundary_seconds(kept.segments).clip(0.0, last)
-    found = np.flatnonzero(seconds[:, 1] > seconds[:, 0])[: recipe.most]
-    columns = kept.labels[found].tolist(), kept.scores[found].tolist(), seconds[found].tolist()
+    best = np.flatnonzero(seconds[:, 1] > seconds[:, 0])[: recipe.most]
+    columns = kept.labels[best].tolist(), kept.scores[best].tolist(), seconds[best].tolist()
     return [Detection(video_id, classes[label], score, *span) for label, score, span in zip(*columns, strict=True)]
 
 
@@ -171,17 +172,18 @@ def cam_candidates(
     *,
     recipe: LocalizeRecipe,
 ) -> Candidates:
-    """The T-CAM way: cut the curves of every chosen class; score = outer-inner of T-CAM times attention + video score.
+    """T-CAM proposals: cut the curves of every chosen class; score = outer-inner of T-CAM times attention + video
+    score.
 
-    Segments in snippet units, each once a class.
+    Segments in snippet units, without duplicates within a class.
     """
     labels = np.flatnonzero(chosen)
-    own = refine(cas.T[labels], recipe.upsample)
-    shared = refine(attention[None], recipe.upsample)
-    fused = own * shared
-    voting = {"attention": shared, "cas": own, "fused": fused}
+    tcam = refine(cas.T[labels], recipe.upsample)
+    gate = refine(attention[None], recipe.upsample)
+    fused = tcam * gate
+    curves = {"attention": gate, "cas": tcam, "fused": fused}
     votes = [
-        (stretch(voting[name]) if recipe.relative else voting[name], _thresholds(name, recipe))
+        (stretch(curves[name]) if recipe.relative else curves[name], _thresholds(name, recipe))
         for name in recipe.curves
     ]
     row, segments = propose(votes, rows=len(labels))
@@ -191,8 +193,8 @@ def cam_candidates(
 
 
 def _thresholds(curve: str, recipe: LocalizeRecipe) -> tuple[float, ...]:
-    own = recipe.attention_thresholds if curve == "attention" else None
-    return recipe.thresholds if own is None else own
+    of_attention = recipe.attention_thresholds if curve == "attention" else None
+    return recipe.thresholds if of_attention is None else of_attention
 
 
 def _head_candidates(

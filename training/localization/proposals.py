@@ -1,7 +1,7 @@
-"""Segments out of curves over time: grouping at several thresholds, and the outer-inner score (numpy only).
+"""Proposals from curves over time: segments above several thresholds, and the outer-inner score (numpy only).
 
-Positions are in snippet units: snippet i covers [i, i + 1), and a segment is [start, end). All curves of a video (one a
-class), all thresholds and all segments are worked on at once. Axes: r curves, t snippets, n segments.
+Positions are in snippet units: snippet i covers [i, i + 1), and a segment is [start, end). All curves of a video (one
+per class), all thresholds and all segments are processed at once. Axes: r curves, t snippets, n segments.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Candidates:
-    """Scored segments of one video before suppression, in snippet units."""
+    """Scored proposals of one video before suppression, in snippet units."""
 
     segments: Float[Array, "n 2"]
     """[start, end)."""
     labels: Int[Array, " n"]
-    """Class index of each."""
+    """Class index of each segment."""
     scores: Float[Array, " n"]
 
     def __len__(self) -> int:
@@ -50,7 +50,7 @@ class Candidates:
 
 
 def stretch(curves: Float[Array, "*r t"]) -> Float[Array, "*r t"]:
-    """Each curve between 0 (its minimum) and 1 (its maximum); a flat curve becomes 1 everywhere."""
+    """Min-max normalisation of each curve to [0, 1]; a flat curve becomes 1 everywhere."""
     if not curves.size:
         return curves
     low, high = curves.min(axis=-1, keepdims=True), curves.max(axis=-1, keepdims=True)
@@ -58,7 +58,8 @@ def stretch(curves: Float[Array, "*r t"]) -> Float[Array, "*r t"]:
 
 
 def refine(curves: Float[Array, "r t"], times: int) -> Float[Array, "r t_fine"]:
-    """Curves with `times` values a snippet: straight lines between the middles of snippets, level at both ends."""
+    """Curves with `times` values per snippet: linear interpolation between the centres of snippets, constant at both
+    ends."""
     length = curves.shape[1]
     if times == 1 or not length:
         return curves
@@ -70,9 +71,10 @@ def refine(curves: Float[Array, "r t"], times: int) -> Float[Array, "r t_fine"]:
 
 
 def group_segments(curve: Float[Array, " t"], thresholds: Sequence[float]) -> Float[Array, "n 2"]:
-    """The runs in which the curve reaches a threshold, over all thresholds, each run once, sorted by start and end.
+    """The runs in which the curve reaches a threshold, over all thresholds, without duplicates, sorted by start and
+    end.
 
-    A run that neighbouring thresholds cut alike is one segment (duplicates would survive soft suppression).
+    A run that several thresholds have in common is one segment (duplicates would survive soft-NMS).
     """
     return propose([(curve[None], thresholds)], rows=1)[1]
 
@@ -80,20 +82,20 @@ def group_segments(curve: Float[Array, " t"], thresholds: Sequence[float]) -> Fl
 def propose(
     votes: Sequence[tuple[Float[Array, "_ t"], Sequence[float]]], *, rows: int
 ) -> tuple[Int[Array, " n"], Float[Array, "n 2"]]:
-    """The runs of every row, of all votes together, each run once, sorted by row, start and end: (row, segment).
+    """The segments of every row, over all votes, without duplicates, sorted by row, start and end: (row, segment).
 
-    A vote is its curves, one for each row or one for all of them, and the thresholds that they are cut at. A run is
-    where a curve reaches a threshold; one that several thresholds or votes cut alike is one segment.
+    A vote is a set of curves, one for each row or one for all rows, with its thresholds. A segment is a run of snippets
+    in which a curve reaches a threshold; one that several thresholds or votes have in common is returned once.
     """
     size = votes[0][0].shape[1] + 1
-    found = []
+    keys_of_votes = []
     for curves, thresholds in votes:
         row, _, start, end = find_runs(curves, np.asarray(thresholds, dtype=np.float64))
-        keys = _distinct((row * size + start) * size + end)  # one integer a run
-        if len(curves) != rows:  # one for all, however many these are
+        keys = _distinct((row * size + start) * size + end)  # one integer per run
+        if len(curves) != rows:  # one curve for all rows
             keys = (np.arange(rows)[:, None] * size**2 + keys).ravel()
-        found.append(keys)
-    keys = found[0] if len(found) == 1 else _distinct(np.concatenate(found))
+        keys_of_votes.append(keys)
+    keys = keys_of_votes[0] if len(keys_of_votes) == 1 else _distinct(np.concatenate(keys_of_votes))
     row_and_start, end = np.divmod(keys, size)
     row, start = np.divmod(row_and_start, size)
     return row, np.stack([start, end], axis=1).astype(np.float64)
@@ -108,13 +110,13 @@ def _distinct(keys: Int[Array, " n"]) -> Int[Array, " m"]:
 def find_runs(
     curves: Float[Array, "r t"], thresholds: Float[Array, " k"]
 ) -> tuple[Int[Array, " n"], Int[Array, " n"], Int[Array, " n"], Int[Array, " n"]]:
-    """(row, place of the threshold, start, end) of the runs in which a curve reaches a threshold, sorted by the first
+    """(row, index of the threshold, start, end) of the runs in which a curve reaches a threshold, sorted by the first
     three."""
     width = curves.shape[1] + 2  # nothing is above before the first snippet and after the last one
     above = np.zeros((len(curves), len(thresholds), width), dtype=bool)
     above[..., 1:-1] = curves[:, None] >= thresholds[:, None]
     flat = above.ravel()
-    changes = np.flatnonzero(flat[1:] != flat[:-1])  # rises and falls take turns
+    changes = np.flatnonzero(flat[1:] != flat[:-1])  # rises and falls alternate
     line, start = np.divmod(changes[::2], width)
     row, place = np.divmod(line, max(len(thresholds), 1))
     return row, place, start, changes[1::2] - line * width
@@ -123,7 +125,7 @@ def find_runs(
 def mean_inside(
     curves: Float[Array, "*r t"], segments: Float[Array, "n 2"], *, row: Int[Array, " n"] | None = None
 ) -> Float[Array, " n"]:
-    """Mean of the curve over each segment, whose bounds may lie inside snippets; 0 for one of length zero.
+    """Mean of the curve over each segment, whose bounds may be fractional; 0 for one of length zero.
 
     Where there are several curves, `row` says which one is meant by each segment.
     """
@@ -160,7 +162,7 @@ def outer_inner(
 def _integral(
     curves: Float[Array, "*r t"], segments: Float[Array, "n 2"], row: Int[Array, " n"] | None
 ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
-    """Integral of the step function that each segment means over the segment cut to [0, t), and what remains of it."""
+    """Integral of each segment's curve, a step function, over the segment clipped to [0, t), and the clipped length."""
     curves = np.atleast_2d(curves)
     length = curves.shape[1]
     knots = np.zeros((len(curves), length + 2))  # knots[r, i]: integral from 0 to i; the last one is only stepped to

@@ -5,24 +5,24 @@ the overlap of short segments too large, is left out (`training.compat.localize`
 the highest score, gives back the best first, and keeps the order given among equal scores. NaN among bounds or scores
 is a ValueError.
 
-None of them goes through the candidates one by one: whoever is better than all that it overlaps is decided, and with it
-all others like it, whatever their classes. A few rounds decide all.
+Each step picks the best candidate of a class that is left, and compares it at once with all others that are left: one
+row of overlaps, never a table of all pairs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Literal
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from training.localization.overlaps import MOST_PAIRS, Overlap, Pairs
 from training.localization.proposals import Candidates
 
 Array = np.ndarray
 
-BLOCK = 2048
-"""Candidates that are compared with each other at once where all pairs are too many."""
-CROWDED = 16
-"""Overlaps a candidate beyond which soft suppression goes one by one after all: rounds would be too many."""
+Overlap = Literal["iou", "lower"]
+"""Shared length over the union, or over the length of the lower-ranked of the two."""
 
 
 def hard_nms(candidates: Candidates, *, tiou: float, overlap: Overlap = "iou") -> Candidates:
@@ -46,17 +46,13 @@ def fuse(
     et al. (CVPR 2023); w is the score, or `weigh_by` (there: the mean inside the segment). The score is the best one's,
     or with `mean_score` (as there) the average, too; groups keep the order of their best.
     """
-    if not len(candidates):
-        return candidates
     order = _order(candidates)
     ranked = candidates.take(order)
     leader = leaders(ranked, tiou=tiou, overlap=overlap)
-    shares = group_shares(ranked.scores if weigh_by is None else weigh_by[order], leader, temperature=temperature)
-    columns = (*ranked.segments.T, ranked.scores)
-    start, end, scores = (np.bincount(leader, shares * values, minlength=len(ranked)) for values in columns)
+    weights = ranked.scores if weigh_by is None else weigh_by[order]
+    fused = average_groups(ranked, leader, weigh_by=weights, temperature=temperature)
     best = leader == np.arange(len(ranked))
-    kept = scores if mean_score else ranked.scores
-    return Candidates(np.stack([start, end], axis=1)[best], ranked.labels[best], kept[best])
+    return Candidates(fused.segments, fused.labels, fused.scores if mean_score else ranked.scores[best])
 
 
 def soft_nms(candidates: Candidates, *, sigma: float, min_score: float = 0.0) -> Candidates:
@@ -66,30 +62,30 @@ def soft_nms(candidates: Candidates, *, sigma: float, min_score: float = 0.0) ->
     """
     ranked = rank(candidates)
     positive = int((ranked.scores > 0).sum())  # the others neither fall nor make others fall
-    fallen = _soften(ranked.take(slice(positive)), sigma, min_score)
+    fallen = soft_scores(ranked.take(slice(positive)), sigma=sigma, until=min_score)
     scores = np.concatenate([fallen, ranked.scores[positive:]])
     order = np.argsort(-scores, kind="stable")
     order = order[: np.count_nonzero(scores >= min_score)]
     return Candidates(ranked.segments[order], ranked.labels[order], scores[order])
 
 
-def soft_scores_of_all(ranked: Candidates, *, sigma: float) -> Float[Array, " n"]:
-    """Scores after soft suppression that multiplies negative ones, too: they rise towards zero, as in public code.
+def soft_scores(ranked: Candidates, *, sigma: float, until: float = -np.inf) -> Float[Array, " n"]:
+    """The scores that soft suppression leaves to ranked candidates. Negative ones rise towards zero, as in public code.
 
-    All that are positive go first, so they do not notice; then the others, one by one: a rising score overtakes others.
+    A class ends where the best of those left is below `until`; what has fallen by then has fallen.
     """
-    positive = int((ranked.scores > 0).sum())
-    pairs = _pairs(ranked)
-    fall = np.zeros(len(ranked))
-    for better, worse in pairs.portions():
-        across = (better < positive) & (worse >= positive)
-        better, worse = better[across], worse[across]
-        fall += np.bincount(worse, np.square(pairs.overlap(better, worse)) / sigma, minlength=len(ranked))
-    scores = ranked.scores * np.exp(-fall)
-    scores[:positive] = _soften(ranked.take(slice(positive)), sigma, -np.inf)
-    for label in np.unique(ranked.labels[positive:]):
-        mine = np.flatnonzero(ranked.labels[positive:] == label) + positive
-        scores[mine] = soft_one_by_one(ranked.segments[mine], scores[mine], sigma=sigma)
+    scores = ranked.scores.copy()
+    for members in _classes(ranked):
+        start, end, own = ranked.segments[members, 0], ranked.segments[members, 1], scores[members]
+        left = np.ones(len(members), dtype=bool)
+        for _ in members:
+            best = int(np.where(left, own, -np.inf).argmax())  # of equal scores the first
+            if own[best] < until:
+                break
+            left[best] = False
+            near, overlap = overlaps_of(best, start, end, left)
+            own[near] *= np.exp(-np.square(overlap) / sigma)
+        scores[members] = own
     return scores
 
 
@@ -115,50 +111,51 @@ def rank(candidates: Candidates) -> Candidates:
 
 def leaders(ranked: Candidates, *, tiou: float, overlap: Overlap) -> Int[Array, " n"]:
     """Place of the candidate that each one yields to: the best survivor that it overlaps too much, or itself."""
-    everyone = np.arange(len(ranked))
-    pairs = _pairs(ranked)
-    if len(pairs) <= MOST_PAIRS:
-        return _yield(pairs, tiou, overlap)
-    leader, survivors = everyone.copy(), everyone[:0]
-    for first in range(0, len(ranked), BLOCK):
-        places = np.concatenate([survivors, everyone[first : first + BLOCK]])
-        leader[places] = places[_yield(_pairs(ranked.take(places)), tiou, overlap)]
-        survivors = places[leader[places] == places]
+    leader = np.arange(len(ranked))
+    for members in _classes(ranked):
+        start, end = ranked.segments[members, 0], ranked.segments[members, 1]
+        left = np.ones(len(members), dtype=bool)
+        for best in range(len(members)):
+            if left[best]:
+                left[best] = False
+                near, share = overlaps_of(best, start, end, left, measure=overlap)
+                rivals = near[share > tiou]
+                left[rivals] = False
+                leader[members[rivals]] = members[best]
     return leader
 
 
-def group_shares(weigh_by: Float[Array, " n"], leader: Int[Array, " n"], *, temperature: float) -> Float[Array, " n"]:
-    """Share of each candidate in the group that `leader` puts it in: the softmax of weigh_by / temperature."""
-    largest = np.full(len(leader), -np.inf)
+def average_groups(
+    ranked: Candidates, leader: Int[Array, " n"], *, weigh_by: Float[Array, " n"], temperature: float
+) -> Candidates:
+    """One candidate for each group that `leader` makes, in the order of its best: bounds and score are averages with
+    weights exp(weigh_by / temperature)."""
+    if not len(ranked):
+        return ranked
+    count = len(ranked)
+    largest = np.full(count, -np.inf)
     np.maximum.at(largest, leader, weigh_by)
     weights = np.exp((weigh_by - largest[leader]) / temperature)
-    return weights / np.bincount(leader, weights, minlength=len(leader))[leader]
+    shares = weights / np.bincount(leader, weights, minlength=count)[leader]
+    best = leader == np.arange(count)
+    columns = (*ranked.segments.T, ranked.scores)
+    start, end, scores = (np.bincount(leader, shares * values, minlength=count)[best] for values in columns)
+    return Candidates(np.stack([start, end], axis=1), ranked.labels[best], scores)
 
 
-def soft_one_by_one(
-    segments: Float[Array, "n 2"], scores: Float[Array, " n"], *, sigma: float, until: float = -np.inf
-) -> Float[Array, " n"]:
-    """The scores that soft suppression leaves to the candidates of one class; negative ones rise towards zero.
-
-    It ends where the best of those left is below `until`.
-    """
-    start, end = segments[:, 0], segments[:, 1]
-    pairs = Pairs(start, end, np.zeros(len(segments), dtype=np.int64))
-    table = _decay_table(pairs, sigma) if len(segments) <= BLOCK else None
-    waiting, final = scores.copy(), scores.copy()
-    for _ in range(len(scores)):
-        best = int(waiting.argmax())
-        if waiting[best] < until:
-            break
-        final[best], waiting[best] = waiting[best], -np.inf
-        if table is not None:
-            waiting *= table[best]
-        else:
-            near = np.flatnonzero((start < end[best]) & (end > start[best]))
-            waiting[near] *= _decay(pairs.overlap(np.full_like(near, best), near), sigma)
-    left = waiting > -np.inf
-    final[left] = waiting[left]
-    return final
+def overlaps_of(
+    best: int, start: Float[Array, " n"], end: Float[Array, " n"], left: Bool[Array, " n"], *, measure: Overlap = "iou"
+) -> tuple[Int[Array, " m"], Float[Array, " m"]]:
+    """Places of the segments that are `left` and reach into segment `best`, and their overlaps with it, 0 to 1."""
+    first, last = start[best], end[best]
+    near = np.flatnonzero(left & (start < last) & (end > first))
+    begin, stop = start[near], end[near]
+    inner = np.minimum(last, stop) - np.maximum(first, begin)
+    match measure:
+        case "iou":
+            return near, inner / ((last - first) + (stop - begin) - inner)
+        case "lower":
+            return near, np.divide(inner, stop - begin, out=np.zeros_like(inner), where=stop > begin)
 
 
 def _order(candidates: Candidates) -> Int[Array, " n"]:
@@ -167,78 +164,7 @@ def _order(candidates: Candidates) -> Int[Array, " n"]:
     return np.argsort(-candidates.scores, kind="stable")
 
 
-def _pairs(ranked: Candidates) -> Pairs:
-    return Pairs(ranked.segments[:, 0], ranked.segments[:, 1], ranked.labels)
-
-
-def _yield(pairs: Pairs, tiou: float, overlap: Overlap) -> Int[Array, " n"]:
-    """`leaders` of candidates whose pairs fit into memory once those that overlap little are left out."""
-    found = []
-    for better, worse in pairs.portions():
-        rivals = pairs.overlap(better, worse, measure=overlap) > tiou
-        found.append((better[rivals], worse[rivals]))
-    better, worse = map(np.concatenate, zip(*found, strict=True))
-    survives = _elect(len(pairs.start), better, worse)
-    yields = survives[better] & ~survives[worse]
-    leader = np.arange(len(survives))
-    np.minimum.at(leader, worse[yields], better[yields])
-    return leader
-
-
-def _elect(count: int, better: Int[Array, " e"], worse: Int[Array, " e"]) -> Bool[Array, " n"]:
-    """Who survives when, best first, each survivor drops its worse rivals."""
-    survives = np.ones(count, dtype=bool)
-    while len(better):
-        safe = np.ones(count, dtype=bool)
-        safe[worse] = False
-        dropped = worse[safe[better]]
-        survives[dropped] = False
-        still = survives[better] & survives[worse]
-        better, worse = better[still], worse[still]
-    return survives
-
-
-def _soften(ranked: Candidates, sigma: float, min_score: float) -> Float[Array, " n"]:
-    """Suppressed scores of ranked candidates, all positive; those below `min_score` may be too high."""
-    pairs = _pairs(ranked)
-    if len(pairs) <= min(CROWDED * len(ranked), MOST_PAIRS):
-        return _soft_in_rounds(pairs, ranked.scores, sigma)
-    scores = ranked.scores.copy()
+def _classes(ranked: Candidates) -> Iterator[Int[Array, " m"]]:
+    """Places of each class's candidates, best first."""
     for label in np.unique(ranked.labels):
-        mine = ranked.labels == label
-        scores[mine] = soft_one_by_one(ranked.segments[mine], scores[mine], sigma=sigma, until=min_score)
-    return scores
-
-
-def _soft_in_rounds(pairs: Pairs, scores: Float[Array, " n"], sigma: float) -> Float[Array, " n"]:
-    """What one by one leaves to candidates that are all positive.
-
-    A round takes all that are better than whatever they overlap and is not taken yet: scores only fall, so each of them
-    would be taken before its neighbours, and until then nothing changes it.
-    """
-    (first, second), *_ = pairs.portions()
-    exponent = np.square(pairs.overlap(first, second)) / sigma
-    fall, now = np.zeros(len(scores)), scores
-    while len(first):
-        lower = np.where(now[first] >= now[second], second, first)
-        taken = np.ones(len(scores), dtype=bool)
-        taken[lower] = False
-        decided = taken[first] | taken[second]
-        fall += np.bincount(lower[decided], exponent[decided], minlength=len(scores))
-        now = scores * np.exp(-fall)
-        still = ~decided
-        first, second, exponent = first[still], second[still], exponent[still]
-    return now
-
-
-def _decay(overlap: Float[Array, "*n"], sigma: float) -> Float[Array, "*n"]:
-    """exp(-overlap^2 / sigma), never quite zero: what is out of the race has score -inf and must keep it."""
-    return np.maximum(np.exp(-np.square(overlap) / sigma), np.finfo(np.float64).tiny)
-
-
-def _decay_table(pairs: Pairs, sigma: float) -> Float[Array, "n n"]:
-    table = np.ones((len(pairs.start), len(pairs.start)))
-    for better, worse in pairs.portions():
-        decay = _decay(pairs.overlap(better, worse), sigma)
-        table[better, worse], table[worse, better] = decay, decay
-    return table
+        yield np.flatnonzero(ranked.labels == label)

@@ -1,1 +1,1 @@
-"""What a training writes of its progress: metrics.jsonl, TensorBoard, W&B, MLflow."""
+"""Logging of a training run: metrics.jsonl, TensorBoard, W&B, MLflow."""

@@ -1,4 +1,4 @@
-"""Loggers beside metrics.jsonl: TensorBoard, Weights & Biases, MLflow. None is needed, and none is imported unasked."""
+"""Loggers beside metrics.jsonl: TensorBoard, Weights & Biases, MLflow. All are optional and imported only when used."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -11,7 +11,7 @@ from training.recipe import TrainRecipe
 
 _PROJECT = "mllm4wtal"
 _ID_FILE = ".{}-id"
-"""In the run's folder: under which name a logger knows the run, so that a run that goes on is not told as another."""
+"""File in the run's folder that holds the logger's id of the run, so that a resumed run is logged as the same one."""
 
 
 class Logger(Protocol):
@@ -22,14 +22,14 @@ class Logger(Protocol):
         ...
 
     def close(self) -> None:
-        """Hand over what is still held."""
+        """Flush what is still buffered, and close."""
         ...
 
 
 def loggers_of(recipe: TrainRecipe, run: Path, *, since: int) -> tuple[Logger, ...]:
-    """The loggers that a recipe asks for; those of a run that goes on continue behind step `since`.
+    """The loggers that a recipe asks for; those of a resumed run continue after step `since`.
 
-    Raises `TrainingError` where the package of one is not installed; TensorBoard is left out then.
+    Raises `TrainingError` if the package of one is not installed, except for TensorBoard, which is then left out.
     """
     chosen: list[Logger] = []
     if recipe.loop.tensorboard and find_spec("tensorboard") is not None:
@@ -60,7 +60,7 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """One run of the project, by the name of the run's folder; its account and mode are the environment's."""
+    """A W&B run, named after the run's folder; account and mode are taken from the environment."""
 
     def __init__(self, wandb: Any, recipe: TrainRecipe, run: Path, *, goes_on: bool) -> None:
         known = _known(run, "wandb") if goes_on else None
@@ -84,7 +84,7 @@ class WeightsAndBiases:
 
 
 class MLflow:
-    """One run of the experiment, by the name of the run's folder; where it is tracked is the environment's choice."""
+    """An MLflow run, named after the run's folder; the tracking URI is taken from the environment."""
 
     def __init__(self, mlflow: Any, recipe: TrainRecipe, run: Path, *, goes_on: bool) -> None:
         self._mlflow = mlflow

@@ -15,14 +15,14 @@ CLOCK = ("seconds", "steps_per_second", "snippets_per_second")
 """Figures of a line that depend on the machine; all others are the same at every repetition."""
 
 Means = dict[str, tuple[float, int]]
-"""Sum and count of each figure since the last line."""
+"""Sum and count of each figure since the last line of metrics.jsonl."""
 
 
 class Logs:
-    """One line of means every so many steps: {"step", "lr", "host_lr", every loss term and gradient norm, `CLOCK`}.
+    """One line of means every `every` steps: {"step", "lr", "host_lr", every loss term and gradient norm, `CLOCK`}.
 
-    A line that a killed run wrote after its last checkpoint is dropped when the run goes on from that checkpoint
-    (`since`), and the seconds are counted on from the last line that stays.
+    When a run is resumed, lines that were written after its checkpoint (`since`) are dropped, and `seconds` continues
+    from the last line that is kept.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Steps: the trainer, what runs beside it (reviews, teacher, validation), and `fit`, which resumes.
+"""The training loop: trainer, host reviews, teacher, validation, and `fit`, which also resumes a run.
 
-What is trained is in `model/`; what a step is shown in `batches/`.
+The model is in `model/`, the batches are made in `batches/`.
 """

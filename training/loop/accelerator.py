@@ -1,4 +1,4 @@
-"""The accelerator of one run: device, mixed precision and accumulation as its recipe says, whatever the shell says."""
+"""The accelerator of a run: device, mixed precision and gradient accumulation, set by the recipe alone."""
 
 import os
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _PROCESSES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_
 
 
 def accelerator_of(recipe: LoopRecipe) -> Accelerator:
-    """Raises `TrainingError` where a launcher started several processes, or device or precision are not there."""
+    """Raises `TrainingError` if a launcher started several processes, or the device or precision is not available."""
     for name in _PROCESSES:
         if os.environ.get(name, "1") not in ("", "1"):
             raise TrainingError(f"{name}: found {os.environ[name]}, expected 1; start without a launcher")
@@ -26,7 +26,7 @@ def accelerator_of(recipe: LoopRecipe) -> Accelerator:
     if recipe.precision == "tf32" and device.type != "cuda":
         raise TrainingError(f"loop.precision: found tf32, which only CUDA has, not {device.type}")
     use_tf32(recipe.precision == "tf32")
-    # accelerate keeps its first choices for the life of the process; every run makes its own
+    # accelerate keeps its first settings for the life of the process; every run needs its own
     AcceleratorState._reset_state(reset_partial_state=True)
     with _without_settings():
         try:
@@ -44,8 +44,8 @@ def accelerator_of(recipe: LoopRecipe) -> Accelerator:
 
 @contextmanager
 def _without_settings() -> Iterator[None]:
-    """Hide what accelerate would read from the environment: `ACCELERATE_GRADIENT_ACCUMULATION_STEPS`, left behind in a
-    shell, would scale every gradient."""
+    """Hide the environment variables that accelerate reads: a leftover `ACCELERATE_GRADIENT_ACCUMULATION_STEPS` would
+    scale every gradient."""
     hidden = {
         name: value for name, value in os.environ.items() if name.startswith(_SETTINGS + _LAUNCHERS) or name in _RANKS
     }

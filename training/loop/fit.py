@@ -1,4 +1,4 @@
-"""fit(): from data and a recipe to a checkpoint."""
+"""fit(): train a model by a recipe, write its checkpoints, and resume from them."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,7 +25,7 @@ from training.optimizers import rate_factor
 from training.recipe import TrainRecipe
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
-"""Called after every step with the steps taken, the steps in all, and the figures of this step."""
+"""Called after every step with the number of steps taken, the total number of steps, and the figures of this step."""
 
 
 def fit(
@@ -40,14 +40,14 @@ def fit(
 ) -> Path:
     """Train on `data` and return the folder of the last checkpoint, inside `run`/checkpoint.
 
-    A run goes on from its last whole checkpoint, if it has one; the result is, bit for bit on a CPU, that of a run that
-    was never stopped. Without `resume` it starts anew and forgets the folder's earlier checkpoints. `starting` is
-    called once all is checked, if there is a step to be taken. `validator` scores the weights as
-    recipe.validation says, and the best are kept, too.
+    A run is resumed from its last complete checkpoint, if it has one; on a CPU the result equals that of an
+    uninterrupted run bit for bit. Without `resume` it starts over, and its earlier checkpoints are deleted. `starting`
+    is called after all checks, if there are steps to take. `validator` scores the weights as often as recipe.validation
+    says, and the best checkpoint is kept as well as the last.
 
-    Ctrl-C, SIGTERM and SIGUSR1 let the step that runs end, write a checkpoint and raise `Stopped`. Raises
-    `TrainingError` before the first step if features, labels or texts do not suffice or the checkpoint is another
-    recipe's, and at any step whose loss or gradient is not finite; `CacheError` if another process trains in `run`.
+    On Ctrl-C, SIGTERM or SIGUSR1 the current step is finished, a checkpoint is written and `Stopped` is raised. Raises
+    `TrainingError` before the first step if features, labels or texts are missing or the checkpoint was made by another
+    recipe, and at any step whose loss or gradient is not finite; `CacheError` if another process trains in `run`.
     """
     trainer, loop = Trainer(data, recipe, run=run), recipe.loop
     (run / FOLDER).mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def fit(
 def _train(
     trainer: Trainer, logs: Logs, *, validator: Validator | None, stop: StopRequest, progress: Progress | None
 ) -> None:
-    """Take steps until the last one, or until `stop`; the last that was taken is saved."""
+    """Take steps until the last one or until `stop`, and save the last one taken."""
     loop, every = trainer.recipe.loop, trainer.recipe.validation.every
     while trainer.step < loop.steps and not stop:
         factor, before = rate_factor(trainer.step, loop), trainer.snippets

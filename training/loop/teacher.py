@@ -15,7 +15,7 @@ from training.model.pseudo_labels import PseudoBatch, PseudoLabelRecipe, PseudoS
 
 
 def copy_for_teaching(model: Mllm4Wtal) -> Mllm4Wtal:
-    """A copy in eval mode that asks for no gradients."""
+    """A copy in eval mode whose parameters need no gradients."""
     return copy.deepcopy(model).eval().requires_grad_(False)
 
 
@@ -23,8 +23,8 @@ def copy_for_teaching(model: Mllm4Wtal) -> Mllm4Wtal:
 def update_average(average: Mllm4Wtal, model: Mllm4Wtal, *, step: int, decay: float) -> None:
     """Move every parameter of `average` towards that of `model`."""
     keep = min(decay, (1 + step) / (10 + step))
-    kept, new = tuple(average.parameters()), tuple(model.parameters())
-    torch._foreach_lerp_(kept, new, 1 - keep)  # pyright: ignore[reportPrivateImportUsage]
+    averaged, current = tuple(average.parameters()), tuple(model.parameters())
+    torch._foreach_lerp_(averaged, current, 1 - keep)  # pyright: ignore[reportPrivateImportUsage]
 
 
 def is_due(step: int, recipe: PseudoLabelRecipe, *, total_steps: int) -> bool:
@@ -37,28 +37,28 @@ def is_due(step: int, recipe: PseudoLabelRecipe, *, total_steps: int) -> bool:
 def make_pseudo_segments(teacher: Mllm4Wtal, data: WtalData, *, device: torch.device) -> dict[str, PseudoSegments]:
     """Pseudo segments of every training video at full length, in the video's own snippets.
 
-    Whose T-CAM and attention they are read off, and how, is said by the recipe of the teacher's head.
+    `head.pseudo_labels` of the teacher's recipe says which T-CAMs and attentions they are made from, and how.
     """
     recipe = teacher.recipe.head.pseudo_labels
     if teacher.ksm is not None:
         teacher.store_queries(data.query_pool().to(device))
-    found: dict[str, PseudoSegments] = {}
+    pseudo: dict[str, PseudoSegments] = {}
     for videos in data.whole(recipe.batch_snippets):
         batch = videos.to(device)
         features, mask = batch.features, batch.targets.mask
         output = teacher.host(features, mask).float()
         cas, _ = teacher.fused(output, mask, share=_share_of_ksm(teacher.recipe))
         attention = voting_attention(teacher, output, features, mask)
-        curves = torch.cat([cas, attention.unsqueeze(-1)], dim=-1).cpu()  # one copy a batch
+        curves = torch.cat([cas, attention.unsqueeze(-1)], dim=-1).cpu()  # one copy per batch
         lengths = videos.targets.mask.sum(1).tolist()
         for place, (video_id, length) in enumerate(zip(videos.video_ids, lengths, strict=True)):
-            own, labels = curves[place, :length], videos.targets.labels[place]
-            found[video_id] = pseudo_segments(own[:, :-1], own[:, -1], labels, recipe)
-    return found
+            curve, labels = curves[place, :length], videos.targets.labels[place]
+            pseudo[video_id] = pseudo_segments(curve[:, :-1], curve[:, -1], labels, recipe)
+    return pseudo
 
 
 def _share_of_ksm(recipe: ModelRecipe) -> float:
-    """Share of KSM in the T-CAM that votes."""
+    """Share of KSM in the T-CAM that pseudo segments are made from."""
     cams = set(recipe.head.pseudo_labels.cams)
     return recipe.fusion if cams == {"host", "ksm"} else float("ksm" in cams)
 
@@ -66,7 +66,7 @@ def _share_of_ksm(recipe: ModelRecipe) -> float:
 def voting_attention(
     teacher: Mllm4Wtal, output: HostOutput, features: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]
 ) -> Float[Tensor, "b t"]:
-    """Mean of the attentions that vote; A_KSM where there is no CSR."""
+    """Mean of the attentions that pseudo segments are made from; A_KSM if there is no CSR."""
     votes = teacher.recipe.head.pseudo_labels.attentions
     attentions = [output.attention] if "ksm" in votes else []
     if "csr" in votes and teacher.csr is not None:
@@ -77,7 +77,7 @@ def voting_attention(
 def pseudo_of_batch(
     pseudo: Mapping[str, PseudoSegments], video_ids: Sequence[str], scale: Float[Tensor, " b"]
 ) -> PseudoBatch:
-    """Pseudo segments of these videos in the snippets of their batch (`Batch.scale`), on the device of `scale`."""
+    """Pseudo segments of these videos in snippet units of their batch (`Batch.scale`), on the device of `scale`."""
     videos = PseudoBatch.pad([pseudo[video_id] for video_id in video_ids], device=scale.device)
     factor = scale.unsqueeze(1)
     return replace(videos, start=videos.start * factor, end=videos.end * factor)

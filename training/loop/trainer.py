@@ -1,4 +1,4 @@
-"""The trainer: everything of a run that changes from step to step, and one step of it."""
+"""The trainer: the state of a training run, and one step of it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,14 +33,15 @@ from training.optimizers import BRANCHES, build_optimizers, gradient_norm, rate_
 from training.recipe import TrainRecipe
 
 NORM = "gradient_norm."
-"""Of names of figures that are no loss terms: gradient_norm.match is that of L_match before it is clipped."""
+"""Prefix of the gradient norms among the figures of a step: gradient_norm.match is that of L_match before clipping."""
 
 
 class Trainer:
-    """Everything that changes from step to step; `advance` takes one."""
+    """The state of a training run: model, optimizers, moving average, pseudo segments, notes. `advance` takes one
+    step."""
 
     def __init__(self, data: WtalData, recipe: TrainRecipe, *, run: Path) -> None:
-        # copies with changed fields are not checked by pydantic
+        # pydantic does not check copies with changed fields
         recipe = TrainRecipe.model_validate(recipe.model_dump())
         if (data.recipe, data.seed, data.choice) != (recipe.data, recipe.seed, recipe.model.text_choice):
             raise ValueError("data: made with another recipe, seed or choice of texts than the run's")
@@ -64,13 +65,14 @@ class Trainer:
         self.notes: dict[str, Tensor] = {}
         self.step = self.saved_step = 0
         self.snippets = 0
-        """Snippets that the model was shown since the trainer was made, padding included."""
+        """Snippets that the model has processed since the trainer was made, padding included."""
         self.ahead: Prefetcher | None = None
-        """Makes the batches of the steps to come, where somebody keeps it open; without, they are made when needed."""
+        """Makes batches ahead of the steps, while it is open; without it they are made when needed."""
         self._held: dict[int, Batch] = {}
 
     def advance(self) -> dict[str, float]:
-        """One update of the host, and those of CSR that are due: their loss terms and gradient norms (`NORM`).
+        """One update of the host, and the updates of CSR that are due. Returns their loss terms and gradient norms
+        (`NORM`).
 
         Everything random in it depends on (seed, step) alone. Raises `TrainingError` before an update whose losses or
         gradients are not finite.
@@ -118,7 +120,8 @@ class Trainer:
         return values
 
     def _batch(self, number: int, phase: Phase) -> Batch:
-        """L_rec by itself sees batches again that L_match of this step, or of one before, has seen."""
+        """Batch `number`. A separate update by L_rec uses a batch that L_match has used, at this step or an earlier
+        one."""
         if number not in self._held:
             if self.ahead is not None and phase != "reconstruct":
                 self._held[number] = self.ahead.get(number)
@@ -127,19 +130,19 @@ class Trainer:
         return with_notes(self._held[number], self.notes)
 
     def _seed(self, phase: Phase, of_step: int, part: int) -> int:
-        """Of dropout; L_rec by itself draws other numbers than L_match of the same step."""
+        """Seed of dropout; a separate update by L_rec has another one than L_match of the same step."""
         alone = phase == "reconstruct"
         entropy = (self.recipe.seed, of_step, *((int(alone), part) if alone or part else ()))
         return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
 
     def trained(self) -> Trained:
-        """The model as inference has it, in eval mode: the average where the recipe evaluates that."""
+        """The model for inference, in eval mode: the moving average if loop.ema_eval is set, else the last weights."""
         self._store_queries()
         model = self.average if self.recipe.loop.ema_eval and self.average is not None else self.model
         return Trained(model.eval(), self._state({}))
 
     def save(self, means: Means) -> Path:
-        """Write the checkpoint, with the class queries that its weights give. `means`: see `State`."""
+        """Write a checkpoint, with the class queries that its weights encode. `means`: see `State`."""
         self._store_queries()
         folder = save_checkpoint(
             self.run,
@@ -173,7 +176,7 @@ class Trainer:
         )
 
     def restore(self) -> Means | None:
-        """Take up the state of the run's last whole checkpoint, if it has one, and return its `State.means`."""
+        """Load the run's last complete checkpoint, if it has one, and return its `State.means`."""
         folder = find_checkpoint(self.run)
         if folder is None:
             return None
@@ -192,7 +195,7 @@ class Trainer:
 
 
 def finite_values(figures: Mapping[str, Tensor], step: int) -> dict[str, float]:
-    """Loss terms and gradient norms as numbers, by one transfer.
+    """Loss terms and gradient norms as numbers, in one transfer from the device.
 
     Raises `TrainingError` naming those that are not finite: no optimizer may step on them.
     """

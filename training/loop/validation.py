@@ -1,4 +1,4 @@
-"""Validation while training: how well the weights do on videos that they are not trained on, and which did best."""
+"""Validation during training: scores the weights on videos that they are not trained on."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ from training.recipe import ValidationRecipe
 
 
 class Validator:
-    """Scores weights on one subset. Raises `TrainingError` where it has no videos, or not what the criterion needs."""
+    """Scores weights on one subset. Raises `TrainingError` if it has no videos or lacks what the criterion needs."""
 
     def __init__(self, dataset: Dataset, store: FeatureStore, recipe: ValidationRecipe, *, trained_on: str) -> None:
         if recipe.subset == trained_on:
@@ -38,19 +38,19 @@ class Validator:
 
     @property
     def name(self) -> str:
-        """Of the score, in metrics.jsonl."""
+        """Name of the score in metrics.jsonl, such as "validation.labels"."""
         return f"{self.recipe.subset}.{self.recipe.criterion}"
 
     def __call__(self, trained: Trained) -> float:
         """The score of a model in eval mode, 0 to 1."""
-        scores, found = [], []
+        scores, all_detections = [], []
         for curves, detections in detect(trained, self.store, self.videos, recipe=_localize(trained)):
             scores.append(curves.video_scores)
-            found += detections
+            all_detections += detections
         if self.recipe.criterion == "labels":
             return video_map(np.stack(scores), self._labels())
         protocol = PROTOCOLS["seconds"].model_copy(update={"subset": self.recipe.subset})
-        return evaluate_detections(self.dataset, DetectionTable.of(found), protocol).scores.average
+        return evaluate_detections(self.dataset, DetectionTable.of(all_detections), protocol).scores.average
 
     def _labels(self) -> Float[np.ndarray, "v c"]:
         labels = np.zeros((len(self.videos), len(self.dataset.classes)))
@@ -60,9 +60,10 @@ class Validator:
 
 
 def video_map(scores: Float[np.ndarray, "v c"], labels: Float[np.ndarray, "v c"]) -> float:
-    """Mean over classes, of those that a video has, of the average precision of a ranking of the videos.
+    """Video-level mAP: average precision of ranking the videos by score, as a mean over the classes that any video has.
 
-    The precision at each video of the class, averaged; of equal scores, videos without the class come first.
+    Average precision is the mean of the precisions at the videos of the class; among equal scores, videos without the
+    class come first.
     """
     precisions = []
     for score, label in zip(scores.T, labels.T, strict=True):

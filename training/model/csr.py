@@ -1,8 +1,8 @@
-"""Complete Semantic Reconstruction (eqs 11 to 17): masked words of a description from the snippets that matter.
+"""Complete Semantic Reconstruction (eqs 11 to 17): attended snippets restore the masked words of a description.
 
 Axes: b videos, t snippets, d features, n words, g word vector, w width, v vocabulary.
 
-    (11)  D_complete: what the MLLM says of a class in detail   words of `texts`        b n
+    (11)  D_complete: the MLLM's detailed class description     words of `texts`        b n
     (12)  F = Linear(features), and masked words likewise       `Reconstructor`         b t w, b n w
     (13)  A_CSR                                                 `attention`             b t
     (14)  encoder over the snippets, gated by A_CSR             `Reconstructor`         b t w
@@ -33,11 +33,11 @@ class CsrRecipe(Recipe):
     """The reconstruction branch."""
 
     texts: SentenceSource = "complete"
-    """Text that is restored from a video: a complete description of one of its classes, that class's name, or a
-    template around the name."""
+    """Text whose masked words are predicted from a video: complete = a complete description of one of its classes,
+    class_name = that class's name, template = a template around the name."""
     mask: MaskPolicy = "action_words"
-    """Which words of it are likelier masked: the action's own before other content words, all content words alike, or
-    none."""
+    """Which words are masked more often: action_words = words of the action, then other content words; content_words =
+    all content words alike; uniform = no preference."""
     width: PositiveInt = 512
     """Width of encoder and decoder (eq 12)."""
     encoder_layers: PositiveInt = 3
@@ -51,24 +51,26 @@ class CsrRecipe(Recipe):
     attention_dropout: float = Field(default=0.5, ge=0, lt=1)
     """Dropout between the two convolutions of the attention."""
     gating: Gating = "outside"
-    """Where A_CSR enters the transformer's attention: outside its softmax, renormalised, or inside (eqs 14, 15 to
-    the letter)."""
+    """Where A_CSR enters the transformer's attention (eqs 14 and 15): outside = outside its softmax, renormalised;
+    inside = inside, as the paper writes it."""
     decoder: Literal["causal", "bidirectional"] = "causal"
-    """Words that predict a word: those before it, masked ones hidden, or all of the masked sentence. Where later
-    words may be looked at, unmasked words are merely copied."""
+    """Words that the decoder sees when it predicts a word: causal = those before it, masked ones hidden;
+    bidirectional = the whole masked sentence, so that unmasked words are merely copied."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of each word's target spread over the vocabulary (0.1 in Boosting-WTAL; eq 17 has none)."""
     contrast: NonNegativeFloat = 0.0
-    """Weight of two hinges: A_CSR shall reconstruct better than the whole video, and much better than 1 - A_CSR. The
-    likelihood from the whole video, which they compare with, is trained with the same weight."""
+    """Weight of two hinge losses: reconstruction with A_CSR has to be better than with the whole video, and better than
+    with 1 - A_CSR, each by a margin. The reconstruction from the whole video is trained with the same weight."""
     contrast_margins: tuple[NonNegativeFloat, NonNegativeFloat] = (0.1, 0.15)
-    """Margins of the hinges against the whole video and against 1 - A_CSR (Boosting-WTAL)."""
+    """Margins of the hinge losses against the whole video and against 1 - A_CSR (Boosting-WTAL)."""
     contrast_trains: Literal["all", "attention"] = "all"
-    """What the hinges pull on where A_CSR reconstructs: the reconstructor and the attention, so that videos that fall
-    short of a margin also count up to three times in the likelihood; or the attention alone, for one more pass."""
+    """What the hinge losses train where A_CSR reconstructs: all = the reconstructor and the attention, so that videos
+    short of a margin count up to three times in the likelihood; attention = the attention alone, at the cost of one
+    more forward pass."""
     norm: NonNegativeFloat = 0.0
-    """Weight of the mean of A_CSR, as hosts have it for theirs (the paper has none). Reconstruction does not care how
-    high A_CSR is on the whole, and the contrast prefers 1 everywhere: nothing is left for 1 - A_CSR to restore from."""
+    """Weight of the mean of A_CSR as a loss, like the norm loss of the hosts' attentions (the paper has none). Without
+    it nothing keeps A_CSR low: reconstruction does not depend on its overall level, and the contrast is lowest at 1
+    everywhere, where 1 - A_CSR leaves no snippets to reconstruct from."""
 
 
 class Reconstructor(nn.Module):
@@ -118,7 +120,7 @@ class Reconstructor(nn.Module):
 
 
 class ReconstructionAttention(nn.Module):
-    """A_CSR from CSR's own view of the features."""
+    """The attention A_CSR, computed from the features by two convolutions of its own."""
 
     def __init__(self, recipe: CsrRecipe, *, feature_width: int) -> None:
         super().__init__()
@@ -134,7 +136,7 @@ class ReconstructionAttention(nn.Module):
 
 
 class CompleteSemanticReconstruction(ReconstructionAttention):
-    """A_CSR, taught by how well the attended snippets restore a masked description."""
+    """A_CSR, trained by how well the attended snippets restore a masked description."""
 
     def __init__(self, recipe: CsrRecipe, *, feature_width: int, word_width: int, vocabulary: int) -> None:
         super().__init__(recipe, feature_width=feature_width)
@@ -152,9 +154,9 @@ class CompleteSemanticReconstruction(ReconstructionAttention):
     ) -> dict[str, Tensor]:
         """L_CSR (eq 17), and the contrast where it is on. `words` are the vectors of `sentences`.
 
-        What the contrast compares A_CSR with never gets a gradient from it, but for the attention: the whole video's
-        likelihood stands still, and 1 - A_CSR is judged by a reconstructor whose weights stand still. `contrast_trains`
-        says whether A_CSR is, too. The whole video's own likelihood is a further term.
+        The contrast does not train the reconstructor on what A_CSR is compared with: the likelihood from the whole
+        video is detached, and that from 1 - A_CSR is computed with detached weights. So is that from A_CSR itself with
+        `contrast_trains` "attention". The likelihood from the whole video is a term of its own.
         """
         inputs = (words, sentences.mask, sentences.masked)
         smoothing = self.recipe.label_smoothing
@@ -165,14 +167,14 @@ class CompleteSemanticReconstruction(ReconstructionAttention):
             whole = word_nll(self.reconstruct(features, mask, None, *inputs), sentences, smoothing=smoothing)
             frozen = {name: value.detach() for name, value in self.reconstruct.named_parameters()}
 
-            def judged(gate: Float[Tensor, "b t"]) -> Float[Tensor, " b"]:
+            def frozen_nll(gate: Float[Tensor, "b t"]) -> Float[Tensor, " b"]:
                 logits = functional_call(self.reconstruct, frozen, (features, mask, gate, *inputs))
                 return word_nll(logits, sentences, smoothing=smoothing)
 
-            rest = judged((1 - attention) * mask)
-            own = nll if self.recipe.contrast_trains == "all" else judged(attention)
+            rest = frozen_nll((1 - attention) * mask)
+            attended = nll if self.recipe.contrast_trains == "all" else frozen_nll(attention)
             first, second = self.recipe.contrast_margins
-            hinges = F.relu(own - whole.detach() + first) + F.relu(own - rest + second)
+            hinges = F.relu(attended - whole.detach() + first) + F.relu(attended - rest + second)
             weight = self.recipe.contrast
             terms |= {"whole": weight * _mean(whole, rows), "contrast": weight * _mean(hinges, rows)}
         if self.recipe.norm:

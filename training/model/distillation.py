@@ -1,4 +1,5 @@
-"""Dual Prior Interactive Distillation (eqs 19 and 20): the two branches teach each other's attention."""
+"""Dual Prior Interactive Distillation (eqs 19 and 20): the attentions of the two branches are distilled into each
+other."""
 
 from typing import Literal
 
@@ -10,17 +11,17 @@ Phase = Literal["match", "reconstruct", "joint"]
 
 
 class DpidRecipe(Recipe):
-    """How the branches take turns and what they owe each other."""
+    """Schedule, teacher and weights of the distillation."""
 
     schedule: Literal["alternate", "joint"] = "alternate"
-    """Updates of L_match and of L_rec by turns (the paper), or both at once: the stop-gradients keep them apart either
-    way, but joint needs one forward of each branch for both. Host and CSR see as many batches, the same ones, in
-    either."""
+    """alternate = separate updates by L_match and L_rec in turn (the paper); joint = both losses in one update.
+    Stop-gradients separate the branches in both, but joint needs only one forward pass of each. Host and CSR see the
+    same batches in both."""
     period: PositiveInt = 1
-    """Updates of L_match before as many of L_rec, when alternating."""
+    """schedule=alternate: number of updates by L_match before as many by L_rec."""
     teacher: Literal["self", "average"] = "self"
-    """Whose attentions are taught (psi): those of the same forward pass, with its dropout, or those of the moving
-    average of the weights (model.head.pseudo_labels.teacher_decay), without dropout."""
+    """Attentions that serve as targets (psi): self = those of the same forward pass, with its dropout; average = those
+    of the moving average of the weights (model.head.pseudo_labels.teacher_decay), without dropout."""
     match_weight: NonNegativeFloat = 1.5
     """lambda 1: weight of MSE(A_KSM, sg A_CSR) in L_match (eq 19)."""
     reconstruct_weight: NonNegativeFloat = 1.5
@@ -28,10 +29,10 @@ class DpidRecipe(Recipe):
 
 
 def updates_of(step: int, recipe: DpidRecipe, *, total_steps: int) -> list[tuple[Phase, int]]:
-    """What `step` minimises, when there is a reconstruction branch, and on the batch of which step.
+    """The updates made at `step` of a model with CSR: pairs of phase and the step whose batch is used.
 
-    Every step updates the host. Alternating, each `period` steps are followed by as many updates of CSR on their
-    batches; what remains at the end is not left out.
+    Every step updates the host. When alternating, every `period` steps are followed by as many updates of CSR on the
+    same batches; fewer than `period` steps at the end of training are followed by as many, too.
     """
     if recipe.schedule == "joint":
         return [("joint", step)]

@@ -3,7 +3,7 @@
 Axes: b videos, t snippets, c action classes, k = c + 1 (last = background), r texts, n words, g word vector, e
 embedding, x = 1 + N_context + n.
 
-    (1)   D_key: what the MLLM says of a class in a sentence    words of `texts`       r n
+    (1)   D_key: the MLLM's one-sentence class description      words of `texts`       r n
     (2)   F_e = fuse(F_rgb, F_flow)                             the host's embedding   b t e
     (3)   A_KSM                                                 the host's attention   b t
     (4)   T_query = [START, context, GloVe(D_key)]              `encode`               r x g
@@ -34,8 +34,9 @@ class KsmRecipe(Recipe):
     """The text tower and the matching loss."""
 
     queries: QuerySource = "class_pool"
-    """Text that stands for a class: one drawn at each step from the key descriptions of its training videos, its name,
-    or a template around the name. Inference's query is the mean over the same texts."""
+    """Text that represents a class: class_pool = one drawn at each step from the key descriptions of its training
+    videos, class_name = its name, template = a template around the name. At inference the query is the mean over the
+    same texts."""
     width: PositiveInt = 512
     """Width of the text encoder; its output is projected to the width of the host's embedding."""
     layers: PositiveInt = 1
@@ -49,17 +50,17 @@ class KsmRecipe(Recipe):
     scale: bool = True
     """Divide the inner products of eq 6 by the square root of the embedding's width."""
     suppression: Literal["product", "suppress"] = "product"
-    """How A_KSM suppresses M (eq 7): product = A_KSM * M, to the letter, by which a lower attention raises a negative
-    score; suppress = `losses.suppress`, as hosts have it, by which it lowers every score towards the snippet's
+    """How A_KSM suppresses M (eq 7): product = A_KSM * M as in the paper, where a low attention raises negative scores;
+    suppress = `losses.suppress` as in the hosts, where a low attention moves every score towards the snippet's
     lowest."""
     mil_ratio: PositiveInt = 7
-    """The top t / mil_ratio snippets speak for a video (eq 8)."""
+    """MIL top-k pooling over the snippets of a video with k = t / mil_ratio (eq 8)."""
     weight: NonNegativeFloat = 1.0
     """Weight of L_KSM (eq 10)."""
 
 
 class ClassMatching(nn.Module):
-    """Scores M of stored class queries: all that inference needs of KSM.
+    """Matching scores M with stored class queries: the part of KSM that inference needs.
 
     `class_queries` are the means over each class's pool of texts, saved with the weights, so that inference needs no
     text.
@@ -88,7 +89,7 @@ class ClassMatching(nn.Module):
 
 
 class KeySemanticMatching(ClassMatching):
-    """Queries from texts, by a small transformer, and the loss of their matching scores."""
+    """Class queries encoded from texts by a small transformer, and the loss on their matching scores."""
 
     def __init__(self, recipe: KsmRecipe, *, word_width: int, embedding_width: int, num_classes: int) -> None:
         super().__init__(recipe, embedding_width=embedding_width, num_classes=num_classes)
@@ -108,13 +109,13 @@ class KeySemanticMatching(ClassMatching):
         prompt = torch.cat((self.start, self.context)).expand(len(words), -1, -1)
         tokens = self.project(torch.cat((prompt, words), dim=1))
         x = tokens + sinusoids(tokens.shape[1], tokens.shape[2], device=tokens.device)
-        everywhere = torch.cat((mask.new_ones(len(words), prompt.shape[1]), mask), dim=1)
+        full_mask = torch.cat((mask.new_ones(len(words), prompt.shape[1]), mask), dim=1)
         for block in self.blocks:
-            x = block(x, mask=everywhere)
+            x = block(x, mask=full_mask)
         return self.out(self.norm(x[:, 0]))
 
     def queries(self, words: Float[Tensor, "c n g"], mask: Bool[Tensor, "c n"]) -> Float[Tensor, "k e"]:
-        """F_query of one text a class, and of the background."""
+        """F_query of one text per class, and of the background."""
         background = torch.cat((self.background, self.background.new_zeros(words.shape[1] - 1, words.shape[2])))
         only_first = torch.arange(words.shape[1], device=mask.device) == 0
         return self.encode(torch.cat((words, background.unsqueeze(0))), torch.cat((mask, only_first.unsqueeze(0))))
@@ -128,14 +129,15 @@ class KeySemanticMatching(ClassMatching):
     ) -> None:
         """Set `class_queries` to the weighted sums of the encoded pool of each class. Encodes without dropout.
 
-        `chunks` are words and mask of some of the r texts at a time, in order: all at once they would fill a device.
+        `chunks` are words and mask of some of the r texts at a time, in order: all of them at once may not fit on a
+        device.
         """
         was_training = self.training
         self.eval()
         encoded = [(self.encode(words, mask), self.queries(words[:1], mask[:1])[-1]) for words, mask in chunks]
         pool = torch.cat([queries for queries, _ in encoded]) * weights.unsqueeze(1)
         self.class_queries.zero_().index_add_(0, classes, pool)
-        self.class_queries[-1] = encoded[0][1]  # the background's, alike in all chunks
+        self.class_queries[-1] = encoded[0][1]  # the background's, equal in all chunks
         self.train(was_training)
 
     def loss(

@@ -1,4 +1,4 @@
-"""The localization head (eq 18): an anchor-free detector on the host's embedding, taught by pseudo segments.
+"""The localization head (eq 18): an anchor-free detector on the host's embedding, trained on pseudo segments.
 
 Axis letters: b videos, t snippets, e width of the host's embedding, c action classes (no background), l pyramid
 levels, p points of all levels one after the other, s pseudo segments of a video. Positions are in snippet units:
@@ -21,11 +21,12 @@ from torch import Tensor, nn
 from cache.recipe import Recipe
 from training.localization.proposals import Candidates
 from training.model.pseudo_labels import PseudoBatch, PseudoLabelRecipe
+from training.nn.losses import cross_entropy, label_shares, top_count
 from training.nn.precision import as_float32, full_precision
 
 
 class HeadRecipe(Recipe):
-    """The localization head and its loss. Defaults after ActionFormer, made light."""
+    """The localization head and its loss. Defaults follow ActionFormer, with fewer channels and layers."""
 
     width: PositiveInt = 64
     """Channels of the pyramid and of both towers."""
@@ -40,25 +41,26 @@ class HeadRecipe(Recipe):
     radius: float = Field(default=1.5, ge=0.5)
     """A point is positive within this many strides of the centre of a pseudo segment."""
     reach: float = Field(default=2.0, ge=2)
-    """A level answers for points whose farther boundary lies reach / 2 to reach strides away; the first from 0, the
-    last to infinity. With reach >= 2 and radius >= 0.5 every segment of at least one snippet has a positive point."""
+    """Regression range: a level takes the points whose farther boundary is reach / 2 to reach strides away; the first
+    from 0, the last to infinity. With reach >= 2 and radius >= 0.5 every segment of at least one snippet has a positive
+    point."""
     alpha: float = Field(default=0.25, gt=0, lt=1)
     """Focal loss: weight of positives against negatives."""
     gamma: float = Field(default=2.0, ge=0)
     """Focal loss: exponent on the distance between probability and target."""
     pool: PositiveInt = 8
-    """MIL: a class is pooled over its best 1/pool of the points."""
+    """MIL: top-k pooling of each class with k = points / pool."""
     diou_weight: PositiveFloat = 1.0
     """Weight of the DIoU term against focal and MIL (eq 18 gives all three weight 1)."""
     mil_weight: float = Field(default=1.0, ge=0)
     """Weight of the MIL term."""
     pseudo_labels: PseudoLabelRecipe = PseudoLabelRecipe()
-    """Pseudo segments that teach it."""
+    """Pseudo segments that the head is trained on."""
 
 
 @dataclass(frozen=True)
 class HeadOutput:
-    """What the head says at every point of its pyramid."""
+    """Output of the head at every point of its pyramid."""
 
     logits: Float[Tensor, "b p c"]
     offsets: Float[Tensor, "b p 2"]
@@ -66,10 +68,10 @@ class HeadOutput:
     points: Float[Tensor, " p"]
     strides: Float[Tensor, " p"]
     mask: Bool[Tensor, "b p"]
-    """False where the point lies in the padding; its logits and offsets mean nothing."""
+    """Valid mask: False where the point lies in the padding; its logits and offsets are meaningless."""
 
     def float(self) -> Self:
-        """The same in float32, which losses and geometry need whatever the precision of the forward pass."""
+        """The same in float32, which losses and geometry need with any precision of the forward pass."""
         return as_float32(self)
 
 
@@ -168,12 +170,13 @@ def head_loss(
 
 @dataclass(frozen=True)
 class PointTargets:
-    """What each point shall say."""
+    """Training targets of every point."""
 
     classes: Float[Tensor, "b p c"]
     """0, or the weight of the pseudo segment of that class."""
     ignored: Bool[Tensor, "b p c"]
-    """A segment of this class holds the point, too, but a shorter one of another class took it: neither yes nor no."""
+    """True where a segment of this class also claims the point, but a shorter one of another class has it: neither a
+    positive nor a negative."""
     offsets: Float[Tensor, "b p 2"]
     positive: Bool[Tensor, "b p"]
     weight: Float[Tensor, "b p"]
@@ -211,7 +214,7 @@ def assign(output: HeadOutput, pseudo: PseudoBatch, *, recipe: HeadRecipe) -> Po
 
 
 def _ranges(strides: Float[Tensor, " p"], recipe: HeadRecipe) -> tuple[Float[Tensor, " p"], Float[Tensor, " p"]]:
-    """Which distances to the farther boundary each point answers for: low <= distance < high."""
+    """Regression range of each point: low <= distance to the farther boundary < high."""
     low = torch.where(strides == strides.min(), 0.0, strides * recipe.reach / 2)
     return low, torch.where(strides == strides.max(), torch.inf, strides * recipe.reach)
 
@@ -243,22 +246,23 @@ def pooled_mil(
 ) -> Float[Tensor, ""]:
     """Cross-entropy between the softmax of each class's mean over its best 1/pool points, and the video's labels.
 
-    Softmax, so that it ranks classes and leaves to the focal term how many points are action at all. A video without
-    labels counts nothing.
+    The softmax makes it a ranking of classes; how many points are action at all is left to the focal loss. A video
+    without labels contributes 0.
     """
-    count = (mask.sum(dim=1) // pool).clamp(min=1)
+    count = top_count(mask, ratio=pool)
+    # `nn.losses.topk_mean` differs in its layout, and so in the order of its sums: equal to rounding, not to the bit
     per_class = logits.masked_fill(~mask[..., None], -torch.inf).transpose(1, 2).contiguous()
     best = per_class.topk(max(logits.shape[1] // pool, 1), dim=2).values
     within = torch.arange(best.shape[2], device=best.device) < count[:, None]
     pooled = best.masked_fill(~within[:, None], 0.0).sum(dim=2) / count[:, None]
-    target = labels / labels.sum(dim=1, keepdim=True).clamp(min=1)
-    return -(target * pooled.log_softmax(dim=1)).sum(dim=1).mean()
+    return cross_entropy(pooled, label_shares(labels)).mean()
 
 
 def decode(output: HeadOutput, index: int, *, min_score: float, top: int) -> Candidates:
-    """Scored candidates of video `index`: every real point and class whose sigmoid reaches `min_score`, best `top`.
+    """Scored proposals of video `index`: every valid point and class whose sigmoid reaches `min_score`, at most the
+    best `top`.
 
-    Start = point - left, end = point + right, cut to the video; snippet units.
+    Start = point - left, end = point + right, clipped to the video; snippet units.
     """
     real = output.mask[index]
     scores = output.logits[index, real].sigmoid()
@@ -273,5 +277,5 @@ def decode(output: HeadOutput, index: int, *, min_score: float, top: int) -> Can
 
 
 def _numbers(values: Tensor) -> np.ndarray:
-    """In float64, which not every device has."""
+    """As float64 on the CPU, since not every device has float64."""
     return values.detach().cpu().numpy().astype(np.float64)

@@ -1,4 +1,4 @@
-"""What localizes: a host, the class queries of KSM and the localization head. No text, no language model, no CSR.
+"""The model at inference: host, KSM's class queries and localization head. No text, no language model, no CSR.
 
 Axes: b videos, t snippets, d features, c action classes, k = c + 1 (last = background).
 """
@@ -20,7 +20,7 @@ MatchingT = TypeVar("MatchingT", bound=ClassMatching)
 
 @dataclass(frozen=True)
 class Localization:
-    """What inference knows of a batch; zero or meaningless at padding."""
+    """Outputs for a batch at inference; zero or meaningless at padding."""
 
     cas: Float[Tensor, "b t c"]
     """Fused T-CAM: class probabilities, background left out."""
@@ -29,9 +29,9 @@ class Localization:
     video_scores: Float[Tensor, "b c"]
     """Probability of each class in the video."""
     head: HeadOutput | None
-    """The localization head's output, where there is a head."""
+    """The localization head's output, if there is a head."""
     logits: Float[Tensor, "b t k"]
-    """The host's own T-CAM: raw scores, the background's last."""
+    """The host's own T-CAM: logits, the background's last."""
 
 
 class Localizer(nn.Module, Generic[MatchingT]):
@@ -42,7 +42,7 @@ class Localizer(nn.Module, Generic[MatchingT]):
         self.host, self.ksm, self.head, self.fusion = host, ksm, head, fusion
 
     def localize_forward(self, features: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Localization:
-        """Host, stored class queries and head; what is read off them is float32."""
+        """Run host, matching with the stored class queries, and head; outputs are float32."""
         output = self.host(features, mask).float()
         cas, video_scores = self.fused(output, mask)
         head = None if self.head is None else self.head(output.embedding, mask).float()
@@ -65,6 +65,6 @@ class Localizer(nn.Module, Generic[MatchingT]):
             suppressed = self.ksm.suppressed(matching, output.attention)
             share = self.fusion if share is None else share
             cas = (1 - share) * cas + share * matching.softmax(dim=-1)
-            own = topk_mean(suppressed, mask, ratio=self.ksm.recipe.mil_ratio).softmax(dim=-1)
-            video = (1 - share) * video + share * own
+            ksm_video = topk_mean(suppressed, mask, ratio=self.ksm.recipe.mil_ratio).softmax(dim=-1)
+            video = (1 - share) * video + share * ksm_video
         return cas[..., :-1], video[..., :-1]

@@ -36,16 +36,17 @@ POOL_CHUNK = 256
 
 
 class ModelRecipe(Recipe):
-    """Which parts there are (the rows of the paper's Table 3), and what each is like."""
+    """Which components are used (the rows of the paper's Table 3), and their settings."""
 
     host: HostRecipe = Co2NetRecipe()
-    """The host method that the branches are plugged on."""
+    """The host: the existing WTAL method that the branches are plugged into."""
     use_ksm: bool = True
     """Key Semantic Matching."""
     use_csr: bool = True
     """Complete Semantic Reconstruction."""
     use_dpid: bool = True
-    """The attentions of host and CSR distil each other (eqs 19 and 20); without it CSR teaches the host nothing."""
+    """Dual Prior Interactive Distillation between the attentions of host and CSR (eqs 19 and 20); without it CSR does
+    not affect the host."""
     use_head: bool = True
     """The localization head (eq 18)."""
     ksm: KsmRecipe = KsmRecipe()
@@ -53,7 +54,7 @@ class ModelRecipe(Recipe):
     csr: CsrRecipe = CsrRecipe()
     """Complete Semantic Reconstruction."""
     dpid: DpidRecipe = DpidRecipe()
-    """Turns and weights of the distillation."""
+    """Schedule and weights of the distillation."""
     head: HeadRecipe = HeadRecipe()
     """The localization head."""
     head_weight: NonNegativeFloat = 1.0
@@ -78,7 +79,8 @@ class ModelRecipe(Recipe):
 
 
 class Mllm4Wtal(Localizer[KeySemanticMatching]):
-    """The whole model, as it is trained: what localizes, and what teaches it. Training calls it on a batch."""
+    """The whole model in training: the localizer and the branches that train it. Called on a batch, it gives loss
+    terms."""
 
     word_vectors: Float[Tensor, "v g"] | None
 
@@ -91,12 +93,12 @@ class Mllm4Wtal(Localizer[KeySemanticMatching]):
         word_vectors: Float[Tensor, "v g"] | None = None,
     ) -> None:
         if recipe.use_head:
-            _refuse_absent_voters(recipe)
+            _refuse_absent_branches(recipe)
         if recipe.needs_texts and word_vectors is None:
             raise TrainingError(
                 "word vectors: found none, expected those of the priors, for KSM and CSR; run `make priors`"
             )
-        # the host comes first, so that equal seeds give equal hosts whatever is plugged on
+        # the host is built first, so that equal seeds initialise it equally whichever branches are used
         host: Host[Any] = recipe.host.build(streams=streams, num_classes=num_classes)
         ksm = csr = None
         if word_vectors is not None and recipe.use_ksm:
@@ -127,9 +129,9 @@ class Mllm4Wtal(Localizer[KeySemanticMatching]):
     ) -> dict[str, Tensor]:
         """Weighted loss terms; their sum is L_match (eq 19), L_rec (eq 20), or with phase "joint" both.
 
-        The parts run under the caller's autocast, if there is one, and the losses in float32. `pseudo` holds the pseudo
-        segments of each video in the batch's own snippets; None leaves the head untrained. `average`, the moving
-        average of this model in eval mode, is read where `dpid.teacher` says so; there it is needed, else ValueError.
+        Forward passes run under the caller's autocast, if there is one, and the losses in float32. `pseudo` holds the
+        pseudo segments of each video in the batch's own snippets; None leaves the head untrained. `average` is the
+        moving average of this model in eval mode; with `dpid.teacher` "average" it is required (else ValueError).
         """
         features, mask = batch.features, batch.targets.mask
         matching, reconstructing = phase != "reconstruct", phase != "match"
@@ -217,7 +219,7 @@ class Mllm4Wtal(Localizer[KeySemanticMatching]):
         return terms
 
     def store_queries(self, pool: QueryPool) -> None:
-        """Encode the pool of key texts into KSM's class queries, which inference reads; without KSM nothing to do."""
+        """Encode the pool of key texts into KSM's class queries, which inference uses; does nothing without KSM."""
         if self.ksm is not None:
             texts = zip(pool.texts.ids.split(POOL_CHUNK), pool.texts.mask.split(POOL_CHUNK), strict=True)
             chunks = ((self._vectors(ids), mask) for ids, mask in texts)
@@ -230,7 +232,7 @@ class Mllm4Wtal(Localizer[KeySemanticMatching]):
 
 
 def inference_model(recipe: ModelRecipe, *, streams: Mapping[str, int], num_classes: int) -> Localizer[ClassMatching]:
-    """What inference needs of the model: no text tower, no CSR, no word vectors. Its weights keep their names."""
+    """The model for inference: no text tower, no CSR, no word vectors. Weights have the same names as in training."""
     host: Host[Any] = recipe.host.build(streams=streams, num_classes=num_classes)
     ksm = head = None
     if recipe.use_ksm:
@@ -240,7 +242,7 @@ def inference_model(recipe: ModelRecipe, *, streams: Mapping[str, int], num_clas
     return Localizer(host, ksm, head, fusion=recipe.fusion)
 
 
-def _refuse_absent_voters(recipe: ModelRecipe) -> None:
+def _refuse_absent_branches(recipe: ModelRecipe) -> None:
     pseudo = recipe.head.pseudo_labels
     for field, votes, absent in (
         ("cams", set(pseudo.cams), set() if recipe.use_ksm else {"ksm"}),
@@ -250,5 +252,5 @@ def _refuse_absent_voters(recipe: ModelRecipe) -> None:
             (alone,) = votes
             raise TrainingError(
                 f"model.head.pseudo_labels.{field}: found {alone} alone, but model.use_{alone} is off; expected "
-                "another voter beside it, or the branch switched on"
+                "another one beside it, or the branch switched on"
             )

@@ -1,8 +1,8 @@
-"""Pseudo segments for the localization head, out of the teacher's T-CAM and attention.
+"""Pseudo segments for the localization head, from the teacher's T-CAM and attention.
 
-Proposals come from several thresholds on the voting curves of every class that the video is labelled with; the
-outer-inner score on the fused curve ranks them; overlapping ones are joined or suppressed; those near the best of
-their class stay, with a soft weight.
+For every class that a video is labelled with, its curves are cut at several thresholds to make proposals, which are
+scored by the outer-inner score on the fused curve. Overlapping proposals are averaged or suppressed; those with a score
+near the best of their class are kept, with a soft weight.
 """
 
 from __future__ import annotations
@@ -25,47 +25,47 @@ from training.localization.suppression import fuse, hard_nms
 
 
 class PseudoLabelRecipe(Recipe):
-    """Who votes for pseudo segments, how they are read off the votes, and when.
+    """Which curves pseudo segments are made from, how, and when.
 
-    The teacher is a moving average of the model. Its T-CAM (class probabilities) and its attention are the means of
-    those that vote.
+    The teacher is a moving average of the model. Its T-CAM (class probabilities) and its attention are means of those
+    that are listed here.
     """
 
     cams: tuple[Literal["host", "ksm"], ...] = Field(default=("host", "ksm"), min_length=1)
-    """T-CAMs that vote: the host's, KSM's, or both, mixed as model.fusion says. Without KSM, the host's."""
+    """T-CAMs that are averaged: the host's, KSM's, or both, weighted by model.fusion. Without KSM, the host's."""
     attentions: tuple[Literal["ksm", "csr"], ...] = Field(default=("ksm", "csr"), min_length=1)
-    """Attentions that vote: A_KSM (the host's), A_CSR, or the mean of both. Without CSR, A_KSM."""
+    """Attentions that are averaged: ksm = A_KSM (the host's), csr = A_CSR. Without CSR, A_KSM."""
     curves: tuple[Literal["fused", "attention", "cas"], ...] = Field(default=("fused",), min_length=1)
-    """Curves that propose: fused = T-CAM times attention; attention alone (the same for all classes); cas = T-CAM
-    alone. The score is always taken on the fused curve."""
+    """Curves that are cut into proposals: fused = T-CAM times attention; attention alone (the same for all classes);
+    cas = T-CAM alone. The score is always taken on the fused curve."""
     thresholds: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-    """Where a curve, stretched between its minimum and maximum over the video, is cut."""
+    """Thresholds on a curve, which is first normalised to [0, 1] (its minimum and maximum over the video)."""
     margin: PositiveFloat = 0.25
-    """Width of the outside on either side, as a share of the segment's length."""
+    """Outer-inner score: width of the outer region on either side, as a share of the segment's length."""
     merge: Literal["fuse", "nms"] = "fuse"
-    """Overlapping proposals of a class are averaged (weighted by score) or suppressed by the best."""
+    """Overlapping proposals of a class: fuse = averaged, weighted by score; nms = suppressed by the best."""
     tiou: float = Field(default=0.3, ge=0, lt=1)
-    """Two proposals that overlap more than this are one."""
+    """tIoU above which two proposals are averaged, or one of them suppressed."""
     temperature: PositiveFloat = 0.1
-    """Fusion weighs by exp(score / temperature), scores being shares of the class's best."""
+    """merge=fuse: weights are exp(score / temperature), with scores as shares of the best of the class."""
     keep: float = Field(default=0.4, ge=0, le=1)
-    """A segment stays if its score reaches this share of the best of its class in the video."""
+    """A segment is kept if its score reaches this share of the best of its class in the video."""
     most: PositiveInt = 64
-    """At most so many segments a class and video."""
+    """At most this many segments per class and video."""
     warmup: float = Field(default=0.3, ge=0, lt=1)
     """Share of loop.steps before the first pseudo segments; the head's loss is off until then."""
     refresh: float = Field(default=0.1, gt=0, le=1)
     """Share of loop.steps from one set of pseudo segments to the next."""
     teacher_decay: float = Field(default=0.999, ge=0, lt=1)
-    """Share of the old average that a step keeps; less in the first steps: min(decay, (1 + step) / (10 + step))."""
+    """Decay of the moving average. In the first steps it is lower: min(teacher_decay, (1 + step) / (10 + step))."""
     batch_snippets: Annotated[PositiveInt, RUN_ONLY] = 8192
-    """Whole videos go together when pseudo segments are made, up to so many snippets with their padding; a longer video
-    goes alone."""
+    """Batch size when pseudo segments are made from whole videos: at most this many snippets, padding included; a
+    longer video alone."""
 
     @model_validator(mode="before")
     @classmethod
     def _drop_batch_size(cls, values: Any) -> Any:
-        """Recipes of version 0.1 counted the videos that go together, which changed no result."""
+        """Recipes of version 0.1 have `batch_size`, in videos, which affects no result."""
         if isinstance(values, dict) and "batch_size" in values:
             return {name: value for name, value in values.items() if name != "batch_size"}
         return values
@@ -73,19 +73,19 @@ class PseudoLabelRecipe(Recipe):
 
 @dataclass(frozen=True)
 class PseudoSegments:
-    """Segments that teach the head, of one video, on the CPU; bounds in snippet units, [start, end)."""
+    """Pseudo segments of one video, on the CPU; bounds in snippet units, [start, end)."""
 
     start: Float[Tensor, " s"]
     end: Float[Tensor, " s"]
     label: Int[Tensor, " s"]
     """Class index."""
     weight: Float[Tensor, " s"]
-    """0 to 1: the class target at the segment's points, and the weight of its DIoU."""
+    """0 to 1: the class target at the segment's points, and the weight of its DIoU loss."""
 
 
 @dataclass(frozen=True)
 class PseudoBatch:
-    """Those of several videos, padded by segments of weight 0: each video has at least one of these."""
+    """Pseudo segments of several videos, padded with segments of weight 0, of which every video has at least one."""
 
     start: Float[Tensor, "b s"]
     end: Float[Tensor, "b s"]
@@ -94,7 +94,7 @@ class PseudoBatch:
 
     @classmethod
     def pad(cls, videos: Sequence[PseudoSegments], *, device: torch.device | str = "cpu") -> PseudoBatch:
-        """On `device`, by one copy that no one waits for."""
+        """Pad the segments of `videos`, and copy them to `device` in one asynchronous copy."""
         rows = [torch.stack([v.start, v.end, v.weight, v.label.float()], dim=1) for v in videos]  # labels stay exact
         packed = F.pad(pad_sequence(rows, batch_first=True), (0, 0, 0, 1)).permute(2, 0, 1).contiguous()
         if torch.device(device).type == "cuda":
@@ -109,38 +109,38 @@ def pseudo_segments(
     labels: Float[Tensor, " c"],
     recipe: PseudoLabelRecipe,
 ) -> PseudoSegments:
-    """Pseudo segments of one video, of its own classes (`labels` > 0) alone, ordered by class and then by weight.
+    """Pseudo segments of one video, for its labelled classes (`labels` > 0) only, ordered by class and then by weight.
 
     `cas_probability` holds class probabilities without the background column, `attention` values in (0, 1), both over
-    the real snippets only (no padding). The weight is the share of the class's best outer-inner score, in 0 to 1.
-    A class whose curve nowhere stands out (no positive score) gives no segment. Bounds are in snippet units.
+    the real snippets only (no padding). The weight is the share of the class's best outer-inner score, in 0 to 1. A
+    class without a proposal of positive score gives no segment. Bounds are in snippet units.
     """
     probability = cas_probability.detach().cpu().numpy().astype(np.float64)
     gate = attention.detach().cpu().numpy().astype(np.float64)
     present = labels.detach().cpu().numpy().nonzero()[0]
-    found = _of_classes(probability.T[present], gate, recipe)
+    selected = _of_classes(probability.T[present], gate, recipe)
     return PseudoSegments(
-        torch.from_numpy(found.segments[:, 0].astype(np.float32)),
-        torch.from_numpy(found.segments[:, 1].astype(np.float32)),
-        torch.from_numpy(present[found.labels].astype(np.int64)),
-        torch.from_numpy(found.scores.astype(np.float32)),
+        torch.from_numpy(selected.segments[:, 0].astype(np.float32)),
+        torch.from_numpy(selected.segments[:, 1].astype(np.float32)),
+        torch.from_numpy(present[selected.labels].astype(np.int64)),
+        torch.from_numpy(selected.scores.astype(np.float32)),
     )
 
 
 def _of_classes(
     probability: Float[np.ndarray, "p t"], attention: Float[np.ndarray, " t"], recipe: PseudoLabelRecipe
 ) -> Candidates:
-    """Of all present classes at once; labels are rows."""
+    """Pseudo segments of all present classes at once; their labels are row indices."""
     fused = probability * attention
-    voting = {"fused": fused, "attention": attention[None], "cas": probability}
+    curves = {"fused": fused, "attention": attention[None], "cas": probability}
     row, segments = propose(
-        [(stretch(voting[name]), recipe.thresholds) for name in recipe.curves], rows=len(probability)
+        [(stretch(curves[name]), recipe.thresholds) for name in recipe.curves], rows=len(probability)
     )
     scores = outer_inner(fused, segments, row=row, margin=recipe.margin)
     largest = np.zeros(len(probability))
     np.maximum.at(largest, row, scores)
-    good = scores > 0
-    proposals = Candidates(segments[good], row[good], scores[good] / largest[row[good]])
+    positive = scores > 0
+    proposals = Candidates(segments[positive], row[positive], scores[positive] / largest[row[positive]])
     match recipe.merge:
         case "fuse":
             merged = fuse(proposals, tiou=recipe.tiou, temperature=recipe.temperature)

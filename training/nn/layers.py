@@ -72,19 +72,14 @@ def masked_mean(values: Float[Tensor, "b t"], mask: Bool[Tensor, "b t"]) -> Floa
     return (values * mask).sum(1) / mask.sum(1).clamp(min=1)
 
 
-def average_pool(
-    x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"], *, kernel: int, official: bool = False
-) -> Tensor:
-    """Running mean over `kernel` snippets, stride 1 (the ActivityNet variant of CO2-Net smooths its outputs so).
+def average_pool(x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"], *, kernel: int) -> Float[Tensor, "b t d"]:
+    """Running mean over `kernel` snippets, an odd number, stride 1; over the neighbours that exist.
 
-    The mean is over the neighbours that exist. `official` divides by `kernel` everywhere, as the public code does: that
-    counts zeros beyond both ends, so that scores and attention sag at the edges of a video.
+    The ActivityNet variant of CO2-Net smooths its outputs so.
     """
     if kernel == 1:
         return x
     kept = mask.unsqueeze(-1).to(x.dtype)
     total = F.avg_pool1d((x * kept).transpose(1, 2), kernel, 1, kernel // 2).transpose(1, 2)
-    if official:
-        return total * kept
     count = F.avg_pool1d(kept.transpose(1, 2), kernel, 1, kernel // 2).transpose(1, 2)
     return total / count.clamp(min=1 / kernel) * kept

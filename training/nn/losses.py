@@ -25,9 +25,14 @@ def suppress(cas: Float[Tensor, "b t k"], attention: Float[Tensor, "b t"]) -> Fl
     return attention.unsqueeze(-1) * (cas - lowest) + lowest
 
 
+def top_count(mask: Bool[Tensor, "b t"], *, ratio: int) -> Int[Tensor, " b"]:
+    """How many snippets speak for each video: max(1, t // ratio), t the number of its real ones."""
+    return (mask.sum(1) // ratio).clamp(min=1)
+
+
 def topk_mean(scores: Float[Tensor, "b t k"], mask: Bool[Tensor, "b t"], *, ratio: int) -> Float[Tensor, "b k"]:
     """Mean of the top max(1, t // ratio) scores over each video's own t real snippets, per class."""
-    count = (mask.sum(1) // ratio).clamp(min=1)
+    count = top_count(mask, ratio=ratio)
     hidden = scores.masked_fill(~mask.unsqueeze(-1), -torch.inf)
     top = hidden.topk(max(1, scores.shape[1] // ratio), dim=1).values
     kept = torch.arange(top.shape[1], device=top.device) < count.unsqueeze(1)
@@ -36,10 +41,20 @@ def topk_mean(scores: Float[Tensor, "b t k"], mask: Bool[Tensor, "b t"], *, rati
 
 def top_weights(keys: Float[Tensor, "b t"], mask: Bool[Tensor, "b t"], *, ratio: int) -> Float[Tensor, "b t"]:
     """Weights that average the max(1, t // ratio) snippets of highest key, t the video's own length; 0 elsewhere."""
-    count = (mask.sum(1) // ratio).clamp(min=1)
+    count = top_count(mask, ratio=ratio)
     places = keys.detach().masked_fill(~mask, -torch.inf).topk(max(1, mask.shape[1] // ratio), dim=1).indices
     kept = torch.arange(places.shape[1], device=places.device) < count.unsqueeze(1)
     return torch.zeros_like(keys).scatter(1, places, (kept / count.unsqueeze(1)).to(keys.dtype))
+
+
+def label_shares(labels: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
+    """Labels divided by their sum over the classes; a video without labels has no shares."""
+    return labels / labels.sum(1, keepdim=True).clamp(min=1)
+
+
+def cross_entropy(logits: Float[Tensor, "*b k"], targets: Float[Tensor, "*b k"]) -> Float[Tensor, "*b"]:
+    """Of the softmax over the last axis, with targets that need not sum to one; not reduced."""
+    return -(targets * F.log_softmax(logits, dim=-1)).sum(-1)
 
 
 def classification_loss(
@@ -51,7 +66,7 @@ def classification_loss(
     """
     targets = F.pad(labels, (0, 1), value=background)
     targets = targets / (targets.sum(1, keepdim=True) + 1e-4)
-    return -(targets * F.log_softmax(logits, dim=1)).sum(1).mean()
+    return cross_entropy(logits, targets).mean()
 
 
 def mil_loss(

@@ -1,1 +1,1 @@
-"""The scripts that trained the demo's tiny checkpoints, and the held-out figures of these."""
+"""Scripts that trained the demo's tiny checkpoints, and their scores on held-out data."""

@@ -1,4 +1,4 @@
-"""The card of a shipped checkpoint: what it is, what it was trained on, and how well it does on held-out data."""
+"""The model card of a shipped checkpoint: what it is, its training data, and its scores on held-out data."""
 
 from collections.abc import Mapping
 from pathlib import Path

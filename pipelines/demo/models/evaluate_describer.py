@@ -1,7 +1,7 @@
-"""Held-out figures of the demo's video MLLM: ``python -m pipelines.demo.models.evaluate_describer``.
+"""Scores of the demo's video MLLM on held-out videos: ``python -m pipelines.demo.models.evaluate_describer``.
 
-New scripts are rendered to H.264, decoded and described by the very code of the priors stage. What counts is what the
-pixels show: asked without a class, with the right class, and with a wrong one.
+Unseen scripts are rendered to H.264, decoded and described by the code of the priors stage. Answers are compared with
+the pixels, for prompts without a class, with the right class, and with a wrong one.
 """
 
 import json
@@ -28,7 +28,7 @@ MAX_NEW_TOKENS = 64
 
 @dataclass(frozen=True)
 class Settings:
-    """What an evaluation can vary."""
+    """Options of the evaluation."""
 
     model: Path = Path("pipelines/demo/checkpoints/describer")
     """Checkpoint folder."""

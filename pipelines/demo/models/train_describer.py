@@ -38,7 +38,7 @@ POOL, PASSES, BATCH = 1600, 2, 32
 
 @dataclass(frozen=True)
 class Settings:
-    """What a training run can vary."""
+    """Options of the training."""
 
     output: Path = Path("pipelines/demo/checkpoints/describer")
     """Folder that receives weights, tokenizer, processor and card."""
@@ -177,7 +177,7 @@ def save(model, processor, settings: Settings) -> None:
 
 
 def main(settings: Settings) -> None:
-    """Train both stages, save, and report held-out figures."""
+    """Train both stages, save, and write the scores on held-out data."""
     make_torchvision_importable()
     torch.set_num_threads(1)
     torch.manual_seed(settings.seed)

@@ -37,7 +37,7 @@ MOTION_INDEX = {name: index for index, name in enumerate(MOTIONS)}
 
 @dataclass(frozen=True)
 class Settings:
-    """What a training run can vary."""
+    """Options of the training."""
 
     output: Path = Path("pipelines/demo/checkpoints")
     """Folder that receives `rgb_encoder` and `flow_encoder`."""

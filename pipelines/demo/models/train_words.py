@@ -17,7 +17,7 @@ from priors.words.tokens import tokenize
 
 @dataclass(frozen=True)
 class Settings:
-    """What a training run can vary."""
+    """Options of the training."""
 
     output: Path = Path("pipelines/demo/checkpoints/words.txt")
     """File that receives the vectors."""

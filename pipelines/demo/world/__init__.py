@@ -1,1 +1,1 @@
-"""What a demo video shows, how it is drawn, and what is truly said of it."""
+"""The demo's videos: their scripts, how they are drawn, and their correct captions."""

@@ -1,4 +1,4 @@
-"""What the demo's describer learns to say, and how its answers are read back to motions."""
+"""Captions that the demo's describer (captioning model) learns, and which motions a caption names."""
 
 from pipelines.demo.world.motions import CORES
 from pipelines.demo.world.script import Script, Style

@@ -1,7 +1,7 @@
 """Render the demo's videos and annotations.
 
-Deterministic from the seeds: the same machine writes the same bytes again. A video that is already there is kept, and
-the annotations are written last, so an interrupted run goes on where it stopped.
+Deterministic from the seeds: the same machine writes the same bytes again. Existing videos are kept, and
+the annotations are written last, so an interrupted run resumes.
 """
 
 from collections.abc import Sequence
@@ -21,22 +21,22 @@ FIRST_SEED = {"training": 1_000_000, "validation": 2_000_000, "testing": 3_000_0
 
 
 class RenderRecipe(Recipe):
-    """How much of the demo world to render."""
+    """How many videos are rendered."""
 
     folder: Path = Path("cache/data/demo")
-    """Receives `annotations.json` and `videos/`."""
+    """Folder that receives annotations.json and videos/."""
     training: PositiveInt = 120
-    """Videos of the training subset; their labels train, their segments never do."""
+    """Videos of the training subset; training uses their labels, but never their segments."""
     validation: NonNegativeInt = 32
-    """Videos of the validation subset, for every choice that is made by a score."""
+    """Videos of the validation subset, for choosing settings by their score."""
     testing: PositiveInt = 80
-    """Videos of the testing subset, which is only reported on."""
+    """Videos of the testing subset, for reported scores only."""
     workers: PositiveInt = 2
-    """Processes that render."""
+    """Number of processes that render."""
 
 
 def scripts(recipe: RenderRecipe) -> list[tuple[str, str, Script]]:
-    """(video_id, subset, script) of every video; the first class goes round, so that all are equally frequent."""
+    """(video_id, subset, script) of every video; the first class cycles, so that all are equally frequent."""
     return [
         (f"{subset}_{index:04d}", subset, video_script(first + index, CLASSES[index % len(CLASSES)]))
         for subset, first in FIRST_SEED.items()

@@ -1,9 +1,9 @@
-"""What happens in a demo video: a script of shots and motions, drawn from a seed.
+"""The script of a demo video: its shots and motions, drawn from a seed.
 
 The world poses the two problems of weakly-supervised localization. An instance is approach, core and recovery; only
-the core tells the class, approaches and recoveries are shared, so a video-level classifier finds the core alone
-(incomplete). Classes have a home scene, and scenes also appear without action, so a classifier is drawn to the scene
-(over-complete). The truth covers all three phases.
+the core is discriminative, approaches and recoveries are shared by all classes, so a video-level classifier localizes
+the core alone (incompleteness). Each class has a home scene, and scenes also appear without action, so a classifier
+responds to the scene (over-completeness). The ground truth covers all three phases.
 """
 
 from dataclasses import dataclass

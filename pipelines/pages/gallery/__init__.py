@@ -1,1 +1,1 @@
-"""The gallery of descriptions: frames that the model saw, prompts and texts."""
+"""The gallery of descriptions: the frames that the model saw, prompts and texts."""

@@ -1,5 +1,5 @@
 "use strict";
-// Shows the descriptions that fit the filters. The filters stand in the address, so that a view can be sent on.
+// Shows the descriptions that match the filters. The filters are part of the URL, so that a view can be shared.
 const bar = document.getElementById("filters");
 const count = document.getElementById("count");
 const cards = [...document.querySelectorAll("article")].map((card) => ({

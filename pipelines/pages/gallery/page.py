@@ -1,4 +1,4 @@
-"""The gallery as one HTML page that fetches nothing: frames, prompts and descriptions, to be filtered and searched."""
+"""The gallery as one self-contained HTML page: frames, prompts and descriptions, with filters and search."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _SCRIPT = Path(__file__).with_name("gallery.js")
 
 @dataclass(frozen=True)
 class Said:
-    """One row of the descriptions."""
+    """One description."""
 
     action_class: str
     kind: str
     status: str
     prompt: str
     text: MarkedText
-    """The description; of a failed row, the reason."""
+    """The description, or the reason of a failure."""
     flags: tuple[Flag, ...]
     facts: tuple[str, ...]
-    """How it was made, in a few words each."""
+    """Metadata: model, time, tokens."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class VideoCard:
     video_id: str
     duration: float | None
     frames: tuple[Frame, ...]
-    """What the model saw; empty where `problem` says why."""
+    """The frames that the model saw; if they are empty, `problem` says why."""
     problem: str
     rows: tuple[Said, ...]
 
@@ -60,16 +60,16 @@ class GalleryContent:
     folder: str
     model: str
     recipe: str
-    """As indented JSON."""
+    """The config as indented JSON."""
     counts: Mapping[str, int]
-    """Figures on top: what is counted -> how many."""
+    """Figures at the top: name -> count."""
     videos: tuple[VideoCard, ...]
     left_out: str
-    """What is not on the page, and how to get it there; empty where nothing is."""
+    """What is not on the page, and which option shows it; empty if nothing is missing."""
 
 
 def gallery(content: GalleryContent) -> str:
-    """The page. Every text that comes from data is escaped."""
+    """The page. All texts from data are escaped."""
     cards = "".join(map(_card, content.videos)) or "<p>There is nothing to show.</p>"
     return page(
         title=f"Descriptions · {content.dataset}",
@@ -88,8 +88,8 @@ def _header(content: GalleryContent) -> str:
     return (
         f'<header><p class="eyebrow">MLLM4WTAL · descriptions</p><h1>{escape(content.dataset)}</h1>'
         f'<p>{escape(facts)}</p><div class="tiles">{tiles}</div>{note}'
-        f"<details><summary>The whole recipe</summary><pre>{escape(content.recipe)}</pre></details></header>"
-        "<noscript><p>Filters and search need JavaScript; everything is shown.</p></noscript>"
+        f"<details><summary>Full config (recipe.json)</summary><pre>{escape(content.recipe)}</pre></details></header>"
+        "<noscript><p>Filters and search need JavaScript; without it, everything is shown.</p></noscript>"
     )
 
 
@@ -136,7 +136,7 @@ def _said(row: Said) -> str:
     return (
         f'<div class="said {escape(row.status)}"{attributes}><div class="head"><b>{escape(row.action_class)}</b>'
         f'<span class="kind">{escape(row.kind)}</span>{flags}</div><p>{failed}{_marked(row.text)}</p>'
-        f"<details><summary>prompt and making</summary><p>{escape(row.prompt)}</p><p>{facts}</p></details></div>"
+        f"<details><summary>prompt and metadata</summary><p>{escape(row.prompt)}</p><p>{facts}</p></details></div>"
     )
 
 

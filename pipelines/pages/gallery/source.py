@@ -1,4 +1,4 @@
-"""Write the gallery of a cache of descriptions: `make inspect ARGS="--html gallery.html"`."""
+"""Read and write the gallery of a cache of descriptions: `make inspect ARGS="--html gallery.html"`."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from priors.video.frames import VideoError
 from priors.video.thumbnails import thumbnails
 
 _LATER = 0.05
-"""Seconds by which a frame may be off before the file counts as another one."""
+"""Difference in seconds between frame times above which the file counts as replaced."""
 
 
 @dataclass(frozen=True)
 class GallerySource:
-    """What the page is made of."""
+    """The data of the page."""
 
     dataset: Dataset
     videos: Sequence[VideoEntry]
-    """Those that may be shown, in this order."""
+    """Videos that may be shown, in this order."""
     store: PartStore
     """The descriptions."""
     embeddings: Path | None
-    """The folder with their words; without it no word is marked."""
+    """Folder of their embeddings; without it no word is marked."""
     action_class: str | None
-    """Show the rows of this class alone."""
+    """Show only descriptions of this class."""
     limit: int
-    """Most videos on the page."""
+    """Maximum number of videos on the page."""
 
 
 def write_gallery(path: Path, source: GallerySource) -> str:
-    """Write the page; returns in words what is on it. Raises CacheError if a part of the caches cannot be read."""
+    """Write the page; returns a summary of its contents. Raises CacheError if a file of the caches cannot be read."""
     content = gather(source)
     with atomic_path(path) as unfinished:
         unfinished.write_text(gallery(content), encoding="utf-8")
@@ -49,15 +49,15 @@ def write_gallery(path: Path, source: GallerySource) -> str:
 
 
 def gather(source: GallerySource) -> GalleryContent:
-    """Read what the page shows: the rows of the first videos that have any, and their frames."""
+    """Read the contents of the page: the descriptions of the first videos that have any, and their frames."""
     videos, store = source.videos, source.store
-    counts = {"descriptions": 0, "failed": 0, "with a flag": 0}
+    counts = {"descriptions": 0, "failed": 0, "flagged": 0}
     described = set()
     for row in _rows(source, videos, [*DESCRIPTION_KEY, "status", "flags"]):
         described.add(row["video_id"])
         counts["descriptions"] += row["status"] == "ok"
         counts["failed"] += row["status"] == "failed"
-        counts["with a flag"] += bool(row["flags"])
+        counts["flagged"] += bool(row["flags"])
     with_rows = [video for video in videos if video.video_id in described]
     shown = with_rows[: source.limit]
     rows: dict[str, list[Mapping[str, Any]]] = {}
@@ -71,14 +71,14 @@ def gather(source: GallerySource) -> GalleryContent:
         folder=store.home.name,
         model=str(store.recipe.get("model", "unknown")),
         recipe=json.dumps(store.recipe, indent=2, ensure_ascii=False),
-        counts={"videos with rows": len(with_rows), **counts},
+        counts={"videos": len(with_rows), **counts},
         videos=tuple(_card(video, rows[video.video_id], words) for video in shown),
         left_out=_left_out(len(videos), len(with_rows), len(shown)),
     )
 
 
 def _rows(source: GallerySource, videos: Sequence[VideoEntry], columns: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-    """The rows of these videos, of the chosen class."""
+    """The rows of these videos and of the chosen class."""
     wanted = {video.video_id for video in videos}
     for row in source.store.rows(columns):
         if row["video_id"] in wanted and source.action_class in (None, row["action_class"]):
@@ -89,11 +89,11 @@ def _left_out(asked: int, with_rows: int, shown: int) -> str:
     parts = []
     if shown < with_rows:
         parts.append(
-            f"The first {shown} of {with_rows} videos; the others are left out: choose with --limit, --action-class, "
-            "--video or --subset."
+            f"The first {shown} of {with_rows} videos are shown; choose others with --limit, --action-class, --video "
+            "or --subset."
         )
     if with_rows < asked:
-        parts.append(f"{asked - with_rows} of {asked} videos have no row yet; run `make priors`.")
+        parts.append(f"{asked - with_rows} of {asked} videos have no description yet; run `make priors`.")
     return " ".join(parts)
 
 
@@ -107,17 +107,17 @@ def _card(video: VideoEntry, rows: Sequence[Mapping[str, Any]], words: Mapping[K
 
 
 def _frames(video: VideoEntry, seen: Sequence[float]) -> tuple[tuple[Frame, ...], str]:
-    """The frames that the describer saw, read again, or why there are none."""
+    """The frames that the describer saw, decoded again, or the reason why there are none."""
     if not seen:
-        return (), "none could be decoded when the video was to be described"
+        return (), "no frame could be decoded when the video was described"
     if video.path is None:
-        return (), "the annotations know no file of this video"
+        return (), "the annotations name no file for this video"
     try:
         found = thumbnails(video.path, count=len(seen))
     except VideoError as error:
         return (), str(error)
     if any(abs(now - then) > _LATER for now, then in zip(found.seconds, seen, strict=True)):
-        return (), f"{video.path.name} is another file now than the one that was described"
+        return (), f"{video.path.name} is not the file that was described"
     return tuple(Frame(picture_uri(jpeg), time) for jpeg, time in zip(found.jpegs, seen, strict=True)), ""
 
 
@@ -129,7 +129,7 @@ def _said(row: Mapping[str, Any], words: Mapping[str, Any] | None) -> Said:
     if row["attempt"] > 1:
         facts.append(f"attempt {row['attempt']}")
     if row["partial"]:
-        facts.append("some of the video could not be decoded")
+        facts.append("part of the video could not be decoded")
     text = row["description"] if ok else row["error"]
     return Said(
         action_class=row["action_class"],

@@ -1,1 +1,1 @@
-"""The report of a run: what it shows, and the sections that it is made of."""
+"""The report of a run: its contents and its sections."""

@@ -1,4 +1,4 @@
-"""What a report shows, as it was read: runs, videos, texts. No markup."""
+"""The contents of a report as data: runs, videos, descriptions. No markup."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from training.evaluation.diagnosis.schema import Diagnosis
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run folder holds."""
+    """The contents of a run folder."""
 
     name: str
     recipe: TrainRun
     metrics: Metrics | None
-    """None where there was no truth to compare with."""
+    """None without ground truth."""
     history: tuple[Mapping[str, float], ...]
     """Lines of metrics.jsonl."""
 
@@ -35,17 +35,17 @@ class VideoView:
     duration: float
     """In seconds."""
     cas: Mapping[str, np.ndarray]
-    """T-CAM over snippets, of the classes that can be shown."""
+    """Class -> T-CAM over snippets, of the classes that can be shown."""
     attention: np.ndarray | None
     """A_KSM, over snippets."""
     attention_csr: np.ndarray | None
-    """A_CSR, over snippets; None where the curves do not hold it."""
+    """A_CSR, over snippets; None if it is not in curves.npz."""
     pictures: tuple[str, ...] = ()
     """Frames at the middles of equal slices of the duration, as data URIs; only a few videos have them."""
     player: str = ""
-    """Address of the file, relative to the page; empty where no player is wanted or there is no file."""
+    """URL of the file relative to the page; empty without --player or without a file."""
     problem: str = ""
-    """Why there are neither frames nor player, where there should be."""
+    """Reason why frames and player are missing, if they are."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +56,15 @@ class ReportContent:
     classes: tuple[str, ...]
     run: RunResult
     other: RunResult | None
-    """The run that stands beside it, such as the host alone."""
+    """The run that it is compared with, such as the host alone (baseline)."""
     grid: FeatureGrid
     videos: tuple[VideoView, ...]
-    """All of the subset, the worst first."""
+    """All videos of the subset, lowest F1 first."""
     priors: PriorsShown
     diagnosis: Diagnosis | None = None
-    """None where there was no truth to compare with."""
+    """None without ground truth."""
 
     @property
     def scored(self) -> bool:
-        """True if any video has a truth to compare with."""
+        """Whether any video has ground truth."""
         return any(view.judged.entry.segments for view in self.videos)

@@ -1,4 +1,4 @@
-"""The videos of a report as JSON for report_video.js, small enough for a page that holds thousands of them.
+"""The videos of a report as JSON for video.js, small enough for a page with thousands of videos.
 
 Axis letters: t snippets, p points (means of as many snippets as the number of videos asks for).
 """
@@ -18,13 +18,13 @@ from pipelines.pages.report.content import ReportContent, VideoView
 from pipelines.pages.report.videos import RIGHT, Judged
 
 _POINTS = 4_000_000
-"""Points of all curves of a page together, one byte each; what is longer is shown in means of several snippets."""
+"""Maximum number of points of all curves on a page, one byte each; longer curves are averaged over several snippets."""
 _FEWEST, _MOST = 64, 1024
-"""Points of one curve."""
+"""Minimum and maximum number of points of one curve."""
 
 
 def video_data(content: ReportContent) -> dict[str, Any]:
-    """What the script draws: seconds with two decimals, classes as indices, curves as bytes."""
+    """The data for the script: seconds with two decimals, classes as indices, curves as bytes."""
     curves = sum(len(view.cas) + 2 for view in content.videos)
     most = min(max(_POINTS // max(curves, 1), _FEWEST), _MOST)
     index = {label: place for place, label in enumerate(content.classes)}
@@ -42,13 +42,13 @@ def video_data(content: ReportContent) -> dict[str, Any]:
 
 
 def points(values: Float[np.ndarray, " t"], size: int) -> Float[np.ndarray, " p"]:
-    """Means of `size` values each, the last of what is left."""
+    """Means over `size` values each; the last one over the remaining values."""
     starts = np.arange(0, len(values), size)
     return np.add.reduceat(values, starts) / np.minimum(size, len(values) - starts)
 
 
 def packed(values: Float[np.ndarray, " p"]) -> list[Any]:
-    """The greatest value (at least 0), and base64 of one byte a point: the share of it in 255 steps, from 0 on."""
+    """The maximum (at least 0), and the values as base64 of one byte per point, from 0 (0) to 255 (the maximum)."""
     top = max(float(np.nan_to_num(values).max(initial=0.0)), 0.0)
     steps = np.rint(np.clip(np.nan_to_num(values), 0.0, top) / (top or 1.0) * 255).astype(np.uint8)
     return [_round(top, 4), base64.b64encode(steps.tobytes()).decode()]
@@ -94,7 +94,7 @@ def _video(view: VideoView, content: ReportContent, index: dict[str, int], most:
 
 
 def _times(grid: FeatureGrid, size: int) -> tuple[float, float]:
-    """Middle of the first `size` snippets, and from there to that of the next, in seconds."""
+    """Middle of the first `size` snippets, and the distance to the middle of the next ones, in seconds."""
     return (grid.start_seconds(0) + grid.end_seconds(size - 1)) / 2, grid.boundary_seconds(size)
 
 

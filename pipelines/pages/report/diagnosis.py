@@ -1,4 +1,4 @@
-"""The diagnosis of a run as plots: precision over recall, kinds of error, missed truths, sensitivity, completeness."""
+"""The diagnosis of a run as charts: completeness, precision over recall, error types, false negatives, sensitivity."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from training.evaluation.diagnosis.schema import Bin, Characteristic, Diagnosis,
 from training.evaluation.protocol import tiou_key
 
 _KINDS: dict[ErrorKind, tuple[str, str]] = {
-    "double": ("double", "finds a truth that a better detection has found"),
-    "wrong_label": ("wrong label", "overlaps a truth of another class enough"),
-    "localization": ("localization", "overlaps a truth of its class, but not enough"),
-    "confusion": ("confusion", "overlaps a truth of another class, but not enough"),
-    "background": ("background", "overlaps no truth"),
+    "double": ("duplicate", "matches a ground-truth instance that a detection with a higher score matches already"),
+    "wrong_label": ("wrong label", "matches a ground-truth instance of another class"),
+    "localization": ("localization", "overlaps a ground-truth instance of its class, with too low a tIoU"),
+    "confusion": ("confusion", "overlaps a ground-truth instance of another class, with too low a tIoU"),
+    "background": ("background", "overlaps no ground-truth instance"),
 }
 _STYLES = {kind: f"s{place}" for place, kind in enumerate(_KINDS, start=1)}
 _SHOWN = ("0.1", "0.3", "0.5", "0.7", "0.75", "0.95")
-"""Temporal IoUs with a curve of their own."""
+"""Temporal IoUs that have their own curve."""
 _PROPERTIES = {
-    "length": "length of the truth [s]",
-    "coverage": "share of the video that the truth takes [%]",
-    "instances": "truths of the same class in the video",
+    "length": ("length", "length of the instance [s]"),
+    "coverage": ("coverage", "share of the video that the instance covers [%]"),
+    "instances": ("number of instances", "instances of the same class in the video"),
 }
+"""Characteristic -> name in titles, label of its axis."""
 
 
 def diagnosis_sections(found: Diagnosis) -> str:
-    """All sections of the diagnosis. Figures at one threshold are those at the tIoU nearest to 0.5."""
+    """All sections of the diagnosis. Figures at a single threshold are for the tIoU nearest to 0.5."""
     at = min(range(len(found.tious)), key=lambda k: abs(found.tious[k] - 0.5))
     parts = [_completeness(found), _precision(found), _errors(found, at), _characteristics(found, at)]
     return "".join(parts)
@@ -60,7 +61,10 @@ def _errors(found: Diagnosis, at: int) -> str:
     errors = found.errors[at]
     stacks = {}
     for top in errors.top:
-        counts = [("right", "s0", top.right), *((_KINDS[k][0], _STYLES[k], top.errors.get(k, 0)) for k in _KINDS)]
+        counts = [
+            ("true positive", "s0", top.right),
+            *((_KINDS[k][0], _STYLES[k], top.errors.get(k, 0)) for k in _KINDS),
+        ]
         whole = max(top.detections, 1)
         stacks[f"{top.multiple}G"] = [
             Bar(count / whole, f"{name}: {count:,} of {top.detections:,}, {100 * count / whole:.1f} %", style)
@@ -68,22 +72,22 @@ def _errors(found: Diagnosis, at: int) -> str:
         ]
     gains = {_KINDS[k][0]: errors.gain.get(k, 0.0) for k in _KINDS}
     bars = {
-        name: Bar(gain, f"without {name} errors the mAP rises by {100 * gain:.1f} points", style)
+        name: Bar(gain, f"without {name} errors the mAP is {100 * gain:.1f} points higher", style)
         for (name, gain), style in zip(gains.items(), _STYLES.values(), strict=True)
     }
-    keys = legend({"s0": "right"} | {_STYLES[k]: name for k, (name, _) in _KINDS.items()})
+    keys = legend({"s0": "true positive"} | {_STYLES[k]: name for k, (name, _) in _KINDS.items()})
     shares = percents("share of the detections [%]")
-    first = stacked("Kinds of error", "best detections of a class; G = number of its truths", shares, stacks)
-    gain_axis = percents("rise of the mAP [points]", max(*gains.values(), 0.05) * 1.1, digits=1)
-    second = columns("Rise of the mAP", "kind of error that is removed", gain_axis, bars)
+    first = stacked("Kinds of error", "top detections of a class; G = its ground-truth instances", shares, stacks)
+    gain_axis = percents("mAP gain [points]", max(*gains.values(), 0.05) * 1.1, digits=1)
+    second = columns("mAP gain", "kind of error that is removed", gain_axis, bars)
     head = [Column("error", numbers=False), *(Column(f"{tiou:g}") for tiou in found.tious)]
     rows = [Row([Cell(_KINDS[k][0]), *(percent(one.gain.get(k)) for one in found.errors)]) for k in _KINDS]
     meanings = "".join(f"<li><b>{escape(name)}</b>: {escape(meaning)}</li>" for name, meaning in _KINDS.values())
-    low = f"Enough is a tIoU of {errors.tiou:g}; to overlap, one of {found.recipe.foreground:g}."
+    low = f"A match needs a tIoU of {errors.tiou:g} or more, an overlap one of {found.recipe.foreground:g} or more."
     body = (
-        f'<div class="charts two">{figure(first, "What the best detections are", keys)}'
-        f"{figure(second, 'What removing a kind of error would bring')}</div>"
-        f"<details><summary>What the kinds are, and the rise of the mAP at every tIoU</summary><ul>{meanings}</ul>"
+        f'<div class="charts two">{figure(first, "Top-scoring detections by kind of error", keys)}'
+        f"{figure(second, 'mAP gain if a kind of error is removed')}</div>"
+        f"<details><summary>Definitions of the kinds of error, and mAP gains at every tIoU</summary><ul>{meanings}</ul>"
         f"<p>{low}</p>{table('gain-table', head, rows)}</details>"
     )
     return section(f"Errors at tIoU {errors.tiou:g}", body, name="errors")
@@ -95,31 +99,33 @@ def _characteristics(found: Diagnosis, at: int) -> str:
     for one in found.characteristics:
         names = [f"{_span(one, b)}" for b in one.bins]
         lost = {
-            name: Bar(b.missed[at] if b.missed else None, f"{b.label}: {_truths(b)}", "s1")
+            name: Bar(b.missed[at] if b.missed else None, f"{b.label}: {_instances(b)}", "s1")
             for name, b in zip(names, one.bins, strict=True)
         }
         kept = {
-            name: Bar(b.map_normalized[at] if b.map_normalized else None, f"{b.label}: {_truths(b)}", "s0")
+            name: Bar(b.map_normalized[at] if b.map_normalized else None, f"{b.label}: {_instances(b)}", "s0")
             for name, b in zip(names, one.bins, strict=True)
         }
-        label = _PROPERTIES[one.name]
-        axis = percents("missed [%]", max((bar.value or 0.0 for bar in lost.values()), default=0.0) * 1.15 or 0.1)
+        name, label = _PROPERTIES[one.name]
+        axis = percents(
+            "false negatives [%]", max((bar.value or 0.0 for bar in lost.values()), default=0.0) * 1.15 or 0.1
+        )
         missed += figure(
-            columns(f"Missed truths by {one.name}", label, axis, lost, reference=("of all", found.missed[at])),
-            f"Missed by {one.name}",
+            columns(f"False negatives by {name}", label, axis, lost, reference=("all instances", found.missed[at])),
+            f"False negatives by {name}",
         )
         axis = percents("normalised mAP [%]")
         sensitivity += figure(
-            columns(f"mAP by {one.name}", label, axis, kept, reference=("of all", whole)), f"mAP by {one.name}"
+            columns(f"mAP by {name}", label, axis, kept, reference=("all instances", whole)), f"mAP by {name}"
         )
     tiou = found.tious[at]
     note = (
-        f"At tIoU {tiou:g}; bins from XS to XL, their borders below the columns. The dashed line is the figure of all "
-        "truths. A truth is missed where no detection finds it "
-        f"with a precision above {found.recipe.min_precision:g}."
+        f"At tIoU {tiou:g}; bins from XS to XL, with their limits below the columns. Dashed line: all ground-truth "
+        "instances. An instance is a false negative if no detection matches it at a precision above "
+        f"{found.recipe.min_precision:g}."
     )
     body = f'<p>{note}</p><div class="charts">{missed}{sensitivity}</div>'
-    return section("Which truths are missed, and which are found well", body, name="sensitivity")
+    return section("False negatives and sensitivity", body, name="sensitivity")
 
 
 def _span(one: Characteristic, b: Bin) -> str:
@@ -133,8 +139,8 @@ def _span(one: Characteristic, b: Bin) -> str:
     return f"> {low:.3g}" if high is None else f"{low:.3g}–{high:.3g}"
 
 
-def _truths(b: Bin) -> str:
-    return f"{b.truths:,} truth{'' if b.truths == 1 else 's'}"
+def _instances(b: Bin) -> str:
+    return f"{b.truths:,} instance{'' if b.truths == 1 else 's'}"
 
 
 def _completeness(found: Diagnosis) -> str:
@@ -145,51 +151,58 @@ def _completeness(found: Diagnosis) -> str:
     high = max((max(_mean(one.missed), _mean(one.outside)) for one in extents), default=0.0) or 0.1
     keys = legend(
         {
-            "s1": "missed at the start",
-            "s4": "in gaps",
-            "s3": "at the end",
-            "s5": "found in pieces",
-            "s0": "outside, before",
-            "s2": "after",
-            "other": "in a neighbour",
+            "s1": "missed: start",
+            "s4": "missed: gaps",
+            "s3": "missed: end",
+            "s5": "missed, but covered by other detections",
+            "s0": "outside: before",
+            "s2": "outside: after",
+            "other": "outside: in other instances",
         }
     )
-    sides = ("incompleteness: share of the truth missed [%]", "over-completeness: share of the detection outside [%]")
+    sides = ("incompleteness: instance missed [%]", "over-completeness: detection outside [%]")
     charts = "".join(
         figure(two_sided(f"Completeness by {name}", sides, high, dict(map(_sides, rows))), f"By {name}", style="broad")
-        for name, rows in (("class", groups), ("length of the truth", by_length))
+        for name, rows in (("class", groups), ("length of the instance", by_length))
         if rows
     )
     overall = whole.overall
     tiles = [
-        (_share(_mean(overall.missed) if overall.missed else None), "incompleteness: of a truth, missed"),
-        (_share(_mean(overall.outside) if overall.outside else None), "over-completeness: of a detection, outside"),
-        (_share(overall.time_missed), "of the time of all truths is covered by nothing"),
-        (_share(overall.time_outside), "of the time of all detections is in no truth"),
+        (
+            _share(_mean(overall.missed) if overall.missed else None),
+            "incompleteness: share of an instance missed, mean",
+        ),
+        (
+            _share(_mean(overall.outside) if overall.outside else None),
+            "over-completeness: share of a detection outside, mean",
+        ),
+        (_share(overall.time_missed), "of all ground-truth time is not detected"),
+        (_share(overall.time_outside), "of all detected time is not ground truth"),
     ]
     shown = "".join(f'<div class="tile"><b>{value}</b><span>{escape(name)}</span></div>' for value, name in tiles)
-    many = "as many as there are truths" if found.recipe.kept == 1 else f"{found.recipe.kept:g} for each truth"
+    per = "" if found.recipe.kept == 1 else f"{found.recipe.kept:g} x "
     note = (
-        f"Of each class its best detections count, {many}. {overall.paired:,} of {overall.truths:,} truths have one "
-        f"that overlaps them by a tIoU of {found.recipe.paired:g} or more. Of these pairs: how much of the truth the "
-        "detection misses (incomplete), and how much of the detection lies outside of the truth (over-complete)."
+        f"Computed from the N top-scoring detections of each class, N = {per}number of its ground-truth instances. "
+        f"{overall.paired:,} of {overall.truths:,} instances are matched by one of them with a tIoU of "
+        f"{found.recipe.paired:g} or more. Over these matches: the share of the instance that the detection misses "
+        "(incompleteness) and the share of the detection outside the instance (over-completeness)."
     )
     body = f'<p>{escape(note)}</p><div class="tiles">{shown}</div>{keys}{charts}'
-    return section("Incomplete and over-complete", body, name="completeness")
+    return section("Incompleteness and over-completeness", body, name="completeness")
 
 
 def _sides(row: tuple[str, Extent]) -> tuple[str, tuple[Sequence[Bar], Sequence[Bar]]]:
     name, one = row
     missed = [
-        ("before all detections", one.missed_start, "s1"),
-        ("in gaps between detections", one.missed_inside, "s4"),
-        ("after all detections", one.missed_end, "s3"),
-        ("by its pair, but found by others", one.missed_fragments, "s5"),
+        ("missed before all detections", one.missed_start, "s1"),
+        ("missed in gaps between detections", one.missed_inside, "s4"),
+        ("missed after all detections", one.missed_end, "s3"),
+        ("missed, but covered by other detections", one.missed_fragments, "s5"),
     ]
     outside = [
-        ("before the truth", one.outside_before, "s0"),
-        ("after the truth", one.outside_after, "s2"),
-        ("in other truths of the class", one.outside_neighbours, "other"),
+        ("outside, before the instance", one.outside_before, "s0"),
+        ("outside, after the instance", one.outside_after, "s2"),
+        ("outside, in other instances of the class", one.outside_neighbours, "other"),
     ]
     parts = [
         [Bar(value, f"{name}: {_share(value)} {where}", style) for where, value, style in side]

@@ -1,4 +1,4 @@
-"""The videos of a report: the table of all of them, and the place where report_video.js shows one."""
+"""The videos of a report: the table of all videos, and the element in which video.js shows one."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from pipelines.pages.report.videos import RIGHT
 from pipelines.pages.table import Cell, Column, Row, filters, table
 
 VIDEO_PAGE = '<div id="video" hidden></div>'
-"""Filled by the script, shown instead of everything else."""
-_STATES = (("right", "all right"), ("missed", "something missed"), ("false", "something false"))
+"""Filled by the script, and shown instead of the overview."""
+_STATES = (
+    ("right", "no errors"),
+    ("missed", "with false negatives"),
+    ("false", "with false positives"),
+)
 
 
 def video_address(video_id: str) -> str:
-    """Where in the page a video is."""
+    """Fragment of the URL that shows a video."""
     return f"#video/{quote(video_id, safe='')}"
 
 
@@ -31,26 +35,29 @@ def video_index(content: ReportContent) -> str:
     ]
     if scored:
         columns += [
-            Column("F1", title="2 found / (truths + drawn detections), percent"),
-            Column("truths", title="true segments"),
-            Column("found", title=f"truths that a drawn detection of their class overlaps by {RIGHT:g} or more"),
-            Column("missed", title="truths that no drawn detection found"),
-            Column("false", title="drawn detections that found nothing, or a truth that a better one had found"),
+            Column("F1", title="2 TP / (instances + drawn detections), percent"),
+            Column("instances", title="ground-truth instances"),
+            Column(
+                "TP", title=f"true positives: instances matched by a drawn detection with a tIoU of {RIGHT:g} or more"
+            ),
+            Column("FN", title="false negatives: instances without a matching drawn detection"),
+            Column("FP", title="false positives: drawn detections without a match, or duplicates"),
         ]
     else:
-        columns.append(Column("found", title="drawn detections"))
-    columns.append(Column("truth above, found below" if scored else "where", numbers=False, sorts=False))
+        columns.append(Column("detections", title="drawn detections"))
+    columns.append(Column("ground truth above, detections below" if scored else "timeline", numbers=False, sorts=False))
     rows = [_row(view, scored) for view in content.videos]
     present = {label for row in rows for label in row.fits["class"]}
     fields = [select("class", "class", [(label, label) for label in sorted(present)])]
     if scored:
         fields.append(select("state", "outcome", _STATES))
     note = (
-        "Of each class as many of its best detections are drawn, over all videos, as it has true segments. "
+        "For each class the N top-scoring detections over all videos are drawn, N = number of its ground-truth "
+        "instances. "
         if scored
-        else "Of each class those detections are drawn that reach half of its best score. "
+        else "For each class the detections with at least half of its highest score are drawn. "
     )
-    note += "Each video opens on a page of its own: its timeline, curves and texts."
+    note += "Click a video for its timeline, curves and descriptions."
     index = table("video-table", columns, rows, by=2 if scored else None)
     nothing = "<noscript><p>Sorting, filtering and the pages of the videos need JavaScript.</p></noscript>"
     body = f"<p>{note}</p>{nothing}{filters('video-table', fields, noun='videos')}{index}"
@@ -58,26 +65,26 @@ def video_index(content: ReportContent) -> str:
 
 
 def video_legend(content: ReportContent) -> str:
-    """What the marks of a timeline mean; the script shows it on the page of a video."""
-    keys = {"found": "found"}
+    """The legend of a timeline, which the script shows on the page of a video."""
+    keys = {"found": "detection"}
     if content.scored:
         keys = {
-            "truth": "truth, found",
-            "truth missed": "truth, missed",
-            "found": f"detection with a truth of its own, tIoU at least {RIGHT:g}",
-            "wrong": "detection without one",
-            "further": "below the cut-off",
+            "truth": "ground truth, detected",
+            "truth missed": "ground truth, missed (false negative)",
+            "found": f"true positive (tIoU of {RIGHT:g} or more)",
+            "wrong": "false positive",
+            "further": "below the score threshold",
         }
     if any(view.judged.entry.ambiguous for view in content.videos):
-        keys["ambiguous"] = "left undecided by the annotators"
+        keys["ambiguous"] = "ambiguous segment"
     keys |= {"tcam": "T-CAM of the class", "ksm": "A_KSM, the host's attention"}
     note = ""
     if any(view.attention_csr is not None for view in content.videos):
-        keys["csr"] = "A_CSR"
+        keys["csr"] = "A_CSR, the attention of CSR"
     elif content.run.recipe.train.model.use_csr:
-        note = "The curves of this run hold no A_CSR: evaluate with --csr-curves to draw it."
+        note = "The curves of this run hold no A_CSR; evaluate with --csr-curves to show it."
     else:
-        note = "There is no A_CSR: this run has no CSR branch."
+        note = "There is no A_CSR, because this run has no CSR."
     note = f'<p class="note">{escape(note)}</p>' if note else ""
     return f'<template id="legend">{legend(keys)}{note}</template>'
 

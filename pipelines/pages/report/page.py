@@ -1,4 +1,4 @@
-"""The report as one HTML page without anything fetched: what was run, how well it did, how it trained, what it sees."""
+"""The report as one self-contained HTML page: settings, scores, diagnosis, training curves and videos of a run."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _HERE = Path(__file__).parent
 _STYLES = (_HERE / "video.css",)
 _SCRIPTS = (TABLES_SCRIPT, _HERE / "timeline.js", _HERE / "video.js")
 PLAYED = "'self' file:"
-"""Where a player may read from: beside the page, whether it is opened as a file or served."""
+"""Allowed sources of a player: the origin of the page, opened as a file or served."""
 
 
 def report(content: ReportContent) -> str:
-    """The page. Every text that comes from data is escaped; styles, drawings and pictures are inside."""
+    """The page. All texts from data are escaped; styles, charts and frames are embedded."""
     diagnosis = diagnosis_sections(content.diagnosis) if content.diagnosis else ""
     sections = [_scores(content), _classes(content), diagnosis, _training(content), video_index(content)]
     overview = [_header(content, contents(sections)), *sections]
@@ -81,7 +81,7 @@ def _tiles(metrics: Metrics, other: Metrics | None) -> str:
         change = ""
         if beside is not None and other is not None:
             points = 100 * (value - beside)
-            change = f'<span class="{"up" if points >= 0 else "down"}">{points:+.1f}</span> against {escape(other.run)}'
+            change = f'<span class="{"up" if points >= 0 else "down"}">{points:+.1f}</span> vs. {escape(other.run)}'
         tiles.append(
             f'<div class="tile"><b>{100 * value:.1f}</b><span>{escape(name)}</span><small>{change}</small></div>'
         )
@@ -92,7 +92,7 @@ def _recipe(run: RunResult) -> str:
     text = run.recipe.model_dump_json(indent=2)
     if run.metrics is not None:
         text += "\n\nlocalize " + run.metrics.localize.model_dump_json(indent=2)
-    return f"<details><summary>The whole recipe</summary><pre>{escape(text)}</pre></details>"
+    return f"<details><summary>Full config (recipe.json)</summary><pre>{escape(text)}</pre></details>"
 
 
 def _scores(content: ReportContent) -> str:
@@ -103,9 +103,9 @@ def _scores(content: ReportContent) -> str:
 
 
 def _qualities(values: Sequence[float]) -> str:
-    """How many videos have which F1."""
+    """Histogram of the videos by F1."""
     edges = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-    bars = {"0": Bar(sum(value == 0 for value in values), "videos in which nothing is right")}
+    bars = {"0": Bar(sum(value == 0 for value in values), "videos without a true positive")}
     for low, high in pairwise(edges):
         bars[f"≤ {100 * high:.0f}"] = Bar(sum(low < value <= high for value in values), f"F1 above {100 * low:.0f}")
     most = max((bar.value or 0 for bar in bars.values()), default=0)
@@ -114,9 +114,9 @@ def _qualities(values: Sequence[float]) -> str:
 
 
 def map_section(runs: Sequence[Metrics], names: Sequence[str] = (), *, beside: str = "") -> str:
-    """The mAP of runs with the same thresholds, as a table and as curves; `beside` is a figure next to these."""
+    """The mAP of runs with the same thresholds, as a table and as curves; `beside` is a figure next to the curves."""
     names, tious = names or [one.run for one in runs], runs[0].tious
-    note = "In percent at each temporal IoU, as ActivityNet's official evaluator counts it; last, the mean over tIoU."
+    note = "In percent, computed as in ActivityNet's official evaluator; average: mean over all tIoU."
     best = [max(values) for values in zip(*((*one.map, one.average) for one in runs), strict=True)]
     rows = []
     for name, one in zip(names, runs, strict=True):
@@ -146,19 +146,19 @@ def _classes(content: ReportContent) -> str:
         change = [percent(mean - other[label], signed=True) if label in other else Cell("–")] if other else []
         rows.append(Row([Cell(label), bar, percent(mean), *change, *map(percent, row)]))
     rows.sort(key=lambda row: -(row.cells[1].value or 0.0))
-    against = [Column("change", title=f"against {beside.run}, in points")] if beside else []
+    against = [Column("change", title=f"difference to {beside.run} in points")] if beside else []
     heads = [Column("class", numbers=False), Column("AP", numbers=False, sorts=False), Column("mean"), *against]
     heads += [Column(f"{tiou:g}") for tiou in metrics.tious]
     keys = legend({"bar": metrics.run} | ({"mark": beside.run} if beside else {}))
     unscored = "".join(
-        f"<p>{amount(count, 'detection')} of {escape(name)}, which has no truth here: in no average.</p>"
+        f"<p>{amount(count, 'detection')} of {escape(name)}, a class without ground truth here: not in the average.</p>"
         for name, count in metrics.unscored.items()
     )
     unscored += "".join(
         f"<p>{amount(count, 'detection is', 'detections are')} left out under the protocol: {escape(reason)}.</p>"
         for reason, count in metrics.left_out.items()
     )
-    note = "Percent: the mean over tIoU, then at each."
+    note = "In percent: mean over tIoU, then at each tIoU."
     shown = table("class-table", heads, rows, by=2, rises=False)
     return section("Average precision of each class", f"<p>{note}</p>{keys}{shown}{unscored}", name="classes")
 
@@ -172,12 +172,12 @@ def _training(content: ReportContent) -> str:
     )
     beside_name = content.other.name if content.other and content.other.history else ""
     keys = {"line s0": content.run.name} | ({"line other": beside_name} if beside_name else {})
-    note = "Learning rate and loss terms, each already with its weight: means between two lines of metrics.jsonl."
+    note = "Learning rate and weighted loss terms, averaged between two lines of metrics.jsonl."
     return section("Training", f'<p>{note}</p>{legend(keys)}<div class="curves">{charts}</div>', name="training")
 
 
 def _terms(history: Sequence[Mapping[str, float]]) -> dict[str, tuple[list[float], list[float]]]:
-    """Steps and values of every term that the lines hold; the clock is none."""
+    """Term -> steps and values, from the lines of metrics.jsonl; times are left out."""
     terms: dict[str, tuple[list[float], list[float]]] = {}
     for line in history:
         for name, value in line.items():

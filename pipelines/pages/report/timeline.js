@@ -1,5 +1,5 @@
 "use strict";
-// The timeline of one video: frames, and for each chosen class truth, detections and T-CAM, then the attentions.
+// The timeline of one video: frames, for each chosen class ground truth, detections and T-CAM, then the attentions.
 
 const LANE = { picture: 84, bar: 14, curve: 48, gap: 6 };
 const MOST_ROWS = 5;
@@ -15,7 +15,7 @@ const svg = (name, attributes = {}, ...children) =>
   make(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
 const seconds = (value) => `${value.toFixed(1)} s`;
 
-/** Values of a packed curve: its greatest value, and a byte a point. */
+/** Values of a packed curve: its maximum, and one byte per point. */
 function unpack(packed) {
   if (!packed) return null;
   const [top, bytes] = packed;
@@ -35,7 +35,7 @@ function ticks(duration, width) {
   return Array.from({ length: Math.floor(duration / step + 1e-9) + 1 }, (_, k) => Number((k * step).toFixed(6)));
 }
 
-/** The first row in which each bar overlaps no earlier one; what finds none shares the last row. */
+/** For each bar the first row without overlap; bars that fit in no row share the last one. */
 function pack(bars) {
   const free = [];
   const rows = new Map();
@@ -113,13 +113,13 @@ class Timeline {
     this.text(0, this.top + 13, shorten(label, this.width), "name").append(svg("title", {}, label));
     this.top += 20;
     if (truth.length) {
-      this.rowName("truth", this.top + 11);
+      this.rowName(this.narrow ? "GT" : "ground truth", this.top + 11);
       for (const bar of truth) this.bar(bar, this.top, bar.hit ? "truth" : "truth missed");
       this.top += LANE.bar + LANE.gap;
     }
     if (truth.length || found.length || further.length) {
-      this.rowName("found", this.top + 11);
-      if (!found.length) this.text(this.left, this.top + 11, "nothing above the cut-off", "tick");
+      this.rowName(this.narrow ? "det." : "detections", this.top + 11);
+      if (!found.length) this.text(this.left, this.top + 11, "no detection above the score threshold", "tick");
       this.rows(found);
       if (further.length) this.rows(further);
       this.top += 4;
@@ -128,7 +128,7 @@ class Timeline {
     this.top += LANE.gap;
   }
 
-  /** Curves in one lane whose top is their greatest value (at least 0.5), over the truth as a pale band. */
+  /** Curves in one lane whose top is their maximum (at least 0.5), over the ground truth as a pale band. */
   curves(curves, truth, filled) {
     const high = Math.max(0.5, ...curves.map(({ top }) => top));
     const floor = this.top + LANE.curve;
@@ -177,7 +177,7 @@ class Timeline {
     this.node.setAttribute("viewBox", `0 0 ${this.width} ${this.height}`);
     for (const [start, end] of this.video.ambiguous) {
       const box = { x: this.x(start), y: 0, width: this.x(end) - this.x(start), height: this.top, class: "ambiguous" };
-      this.node.prepend(svg("rect", box, svg("title", {}, `left undecided: ${start} to ${seconds(end)}`)));
+      this.node.prepend(svg("rect", box, svg("title", {}, `ambiguous: ${start} to ${seconds(end)}`)));
     }
     this.cursor = this.add("line", { y1: 0, y2: this.top + 4, class: "cursor" });
   }

@@ -1,5 +1,5 @@
 "use strict";
-// Shows the video that the address names (#video/ID) instead of the overview, and small lanes in the table of videos.
+// Shows the video that the URL names (#video/ID) instead of the overview, and small timelines in the table of videos.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const overview = document.getElementById("overview");
@@ -12,6 +12,7 @@ let scrolled = 0;
 let shown = null;
 let observer = null;
 
+const amount = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 const address = (id) => `#video/${encodeURIComponent(id)}`;
 const named = (id) => {
   try {
@@ -33,25 +34,25 @@ function barsOf(video, label, further) {
   const mine = (rows) => rows.filter(([its]) => its === label);
   return {
     label: name,
-    truth: mine(video.truth).map(([, start, end, hit]) => ({ start, end, hit, title: `truth ${name}: ${span(start, end)}` })),
+    truth: mine(video.truth).map(([, start, end, hit]) => ({ start, end, hit, title: `ground truth ${name}: ${span(start, end)}` })),
     found: mine(video.found).map(detection()),
     further: further ? mine(video.further).map(detection("further")) : [],
     tcam: unpack(video.tcam[label]),
   };
 }
 
-/** Classes with anything to show: of the video first, then those found in it, then the others from the highest T-CAM. */
+/** Classes with anything to show: labels of the video, detected classes, then the others by their highest T-CAM. */
 function classesOf(video) {
   const highest = Object.entries(video.tcam).sort(([, one], [, other]) => (other?.[0] ?? 0) - (one?.[0] ?? 0));
   const all = [...video.labels, ...video.found.map(([label]) => label), ...highest.map(([label]) => Number(label))];
   return [...new Set(all)];
 }
 
-/** The classes of the video, and a few others that were found in it or nearly so. */
+/** The labels of the video, and a few other classes that are detected in it or have a high T-CAM. */
 function firstClasses(video) {
   const found = new Set(video.found.map(([label]) => label));
-  const telling = (label) => found.has(label) || (video.tcam[label]?.[0] ?? 0) >= HIGH;
-  const others = classesOf(video).filter((label) => !video.labels.includes(label) && telling(label));
+  const likely = (label) => found.has(label) || (video.tcam[label]?.[0] ?? 0) >= HIGH;
+  const others = classesOf(video).filter((label) => !video.labels.includes(label) && likely(label));
   return [...video.labels, ...others.slice(0, Math.max(MOST_CLASSES - video.labels.length, 0))];
 }
 
@@ -67,8 +68,8 @@ function readAt(video, lanes, attentions, time) {
   const parts = lanes.map((lane) => {
     const found = inside([...lane.found, ...lane.further]);
     const facts = [];
-    if (inside(lane.truth).length) facts.push("in a truth");
-    if (found.length) facts.push(`found with ${found.map(({ score }) => score.toFixed(2)).join(", ")}`);
+    if (inside(lane.truth).length) facts.push("ground truth");
+    if (found.length) facts.push(`detection ${found.map(({ score }) => score.toFixed(2)).join(", ")}`);
     if (lane.tcam) facts.push(`T-CAM ${number(valueAt(video, lane.tcam, time))}`);
     return [lane.label, facts.join(" · ") || "nothing"];
   });
@@ -144,7 +145,7 @@ function timelinePart(video, player) {
     const change = (on) => (on ? chosen.add(label) : chosen.delete(label));
     switches.append(choice(data.classes[label], chosen.has(label), change));
   }
-  if (video.further.length) switches.append(choice("below the cut-off, too", false, (on) => (further = on), "apart"));
+  if (video.further.length) switches.append(choice("show detections below the threshold", false, (on) => (further = on), "apart"));
   const legend = document.getElementById("legend").content.cloneNode(true);
   const mean = video.snippets > 1 ? [html("p", {}, `Each point of a curve is the mean of ${video.snippets} snippets.`)] : [];
   return { nodes: [switches, box, readout, legend, ...mean], draw, box };
@@ -152,14 +153,14 @@ function timelinePart(video, player) {
 
 function numbersPart(video) {
   const rows = [
-    ...video.truth.map(([label, start, end, hit]) => [label, start, end, hit ? "truth, found" : "truth, missed", "", ""]),
-    ...video.found.map(([label, start, end, score, tiou, right]) => [label, start, end, data.scored ? (right ? "right" : "false") : "found", score.toFixed(3), tiou === null ? "" : tiou.toFixed(2)]),
+    ...video.truth.map(([label, start, end, hit]) => [label, start, end, hit ? "ground truth, detected" : "ground truth, missed", "", ""]),
+    ...video.found.map(([label, start, end, score, tiou, right]) => [label, start, end, data.scored ? (right ? "true positive" : "false positive") : "detection", score.toFixed(3), tiou === null ? "" : tiou.toFixed(2)]),
   ].sort((one, other) => one[1] - other[1]);
   const cells = ([label, start, end, ...rest]) => [start.toFixed(2), end.toFixed(2), ...rest].map((text) => html("td", {}, text));
   const body = rows.map((row) => html("tr", {}, html("th", { scope: "row" }, data.classes[row[0]]), ...cells(row)));
-  const heads = ["class", "start [s]", "end [s]", "what", "score", "best tIoU"].map((name) => html("th", { scope: "col" }, name));
+  const heads = ["class", "start [s]", "end [s]", "kind", "score", "best tIoU"].map((name) => html("th", { scope: "col" }, name));
   const table = html("table", {}, html("thead", {}, html("tr", {}, ...heads)), html("tbody", {}, ...body));
-  return html("details", {}, html("summary", {}, "The same as numbers"), html("div", { class: "wide" }, table));
+  return html("details", {}, html("summary", {}, "As a table"), html("div", { class: "wide" }, table));
 }
 
 function said(label, { video, key, complete }, ofClass) {
@@ -175,12 +176,12 @@ function said(label, { video, key, complete }, ofClass) {
 
 function textsPart(video) {
   const own = video.priors.map((priors) => said(priors.label, priors, false));
-  if (own.length) return [html("h2", {}, "What the describer said about this video"), ...own];
+  if (own.length) return [html("h2", {}, "Descriptions of this video (captioning model)"), ...own];
   const labels = video.labels.length ? video.labels : firstClasses(video);
   const of = labels.flatMap((label) => (data.priors[label] ?? []).map((priors) => said(label, priors, true)));
   if (!of.length) return [];
   const note = "Test videos have no descriptions; these are of training videos with the same classes.";
-  return [html("h2", {}, "What the describer said about these classes"), html("p", {}, note), ...of];
+  return [html("h2", {}, "Descriptions of these classes (captioning model)"), html("p", {}, note), ...of];
 }
 
 function playerOf(video, problems) {
@@ -205,7 +206,8 @@ function show(video) {
   const facts = [seconds(video.duration), video.labels.map((label) => data.classes[label]).join(", ")];
   if (data.scored) {
     const wrong = video.found.filter(([, , , , , right]) => !right).length;
-    facts.push(`F1 ${Math.round(100 * video.f1)}`, `${found} of ${video.truth.length} truths found`, `${wrong} false`);
+    const ofAll = `${found} of ${amount(video.truth.length, "ground-truth instance")} detected`;
+    facts.push(`F1 ${Math.round(100 * video.f1)}`, ofAll, amount(wrong, "false positive"));
   }
   const heading = html("h1", { tabindex: -1 }, video.id);
   const part = timelinePart(video, player);
@@ -246,7 +248,7 @@ function route() {
   else hide();
 }
 
-/** Truth above, detections below, as wide as the cell. */
+/** Ground truth above, detections below, as wide as the cell. */
 function lane(video) {
   const duration = Math.max(video.duration, 1e-6);
   const bar = (start, end, y, style) =>

@@ -1,4 +1,4 @@
-"""Which detections and which videos the pages show, and how the detections are judged."""
+"""Which detections and videos the pages show, and which detections are true positives."""
 
 from __future__ import annotations
 
@@ -17,59 +17,59 @@ from training.evaluation.protocol import Protocol
 
 T = TypeVar("T")
 RIGHT = 0.5
-"""Temporal IoU from which a drawn detection counts as right."""
+"""Temporal IoU from which a drawn detection is a true positive."""
 
 
 _FURTHER = 12
-"""Detections of a video below the cut-offs that are kept, too."""
+"""Maximum number of detections per video that are kept below the score thresholds."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A detection with its best temporal IoU in the video, and whether it found a truth of its own."""
+    """A detection with its best temporal IoU in the video, and whether it is a true positive."""
 
     detection: Detection
     tiou: float | None
-    """None where there is no truth to compare with; `right` then says nothing."""
+    """None without ground truth; `right` has no meaning then."""
     right: bool
     truth: int | None = None
-    """Which of the video's segments it found."""
+    """Index of the segment of the video that it matches."""
 
 
 @dataclass(frozen=True)
 class JudgedVideo:
-    """The detections of one video against its truth."""
+    """The detections of one video, compared with its ground truth."""
 
     entry: VideoEntry
     drawn: tuple[Judged, ...]
-    """Those that reach the cut-off of their class, best first."""
+    """Detections above the score threshold of their class, highest score first."""
     further: tuple[Judged, ...] = ()
-    """The best of the others; none of them is right or wrong."""
+    """The best of the other detections; they are neither true nor false positives."""
 
     @property
     def hit(self) -> frozenset[int]:
-        """Indices of the segments that were found."""
+        """Indices of the segments that are detected (true positives)."""
         return frozenset(item.truth for item in self.drawn if item.truth is not None)
 
     @property
     def false(self) -> int:
-        """Drawn detections that found nothing."""
+        """Number of drawn detections without a match (false positives)."""
         return sum(not item.right for item in self.drawn)
 
     @property
     def missed(self) -> int:
-        """Segments that no drawn detection found."""
+        """Number of segments without a matching drawn detection (false negatives)."""
         return len(self.entry.segments) - len(self.hit)
 
     @property
     def quality(self) -> float:
-        """F1: 1 where every truth is found and nothing else is; 0 where nothing is right."""
+        """F1, from 0 (no true positive) to 1 (no false positive and no false negative)."""
         both = len(self.drawn) + len(self.entry.segments)
         return 2 * len(self.hit) / both if both else 1.0
 
 
 def judge_counted(dataset: Dataset, detections: DetectionTable, protocol: Protocol) -> dict[str, JudgedVideo]:
-    """As `judge_subset`, of the videos and detections that count under a protocol; in seconds whatever its units are.
+    """As `judge_subset`, for the videos and detections that count under a protocol; always in seconds.
 
     Raises CacheError as `counted` does.
     """
@@ -78,7 +78,7 @@ def judge_counted(dataset: Dataset, detections: DetectionTable, protocol: Protoc
 
 
 def judge_subset(detections: Sequence[Detection], entries: Sequence[VideoEntry]) -> dict[str, JudgedVideo]:
-    """Every video of the subset, by its id, with the detections that reach the cut-offs and the best of the others."""
+    """Id -> video of the subset with its detections above the score thresholds, and the best of the others."""
     floors = cutoffs(detections, {entry.video_id: entry.segments for entry in entries})
     scored = any(entry.segments for entry in entries)
     drawn: dict[str, list[Detection]] = {entry.video_id: [] for entry in entries}
@@ -100,10 +100,10 @@ def judge_subset(detections: Sequence[Detection], entries: Sequence[VideoEntry])
 
 
 def cutoffs(detections: Sequence[Detection], truth: Mapping[str, Sequence[Segment]]) -> dict[str, float]:
-    """By class, the score of its n-th best detection over all videos, n being the number of its true segments.
+    """Class -> score of its N-th best detection over all videos, N = number of its ground-truth instances.
 
-    With as many detections as there are truths, precision equals recall: no class is drawn too generously. A class
-    without truth keeps none; but without any truth at all, every class keeps what reaches half of its best score.
+    With N detections precision equals recall. A class without ground truth keeps no detection; without any ground truth
+    at all, every class keeps the detections with at least half of its highest score.
     """
     wanted = Counter(segment.label for segments in truth.values() for segment in segments)
     scores: dict[str, list[float]] = {}
@@ -118,7 +118,8 @@ def cutoffs(detections: Sequence[Detection], truth: Mapping[str, Sequence[Segmen
 
 
 def judge(detections: Sequence[Detection], segments: Sequence[Segment]) -> list[Judged]:
-    """The detections of one video, best first: right if a truth that no better one took overlaps enough."""
+    """The detections of one video, highest score first. Each is a true positive if it overlaps an instance that no
+    detection before it matches."""
     taken: set[int] = set()
     judged = []
     for detection in sorted(detections, key=lambda d: -d.score):
@@ -140,7 +141,7 @@ def _overlaps(detection: Detection, segments: Sequence[Segment]) -> tuple[np.nda
 
 
 def spread(items: Sequence[T], count: int) -> list[T]:
-    """`count` items at equal steps, the first and the last among them."""
+    """`count` items at equal steps, including the first and the last."""
     if len(items) <= count:
         return list(items)
     return [items[round(k)] for k in np.linspace(0, len(items) - 1, count)]

@@ -9,7 +9,7 @@ from cache.annotations import Dataset, VideoEntry
 from cache.descriptions.audit import Coverage, audit, coverage_by_subset
 from cache.tables.schema import DESCRIPTION_KEY, DESCRIPTIONS, FLAGS, TOKENS, Kind, TokenRow
 from cache.tables.store import PartStore
-from tests.support.rows import Made, described, failed
+from tests.support.data.rows import Made, described, failed
 
 
 def _video(video_id: str, *labels: str, subset: str = "training") -> VideoEntry:

@@ -15,7 +15,7 @@ from cache.errors import CacheError
 from cache.tables.folders import cache_folders, embeddings_of, newest_folder
 from cache.tables.schema import DESCRIPTION_KEY, DESCRIPTIONS
 from cache.tables.store import PartStore
-from tests.support.rows import Made, described, failed
+from tests.support.data.rows import Made, described, failed
 
 
 def store_of(root, rows, version: int = 1) -> PartStore:

@@ -13,7 +13,7 @@ from cache.features import FeatureStore
 from cache.layouts.convert import ConvertRecipe
 from cache.layouts.mend import MendRecipe
 from pipelines.caches.import_dataset import ImportDatasetRun, main
-from tests.support.dataset_layouts import (
+from tests.support.data.dataset_layouts import (
     DATA,
     LENGTHS,
     features,
@@ -176,7 +176,7 @@ def test_annotations_of_somebody_are_never_replaced(tmp_path):
 def test_a_folder_in_no_layout(tmp_path):
     """What each layout looks like, and what was found."""
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(CacheError, match=r"no layout that is known(?s:.*)notes\.txt"):
+    with pytest.raises(CacheError, match=r"in no known layout(?s:.*)notes\.txt"):
         main(ImportDatasetRun(dataset=tmp_path / "out", source=tmp_path))
 
 

@@ -20,7 +20,7 @@ from cache.layouts.convert import ConvertRecipe, Plan, convert, plan
 from cache.layouts.folder import read_folder
 from cache.layouts.sources import open_source
 from pipelines.caches.import_dataset import ImportDatasetRun, main
-from tests.support.dataset_layouts import features, save_joint, write_um
+from tests.support.data.dataset_layouts import features, save_joint, write_um
 from tests.support.paths import ROOT
 
 KILLED = """

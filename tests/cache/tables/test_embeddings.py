@@ -18,7 +18,7 @@ from cache.tables.schema import (
 )
 from cache.tables.store import PartStore
 from cache.tables.video_texts import VideoTexts, video_texts
-from tests.support.rows import Made
+from tests.support.data.rows import Made
 
 
 def _row(video_id: str, kind: Kind, words: dict[str, int]) -> TokenRow:

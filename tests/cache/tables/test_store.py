@@ -32,8 +32,8 @@ from cache.tables.schema import (
     vocabulary_schema,
 )
 from cache.tables.store import PartStore
+from tests.support.data.rows import Made, described, failed
 from tests.support.paths import ROOT
-from tests.support.rows import Made, described, failed
 
 
 @pytest.fixture
@@ -291,7 +291,7 @@ def _python(code: str, *arguments: str) -> subprocess.Popen:
 _OPEN = """
     import sys, time
     from pathlib import Path
-    from tests.support.rows import Made, described
+    from tests.support.data.rows import Made, described
     from cache.tables.schema import DESCRIPTIONS, DESCRIPTION_KEY
     from cache.tables.store import PartStore
     store = PartStore.create(Path(sys.argv[1]), Made(), DESCRIPTIONS, key=DESCRIPTION_KEY)

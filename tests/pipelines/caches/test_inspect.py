@@ -14,9 +14,9 @@ from cache.tables.schema import DESCRIPTION_KEY, DESCRIPTIONS, KINDS
 from cache.tables.store import PartStore
 from pipelines.caches.inspect import InspectRun, main
 from pipelines.caches.inspect_print import size
-from tests.support.caches import HOSTILE, LABEL, MadeBy, said, small_cache
 from tests.support.command_line import parse
-from tests.support.rows import failed
+from tests.support.data.caches import HOSTILE, LABEL, MadeBy, said, small_cache
+from tests.support.data.rows import failed
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_everything_is_counted(tmp_path, store, capsys):
     """Subsets, folders, coverage, failures with grouped reasons, flags with examples, lengths, words, samples."""
     text = shown(capsys, InspectRun(dataset=tmp_path), code=0)
     assert re.search(r"training +4 +1 +0 +4 +0", text)
-    assert re.search(rf"{store.home.name} +canned @ 1 .* 7 +2 .*looked at", text), "rows and parts of the folder"
+    assert re.search(rf"{store.home.name} +canned @ 1 .* 7 +2 .*shown below", text), "rows and files of the folder"
     assert re.search(r"training +2/4 +1/4", text)
     assert re.search(r"testing +0/2 +0/2", text)
     assert re.search(rf"{LABEL} +2/4 +1/4", text)
@@ -123,7 +123,7 @@ def test_of_several_folders_the_newest_is_taken(tmp_path, store, capsys):
     for part in damaged.folder.glob("part-*"):
         part.write_bytes(b"nothing")
     text = shown(capsys, InspectRun(dataset=tmp_path))
-    assert f"The rest is about {store.home}" in text
+    assert f"Details of {store.home}" in text
     assert "He kicks; high." in text
     assert re.search(rf"{other.home.name} +canned @ 2 +2001-09-09", text)
     assert damaged.home.name in text
@@ -135,7 +135,7 @@ def test_two_caches_side_by_side(tmp_path, store, capsys):
     """Counts and the words that changed; without a choice the other side is the newest beside it."""
     other = small_cache(tmp_path, revision="2", texts={"v": "He jumps; high."})
     text = shown(capsys, InspectRun(dataset=tmp_path, diff=store.home), code=0)
-    assert f"one:   {other.home}\nother: {store.home}" in text
+    assert f"A: {other.home}\nB: {store.home}" in text
     assert re.search(r"changed text +1\b", text)
     assert re.search(r"same text +2\b", text)
     assert "He [-jumps;-] {+kicks;+} high." in text

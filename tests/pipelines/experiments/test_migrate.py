@@ -31,9 +31,9 @@ from priors.run.recipe import DataRecipe, DescriptionRecipe, PriorsRecipe, Promp
 from priors.stage import make_priors
 from priors.words.embed import embed
 from priors.words.glove import GloveRecipe, WordVectors
-from tests.support.rows import Made, described
-from tests.support.tiny_world import make_world, small_training
-from tests.support.version_01 import old_embeddings_content, old_features_content, old_name, old_store
+from tests.support.data.rows import Made, described
+from tests.support.data.tiny_world import make_world, small_training
+from tests.support.data.version_01 import old_embeddings_content, old_features_content, old_name, old_store
 
 GENERATION = {
     "temperature": 0.0,
@@ -202,7 +202,7 @@ def test_a_recipe_of_01_says_the_same_as_today(recipe):
 
 @pytest.fixture
 def table(tmp_path: Path) -> TableRun:
-    """A table whose cells are made by nobody yet."""
+    """A table without any finished run."""
     world = make_world(tmp_path / "tiny")
     root = tmp_path / "runs" / "tables"
     return TableRun(
@@ -214,7 +214,7 @@ def table(tmp_path: Path) -> TableRun:
 
 
 def _finish_as_01(cell: Cell) -> Path:
-    """The files of a finished cell, under the names that version 0.1 gave them."""
+    """The files of a finished run, with their names of version 0.1."""
     training, steps = cell.run.train, cell.run.train.train.loop.steps
     dataset = Dataset.load(training.dataset / "annotations.json")
     store = FeatureStore.open(training.features_folder)
@@ -246,10 +246,10 @@ def _finish_as_01(cell: Cell) -> Path:
 
 
 def test_cells_of_01_are_renamed_and_not_trained_again(table, monkeypatch, capsys):
-    """The table says what to run; after that every cell has its training and its scores."""
+    """The table says what to run; after that every run has its training and its scores."""
     homes = [_finish_as_01(cell) for cell in cells(table)]
     monkeypatch.setattr(make, "run_jobs", lambda *jobs, **options: pytest.fail("a cell was trained"))
-    with pytest.raises(CacheError, match=r"holds 2 cells of this table.*version 0\.1.*run `make migrate`"):
+    with pytest.raises(CacheError, match=r"holds 2 runs of this table.*version 0\.1.*run `make migrate`"):
         make.main(table)
     assert all(home.exists() for home in homes)
     asked = migrate.MigrateRun(dataset=table.dataset, runs=table.train.run.parent)
@@ -259,11 +259,11 @@ def test_cells_of_01_are_renamed_and_not_trained_again(table, monkeypatch, capsy
     assert all(cell.done and cell.run.trained for cell in grid)
     assert TrainRun.load(grid[0].run.train.run / "recipe.json").run == grid[0].run.train.run
     migrate.main(asked)
-    assert "0 cells" in capsys.readouterr().out
+    assert "0 runs of tables" in capsys.readouterr().out
 
 
 def test_cells_of_other_data_are_left_alone(table, capsys):
-    """What they were trained on can not be seen from them, so they are no cells of what there is now."""
+    """A run does not show what it was trained on, so it does not belong to other data."""
     home = _finish_as_01(cells(table)[0])
     path = table.train.features_folder / "v0.npy"
     np.save(path, np.load(path) + 1)

@@ -18,9 +18,9 @@ from pipelines.runs.compare import CompareRun
 from pipelines.runs.compare import main as compare
 from pipelines.runs.report import ReportRun
 from pipelines.runs.report import main as report
-from tests.support.caches import HOSTILE, LABEL, small_cache
 from tests.support.chromium import BROWSER, DRIVER, Page, chromium
-from tests.support.reports import IMAGE, SCRIPT, describe, hostile_world, write_run
+from tests.support.data.caches import HOSTILE, LABEL, small_cache
+from tests.support.data.reports import IMAGE, SCRIPT, describe, hostile_world, write_run
 
 pytestmark = [
     pytest.mark.skipif(not (BROWSER and DRIVER), reason="there is no chromium with its chromedriver"),
@@ -97,7 +97,7 @@ def test_columns_sort(page: Page) -> None:
     assert press(page, "video") == "ascending"
     assert press(page, "video") == "descending"
     assert ids(page) == ["beta", "alpha", IMAGE]
-    assert press(page, "truths") == "descending"
+    assert press(page, "instances") == "descending"
     assert ids(page) == ["alpha", "beta", IMAGE]
     assert len(page.driver.find_elements("css selector", "#video-table th[aria-sort]")) == 1
 
@@ -157,13 +157,13 @@ def test_reading_at_a_time(page: Page) -> None:
     stage.send_keys(Keys.PAGE_UP, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
     assert stage.get_attribute("aria-valuenow") == "6.00"
     heard = stage.get_attribute("aria-valuetext") or ""
-    assert heard.startswith("6.00 seconds; Jump: in a truth · found with 0.90 · T-CAM 0.2")
+    assert heard.startswith("6.00 seconds; Jump: ground truth · detection 0.90 · T-CAM 0.2")
     stage.send_keys(Keys.END)
     assert stage.get_attribute("aria-valuenow") == stage.get_attribute("aria-valuemax") == "20.00"
 
 
 def test_the_timeline_stands_at_its_seconds(page: Page) -> None:
-    """Truth, detections and curves share the axis; a missed truth looks different; classes can be chosen."""
+    """Ground truth, detections and curves share the axis; a false negative looks different; classes can be chosen."""
     open_video(page, "alpha")
     boxes = page.run(
         "const box = ({ x, width }) => [x.baseVal.value, x.baseVal.value + width.baseVal.value];"
@@ -203,7 +203,7 @@ def test_texts_of_a_video_stay_texts(page: Page) -> None:
     assert page.run("return document.querySelectorAll('.timeline image').length") == 3
     harmless(page, scripts=2)
     open_video(page, "beta")
-    assert page.texts("#video h2") == ["What the describer said about this video"]
+    assert page.texts("#video h2") == ["Descriptions of this video (captioning model)"]
     assert page.texts(".said b") == ["Jump"]
 
 

@@ -31,7 +31,7 @@ def test_presets_keep_their_data_and_runs_apart():
         assert len({place(preset) for preset in PRESETS}) == len(PRESETS)
 
 
-def test_the_smoke_preset_walks_the_demo_s_road():
+def test_the_smoke_preset_runs_the_demo_s_stages():
     """What continuous integration runs is the demo but for place and length."""
     demo, smoke = (parse("priors", name).model_dump() for name in ("demo", "smoke"))
     assert demo | {"dataset": smoke["dataset"]} == smoke

@@ -11,7 +11,7 @@ from pipelines.run_folder.files import RESULTS
 from pipelines.run_folder.recipe import TrainRun
 from pipelines.runs import report, train
 from pipelines.runs.evaluate import EvalRun, evaluate
-from tests.support.toy_data import save_toy, tiny_recipe
+from tests.support.data.toy_data import save_toy, tiny_recipe
 from training.loop.fit import fit
 
 
@@ -56,7 +56,7 @@ def test_a_new_start_leaves_nothing_of_the_old_one(run: TrainRun, capsys):
     assert {name for name in RESULTS if (run.run / name).exists()} >= {"metrics.json", "detections.json"}
     kill_anew(run, seed=7)
     assert [name for name in RESULTS if (run.run / name).exists()] == []
-    assert "removed, as they are of other weights: metrics.json, detections.json" in capsys.readouterr().out
+    assert "removed results of earlier weights: metrics.json, detections.json" in capsys.readouterr().out
     assert TrainRun.load(run.run / "recipe.json").train.seed == 7
 
 

@@ -9,7 +9,7 @@ from cache.errors import CacheError
 from pipelines.demo import pipeline as run_all
 from pipelines.runs import compare
 from tests.support.command_line import parse
-from tests.support.reports import hostile_world, metrics, write_run
+from tests.support.data.reports import hostile_world, metrics, write_run
 
 AVERAGES = {"demo": 0.795, "demo-host": 0.636, "other": 0.5}
 

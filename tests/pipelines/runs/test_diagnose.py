@@ -25,7 +25,7 @@ TRUTH = (Segment("Jump", 0.0, 10.0), Segment("Dive", 20.0, 30.0))
 
 @pytest.fixture
 def annotations(tmp_path: Path) -> Path:
-    """Two test videos, one without truth, and one of another subset."""
+    """Two test videos, one without ground truth, and one of another subset."""
     videos = (
         VideoEntry("v", "testing", 40.0, ("Dive", "Jump"), TRUTH, None),
         VideoEntry("w", "testing", 40.0, (), (), None),
@@ -62,7 +62,7 @@ def test_any_results_file(tmp_path: Path, annotations: Path, capsys: pytest.Capt
     assert whole.missed is not None
     assert whole.missed.mean == pytest.approx(0.3)
     printed = capsys.readouterr().out
-    assert "results: 2 truths of 2 classes, 2 detections" in printed
+    assert "results: 2 ground-truth instances of 2 classes, 2 detections" in printed
     for title in ("Kinds of error at tIoU 0.5", "By length at", "Incompleteness", "Precision at recall", "by class"):
         assert title in printed
 

@@ -59,10 +59,10 @@ def test_one_json_object_on_stdout(files: list[str]) -> None:
     assert (found["protocol"]["name"], found["protocol"]["subset"]) == ("seconds", "validation")
     assert found["protocol"]["units"] == "seconds"
     assert done.stderr.splitlines() == [
-        "1 videos were found by their ids with or without 'v_' in front",
+        "1 video matched by adding or removing the prefix 'v_' of the id",
         "1 detections in videos that the protocol does not hold count as false positives "
         "(--outside leave-out drops them)",
-        "1 detections are of classes without truth in these videos, which no mean holds: Run",
+        "1 detections are of classes without ground truth in these videos (not in the mean): Run",
     ]
 
 
@@ -93,7 +93,7 @@ def test_the_subset_is_where_the_detections_lie(files: list[str], capsys: pytest
     [
         ({"one": [], "three": []}, r"lie in subsets \['training', 'validation'\]; say with --subset"),
         ({"nowhere": []}, r"lie in none of the annotated videos; say with --subset .*\['training', 'validation'\]"),
-        ({"one": [], "v_one": []}, "'one' stands there both with and without 'v_'"),
+        ({"one": [], "v_one": []}, "'one' both with and without 'v_'"),
         ({"one": [{"label": "Hop", "segment": [0, 1], "score": 1}]}, "label 'Hop' .* --unknown-labels ignore"),
     ],
 )

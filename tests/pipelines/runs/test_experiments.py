@@ -1,4 +1,4 @@
-"""Training and evaluation as commands, on a cache of random features: one road, end to end."""
+"""Training and evaluation as commands, on a cache of random features, end to end."""
 
 import json
 import re
@@ -16,8 +16,8 @@ from pipelines.presets.demo import DEMO_HOSTS, Demo
 from pipelines.run_folder.metrics import Metrics
 from pipelines.run_folder.recipe import TrainRun
 from pipelines.runs import compare, evaluate, report, train
+from tests.support.data.tiny_world import CLASSES, make_world, small_training
 from tests.support.paths import ROOT
-from tests.support.tiny_world import CLASSES, make_world, small_training
 from training.compat.localize import official_recipe
 from training.errors import TrainingError
 from training.evaluation.protocol import PROTOCOLS

@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks import golden_inputs
-from benchmarks.parity import CASES, GOLDENS, relative_difference
-from benchmarks.parity_figures import Case, official_host
+from benchmarks.parity import golden_inputs
+from benchmarks.parity.figures import Case, official_host
+from benchmarks.parity.parity import CASES, GOLDENS, relative_difference
 from cache.errors import CacheError
 from cache.features import FeatureGrid
 from pipelines.__main__ import main
 from pipelines.run_folder.metrics import Metrics
 from pipelines.runs import evaluate, import_checkpoint
 from pipelines.runs.import_checkpoint import ImportCheckpointRun
-from tests.support.toy_data import CLASSES, STREAMS, save_toy
+from tests.support.data.toy_data import CLASSES, STREAMS, save_toy
 from training.checkpoints.checkpoint import load_trained
 from training.checkpoints.public_code import Imported, import_official, read_official
 from training.compat.names import official_name

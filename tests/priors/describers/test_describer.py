@@ -20,8 +20,8 @@ from priors.describers.recipe import DescriberRecipe, resolve_dtype, text_settin
 from priors.pretrained.model_files import ModelError, model_id, resolve_revision
 from priors.run.recipe import DescriptionRecipe, PromptsRecipe
 from priors.video.frames import FramesRecipe
-from tests.support.family_checks import PROMPT, RAGGED, noise
-from tests.support.tiny_models import save_tiny
+from tests.support.models.family_checks import PROMPT, RAGGED, noise
+from tests.support.models.tiny_models import save_tiny
 
 
 @pytest.fixture(scope="module")
@@ -226,9 +226,9 @@ def test_choices_that_exclude_each_other_are_refused(describer):
         make_describer(describer.recipe.model_copy(update={"retry": both}))
     served = describer.recipe.model_copy(update={"server": ServerRecipe(url="http://127.0.0.1/v1")})
     for update, told in (
-        ({"generation": GenerationRecipe(beams=2)}, r"describer\.generation: servers know neither beams"),
-        ({"max_pixels": 100}, r"describer\.max_pixels: is the server's affair"),
-        ({"quantization": "int8"}, r"describer\.quantization: is the server's affair"),
+        ({"generation": GenerationRecipe(beams=2)}, r"describer\.generation: servers support neither beams"),
+        ({"max_pixels": 100}, r"describer\.max_pixels: is decided by the server"),
+        ({"quantization": "int8"}, r"describer\.quantization: is decided by the server"),
     ):
         with pytest.raises(ModelError, match=told):
             text_settings(served.model_copy(update=update))

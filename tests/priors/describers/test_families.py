@@ -8,9 +8,9 @@ from priors.describers.protocol import Failure, Request, answers
 from priors.describers.recipe import DescriberRecipe
 from priors.pretrained.model_files import ModelError
 from priors.video.frames import sample_frames
-from tests.support.family_checks import CHECKS, PROMPT, noise
-from tests.support.tiny_models import WORDS
-from tests.support.videos import write_video
+from tests.support.models.family_checks import CHECKS, PROMPT, noise
+from tests.support.models.tiny_models import WORDS
+from tests.support.videos.videos import write_video
 
 
 @pytest.fixture(scope="module", params=WORDS)
@@ -21,7 +21,7 @@ def describer(request, tiny_model) -> HfDescriber:
 
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
 def test_every_family(describer, check):
-    """What the table of benchmarks/families.py says."""
+    """What the table of benchmarks/priors/families.py says."""
     check(describer)
 
 

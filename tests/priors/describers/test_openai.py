@@ -27,9 +27,9 @@ from priors.stage import make_priors
 from priors.video.decode_pool import DecodeRecipe
 from priors.video.frames import FramesRecipe
 from priors.words.glove import GloveRecipe
-from tests.support.chat_server import Asked, ChatServer, completion, refusal, serve
-from tests.support.family_checks import noise
-from tests.support.videos import write_video
+from tests.support.models.chat_server import Asked, ChatServer, completion, refusal, serve
+from tests.support.models.family_checks import noise
+from tests.support.videos.videos import write_video
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 KEY = "sk-very-secret-0123456789"

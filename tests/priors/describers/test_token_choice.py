@@ -9,7 +9,7 @@ from priors.describers.hf import HfDescriber
 from priors.describers.options import GenerationRecipe
 from priors.describers.protocol import Request, answers
 from priors.describers.recipe import DescriberRecipe
-from tests.support.family_checks import PROMPT, noise
+from tests.support.models.family_checks import PROMPT, noise
 
 
 @pytest.fixture(scope="module")

@@ -26,8 +26,8 @@ from priors.features.snippets import Chunk, Cutter, Failed, Partial, View, cut, 
 from priors.pretrained.model_files import ModelError
 from priors.pretrained.torchvision_cpu import make_torchvision_importable
 from priors.video.frames import sample_frames
-from tests.support import videos
-from tests.support.odd_decoding import odd_cut
+from tests.support.videos import videos
+from tests.support.videos.odd_decoding import odd_cut
 
 MEAN, SPREAD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 

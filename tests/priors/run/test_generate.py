@@ -41,12 +41,12 @@ from priors.run.run_log import Progress, last_rate
 from priors.video.decode_pool import DecodeRecipe
 from priors.video.decoding import Decoded, video_stamp
 from priors.video.frames import Frames
-from tests.support import slow_generate
-from tests.support.bad_files import write_corpus
+from tests.support.data.rows import described
 from tests.support.paths import ROOT
-from tests.support.rows import described
-from tests.support.slow_generate import RECIPE, answer, describe, open_store
-from tests.support.videos import cut, read, write_sound, write_video
+from tests.support.processes import slow_generate
+from tests.support.processes.slow_generate import RECIPE, answer, describe, open_store
+from tests.support.videos.bad_files import write_corpus
+from tests.support.videos.videos import cut, read, write_sound, write_video
 
 
 def _pool(folder: Path, videos: int) -> Dataset:
@@ -433,7 +433,7 @@ def test_another_recipe_describer_or_run_is_refused(tmp_path):
 def _killed_in_between(folder: Path, rng: random.Random) -> None:
     """Start a run, and SIGKILL it at a random moment after one or two more parts."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "tests.support.slow_generate", str(folder)]
+    command = [sys.executable, "-m", "tests.support.processes.slow_generate", str(folder)]
 
     def parts() -> int:
         return len(list(folder.glob("descriptions/*/part-*")))

@@ -24,10 +24,10 @@ from priors.run.ray_worker import NOTHING, Job, RayWorker, Report, Unit, units
 from priors.run.recipe import RayRecipe, RunRecipe
 from priors.run.session import Outcome
 from priors.video.decode_pool import DecodeRecipe
+from tests.support.data.rows import described
 from tests.support.paths import ROOT
-from tests.support.rows import described
-from tests.support.slow_generate import RECIPE, answer, describe, open_store
-from tests.support.videos import write_video
+from tests.support.processes.slow_generate import RECIPE, answer, describe, open_store
+from tests.support.videos.videos import write_video
 
 SETTINGS = DescriberRecipe(model="canned", batch_size=4)
 
@@ -360,7 +360,7 @@ class TestWithRay:
         dataset = _pool(tmp_path, 7)
         (tmp_path / "videos" / "v4.mp4").write_bytes(b"")
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "tests.support.ray_generate", str(tmp_path)]
+        command = [sys.executable, "-m", "tests.support.processes.ray_generate", str(tmp_path)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
         lines = done.stdout.splitlines()

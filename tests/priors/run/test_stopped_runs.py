@@ -17,10 +17,10 @@ from cache.annotations import Dataset, VideoEntry
 from cache.tables.store import PartStore
 from priors.describers.canned import CannedDescriber
 from priors.pretrained.torchvision_cpu import make_torchvision_importable
-from tests.support import stopped_run
 from tests.support.paths import ROOT
-from tests.support.slow_generate import RECIPE, answer, describe, open_store
-from tests.support.videos import write_video
+from tests.support.processes import stopped_run
+from tests.support.processes.slow_generate import RECIPE, answer, describe, open_store
+from tests.support.videos.videos import write_video
 
 CODES = {signal.SIGTERM: 143, signal.SIGUSR1: 128 + signal.SIGUSR1, signal.SIGINT: 130}
 
@@ -37,7 +37,7 @@ def pool(folder: Path, videos: int) -> Dataset:
 def run(stage: str, folder: Path) -> subprocess.Popen:
     """A run, in a session of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.support.stopped_run", stage, str(folder)],
+        [sys.executable, "-m", "tests.support.processes.stopped_run", stage, str(folder)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -61,7 +61,7 @@ def stop(stage: str, folder: Path, number: signal.Signals, *, whole_group: bool 
             child.send_signal(number)
         out, err = child.communicate(timeout=60)
         assert child.returncode == CODES[number], err
-        assert "What was finished is kept" in err
+        assert "Finished work is kept" in err
         assert number == signal.SIGINT or f"Stopped by {number.name}." in err
     left = psutil.wait_procs(family, timeout=30)[1]
     assert [process for process in left if process.status() != psutil.STATUS_ZOMBIE] == []

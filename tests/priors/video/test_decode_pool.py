@@ -20,8 +20,8 @@ from priors.video.decode_pool import DecodePool, DecodeRecipe
 from priors.video.decoding import decode, video_stamp
 from priors.video.frames import FramesRecipe
 from priors.video.worker_pool import WorkerPool
-from tests.support.odd_decoding import counted, odd_decode
-from tests.support.videos import write_video
+from tests.support.videos.odd_decoding import counted, odd_decode
+from tests.support.videos.videos import write_video
 
 FRAMES = FramesRecipe(count=3, max_side=None)
 
@@ -186,7 +186,7 @@ def test_workers_end_with_their_parent(tmp_path):
     script.write_text(
         "import sys\n"
         "from pathlib import Path\n"
-        "from odd_decoding import odd_decode\n"
+        "from tests.support.videos.odd_decoding import odd_decode\n"
         "from priors.video.decode_pool import DecodePool, DecodeRecipe\n"
         "from priors.video.frames import FramesRecipe\n"
         "with DecodePool(FramesRecipe(), DecodeRecipe(workers=1), decode=odd_decode) as pool:\n"

@@ -15,7 +15,7 @@ from cache.errors import CacheError
 from priors.video.frames import AUTO, FramesRecipe, VideoError, require_reader, sample_frames, stream_frames
 from priors.video.reader import Reader
 from tests.support.paths import SHARED
-from tests.support.videos import SIDE, cut, read, write_sound, write_video
+from tests.support.videos.videos import SIDE, cut, read, write_sound, write_video
 
 REAL = SHARED / "data" / "videos"
 

@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 import priors.video.timeline
 from priors.video.container import VideoError, packets
 from priors.video.frames import Frames, sample_frames, stream_frames
-from tests.support.videos import SIDE, paint, read
+from tests.support.videos.videos import SIDE, paint, read
 
 _FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
 

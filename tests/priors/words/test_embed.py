@@ -11,7 +11,7 @@ from cache.tables.schema import DESCRIPTION_KEY, DESCRIPTIONS, TOKENS, VOCABULAR
 from cache.tables.store import PartStore
 from priors.words.embed import WORDS_FILE, EmbedOptions, embed
 from priors.words.glove import GloveRecipe, UnknownWords, WordVectors
-from tests.support.rows import Made, described, failed
+from tests.support.data.rows import Made, described, failed
 from training.batches.vocabulary import SPECIALS, UNKNOWN, Vocabulary
 
 WORDS = ["the", "athlete", "unused", "dives", "into", "pool", "."]

@@ -17,8 +17,8 @@ from cache.descriptions.class_texts import class_words
 from cache.errors import CacheError
 from cache.features import FeatureStore
 from cache.tables.embeddings import PriorTexts
+from tests.support.data.toy_data import CLASSES, GRID, LABELS, toy_dataset, toy_store, toy_texts
 from tests.support.paths import ROOT
-from tests.support.toy_data import CLASSES, GRID, LABELS, toy_dataset, toy_store, toy_texts
 from training.batches.data import Batch, DataRecipe, WtalData
 from training.batches.sampling import stratified
 from training.batches.texts import MASK_WEIGHTS, MaskPolicy, TextChoice, draw_masked
@@ -103,7 +103,7 @@ def test_more_videos_than_files_may_be_open(tmp_path: Path):
     """A thousand videos are read where a process may have 256 descriptors: old ones are closed."""
     code = (
         "import resource, sys; from pathlib import Path\n"
-        "from tests.support.toy_data import CLASSES, GRID\n"
+        "from tests.support.data.toy_data import CLASSES, GRID\n"
         "from cache.annotations import Dataset, VideoEntry; from cache.features import FeatureStore\n"
         "from training.batches.data import DataRecipe, WtalData\n"
         "import training.batches.data, numpy as np, os\n"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from tests.support.toy_data import toy_training_data
+from tests.support.data.toy_data import toy_training_data
 from tests.training.batches.test_data import same
 from training.batches.data import Batch, WtalData
 from training.batches.prefetch import Prefetcher

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from benchmarks import plain_postprocessing as plain
-from benchmarks.proposals import Video, plain_official
+from benchmarks.evaluation import plain_postprocessing as plain
+from benchmarks.evaluation.proposals import Video, plain_official
 from tests.support.paths import GOLDENS
 from tests.training.localization.test_localize import CLASSES, GRID, curves
 from training.compat.localize import extend, official_candidates, official_localize, official_recipe

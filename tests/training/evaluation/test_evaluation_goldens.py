@@ -1,4 +1,4 @@
-"""Frozen figures of the plain evaluation (benchmarks/plain_evaluation.py), which need nothing beside the repository.
+"""Frozen figures of the plain evaluation (benchmarks/evaluation/), which need nothing beside the repository.
 
 Where published detections are at hand, the plain evaluation itself is held against what was published of them.
 """
@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.evaluation_goldens import DIAGNOSED, FOLDER, documents
-from benchmarks.plain_diagnosis import KINDS
-from benchmarks.plain_evaluation import PROTOCOLS as PLAIN
-from benchmarks.plain_evaluation import PlainProtocol, average_precision, evaluate, steps
+from benchmarks.evaluation.evaluation_goldens import DIAGNOSED, FOLDER, documents
+from benchmarks.evaluation.plain_diagnosis import KINDS
+from benchmarks.evaluation.plain_evaluation import PROTOCOLS as PLAIN
+from benchmarks.evaluation.plain_evaluation import PlainProtocol, average_precision, evaluate, steps
 from cache.annotations import Dataset, VideoEntry
 from cache.detections import DetectionTable
 from pipelines.runs.evaluate_file import EvaluateFileRun, main

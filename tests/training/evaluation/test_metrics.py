@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cache.annotations import Dataset, Segment
 from cache.detections import Detection, DetectionTable, read_detections
 from tests.support.paths import SHARED
-from tests.support.plain_metrics import plain_iou
+from tests.support.plain.metrics import plain_iou
 from training.evaluation.metrics import mean_average_precision, temporal_iou
 from training.evaluation.protocol import tiou_grid
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.protocols import reduced_annotations
+from benchmarks.evaluation.protocols import reduced_annotations
 from cache.annotations import Dataset, Segment, VideoEntry
 from cache.detections import Detection, DetectionTable
 from cache.errors import CacheError

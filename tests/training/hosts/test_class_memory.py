@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.small_hosts import CLASSES, RECIPES, STREAMS
+from tests.support.models.small_hosts import CLASSES, RECIPES, STREAMS
 from training.batches.data import Targets
 from training.hosts.class_memory import ClassMemory
 from training.hosts.gaufuse import GauFuse, GauFuseOutput

@@ -8,12 +8,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.plain_losses import plain_guide, plain_mil, plain_norm, plain_suppressed
-from tests.support.small_hosts import CLASSES, KINDS, RECIPES, STREAMS
+from tests.support.models.small_hosts import CLASSES, KINDS, RECIPES, STREAMS
+from tests.support.plain.losses import plain_guide, plain_mil, plain_norm, plain_suppressed
 from training.batches.data import Targets
+from training.compat.forms import argsort_as_rank
 from training.errors import TrainingError
 from training.hosts.ddgnet import DdgNet, complementary_loss
-from training.hosts.evidential import curriculum, likelihood_loss, snippet_uncertainty, squares_loss
+from training.hosts.evidential import (
+    curriculum,
+    likelihood_loss,
+    snippet_uncertainty,
+    squares_loss,
+    uncertainty_rank,
+)
 from training.hosts.gaufuse import GauFuse
 from training.hosts.host import Host, StreamsOutput
 from training.hosts.um import NO_BACKGROUND, Um
@@ -240,19 +247,21 @@ def test_curriculum_follows_the_uncertainty():
     mask = mask_of(320)
     uncertainty = snippet_uncertainty(3 * torch.randn(1, 320, 21, generator=torch.Generator().manual_seed(0)))
     for progress, sign in ((0.0, 1), (1.0, -1)):
-        corrected = curriculum(uncertainty, mask, progress=progress, amplitude=0.7)[0]
-        official = curriculum(uncertainty, mask, progress=progress, amplitude=0.7, official=True)[0]
+        corrected, official = (
+            curriculum(rank_of(uncertainty, mask), mask, progress=progress, amplitude=0.7)[0]
+            for rank_of in (uncertainty_rank, argsort_as_rank)
+        )
         assert sign * rank_correlation(uncertainty[0], corrected) > 0.99
         assert abs(rank_correlation(uncertainty[0], official)) < 0.2
         assert torch.allclose(corrected.sort().values, official.sort().values)
-    halfway = curriculum(uncertainty, mask, progress=0.5, amplitude=0.7)
+    halfway = curriculum(uncertainty_rank(uncertainty, mask), mask, progress=0.5, amplitude=0.7)
     assert torch.allclose(halfway, torch.ones(1, 320))
 
 
 def test_curriculum_by_hand():
     """1 + amplitude tanh(theta delta), theta in -1 .. 1 by rank, over each video's own length."""
-    uncertainty = torch.tensor([[0.3, 0.1, 0.2, 0.9], [0.5, 0.6, 0.0, 0.0]])
-    found = curriculum(uncertainty, mask_of(4, 2), progress=0.25, amplitude=0.5)
+    uncertainty, mask = torch.tensor([[0.3, 0.1, 0.2, 0.9], [0.5, 0.6, 0.0, 0.0]]), mask_of(4, 2)
+    found = curriculum(uncertainty_rank(uncertainty, mask), mask, progress=0.25, amplitude=0.5)
     expected = [1 + 0.5 * np.tanh(0.5 * theta) for theta in (0.25, -0.75, -0.25, 0.75)]
     assert found[0].tolist() == pytest.approx(expected)
     assert found[1, :2].tolist() == pytest.approx([1 + 0.5 * np.tanh(0.5 * theta) for theta in (-0.5, 0.5)])

@@ -16,9 +16,9 @@ import torch
 from safetensors.torch import load_file
 
 from pipelines.experiments.arms import plan_of
+from tests.support.data.toy_data import save_toy, tiny_recipe, toy_training_data
+from tests.support.models.small_hosts import KINDS, RECIPES
 from tests.support.paths import ROOT
-from tests.support.small_hosts import KINDS, RECIPES
-from tests.support.toy_data import save_toy, tiny_recipe, toy_training_data
 from training.batches.data import WtalData
 from training.checkpoints.checkpoint import load_trained
 from training.hosts.recipes import HOST_TITLES, HostKind
@@ -82,7 +82,7 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "training", root / "training", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(ROOT / "pyproject.toml", root / "pyproject.toml")
-    support = (f"support/{name}.py" for name in ("small_hosts", "plain_losses", "shape_checks"))
+    support = (f"support/{name}.py" for name in ("models/small_hosts", "plain/losses", "shape_checks"))
     for name in ("training/hosts/test_hosts.py", "conftest.py", *support):
         (root / "tests" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / "tests" / name, root / "tests" / name)

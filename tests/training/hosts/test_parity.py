@@ -1,12 +1,12 @@
-"""Parity of the hosts with their public code, by the code of `python -m benchmarks.parity`."""
+"""Parity of the hosts with their public code, by the code of `python -m benchmarks parity`."""
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import parity
-from benchmarks.parity import CASES, Row, compare, markdown, relative_difference, summary
-from benchmarks.parity_figures import Case
+from benchmarks.parity import parity
+from benchmarks.parity.figures import Case
+from benchmarks.parity.parity import CASES, Row, compare, markdown, relative_difference, summary
 from training.compat.names import OFFICIAL_NAMES, load_official, official_name
 from training.errors import TrainingError
 from training.hosts.host import Host

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import plain_postprocessing as plain
+from benchmarks.evaluation import plain_postprocessing as plain
 from cache.detections import Detection
 from cache.features import FeatureGrid
 from training.localization.localize import LocalizeRecipe, cam_candidates, choose_classes, localize

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import plain_postprocessing as plain
+from benchmarks.evaluation import plain_postprocessing as plain
 from tests.support.paths import GOLDENS
 from training.localization.proposals import (
     Candidates,

@@ -8,11 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import plain_postprocessing as plain
+from benchmarks.evaluation import plain_postprocessing as plain
 from tests.support.paths import GOLDENS
-from training.localization import suppression
+from training.evaluation.metrics import temporal_iou
 from training.localization.proposals import Candidates
-from training.localization.suppression import drop_ambiguous, fuse, hard_nms, rank, soft_nms, soft_scores_of_all
+from training.localization.suppression import (
+    drop_ambiguous,
+    fuse,
+    hard_nms,
+    overlaps_of,
+    rank,
+    soft_nms,
+    soft_scores,
+)
 
 PUBLIC = np.load(GOLDENS / "postprocessing.npz")
 TABLE = list[tuple[float, ...]]
@@ -46,18 +54,6 @@ def table_of(found: Candidates) -> TABLE:
     return sorted(tuple(round(value, 9) + 0.0 for value in row) for row in rows)
 
 
-@pytest.fixture(params=["all at once", "in portions", "one by one"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Few candidates take the ways of many, too: their pairs are too many for memory, or too many for rounds."""
-    if request.param == "in portions":
-        monkeypatch.setattr(suppression, "MOST_PAIRS", 3)
-        monkeypatch.setattr(suppression, "BLOCK", 4)
-    if request.param == "one by one":
-        monkeypatch.setattr(suppression, "CROWDED", 0)
-    return request.param
-
-
-@pytest.mark.usefixtures("way")
 def test_soft_nms_is_its_definition() -> None:
     """Scores decay by exp(-IoU^2 / sigma), class by class; those not above 0 stay; what falls too low is dropped."""
 
@@ -71,7 +67,6 @@ def test_soft_nms_is_its_definition() -> None:
     check()
 
 
-@pytest.mark.usefixtures("way")
 def test_soft_nms_of_the_public_code_is_its_definition() -> None:
     """Negative scores rise, and lengths are one longer."""
 
@@ -80,13 +75,12 @@ def test_soft_nms_of_the_public_code_is_its_definition() -> None:
     def check(found: Candidates) -> None:
         ranked = rank(found)
         longer = Candidates(ranked.segments + np.array([0, 1]), ranked.labels, ranked.scores)
-        kept = Candidates(ranked.segments, ranked.labels, soft_scores_of_all(longer, sigma=0.3))
+        kept = Candidates(ranked.segments, ranked.labels, soft_scores(longer, sigma=0.3))
         assert table_of(kept) == of_class(found, plain.soft_nms, sigma=0.3, extra=1.0)
 
     check()
 
 
-@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("overlap", ["iou", "lower"])
 def test_hard_nms_and_fusion_are_their_definitions(overlap: str) -> None:
     """Best first, whatever overlaps no survivor of its class too much survives, or is averaged; ties as given."""
@@ -163,12 +157,12 @@ def test_nothing_and_ties_and_nan(suppress: Callable[[Candidates], Candidates]) 
 
 
 def test_soft_ties_go_to_the_first_given() -> None:
-    """Of two equal, overlapping candidates the first keeps its score, in rounds and one by one."""
+    """Of two equal, overlapping candidates the first keeps its score."""
     twins = Candidates(np.array([[2, 6], [0, 4]], dtype=float), np.zeros(2, dtype=int), np.array([0.5, 0.5]))
     kept = soft_nms(twins, sigma=0.3)
     assert kept.segments.tolist() == [[2, 6], [0, 4]]
     assert kept.scores[1] == pytest.approx(0.5 * np.exp(-((1 / 3) ** 2) / 0.3))
-    assert suppression.soft_one_by_one(twins.segments, twins.scores, sigma=0.3).tolist() == kept.scores.tolist()
+    assert soft_scores(twins, sigma=0.3).tolist() == kept.scores.tolist()
 
 
 @pytest.mark.parametrize(
@@ -222,7 +216,7 @@ def test_public_figures() -> None:
         plainly = np.array(plain.soft_nms(rows, extra=1.0, method=method))
         np.testing.assert_allclose(plainly, PUBLIC[f"co2net/softnms/out_{method}"], rtol=0, atol=1e-9)
     source = rank(read("co2net/softnms/in_label_score_start_end"))
-    softened = Candidates(source.segments, source.labels, soft_scores_of_all(source, sigma=0.3))
+    softened = Candidates(source.segments, source.labels, soft_scores(source, sigma=0.3))
     assert table_of(softened) == table_of(read("co2net/softnms/out_gaussian"))
     ours, theirs = soft_nms(source, sigma=0.3), read("co2net/softnms/out_gaussian")
     assert table_of(ours) == table_of(theirs.take(theirs.scores >= 0))
@@ -232,7 +226,37 @@ def test_public_figures() -> None:
 
 
 def test_what_fell_before_the_end_has_fallen() -> None:
-    """Soft suppression one by one stops at `until`; those left have their fallen scores, not those they came with."""
+    """Soft suppression stops at `until`; those left have their fallen scores, not those they came with."""
     segments, scores = np.array([[0.0, 10.0], [0.0, 10.0], [20.0, 30.0]]), np.array([0.9, 0.5, 0.005])
-    found = suppression.soft_one_by_one(segments, scores, sigma=0.1, until=0.01)
+    found = soft_scores(Candidates(segments, np.zeros(3, dtype=np.int64), scores), sigma=0.1, until=0.01)
     np.testing.assert_allclose(found, [0.9, 0.5 * np.exp(-1 / 0.1), 0.005])
+
+
+def test_scores_that_fall_to_zero() -> None:
+    """A narrow decay that is 0 in float64 leaves scores of 0, which are numbers, however many fall on one candidate."""
+    segments = np.tile([[0.0, 10.0]], (4, 1))
+    found = Candidates(segments, np.zeros(4, dtype=np.int64), np.array([0.9, 0.8, 0.7, 0.6]))
+    assert soft_scores(found, sigma=1e-3).tolist() == [0.9, 0, 0, 0]
+
+
+@settings(max_examples=200, deadline=None)
+@given(candidates(), st.integers(0, 15))
+def test_a_row_of_overlaps(found: Candidates, best: int) -> None:
+    """All that overlap a segment are there, each once, with its tIoU; others may come along, with an overlap of 0."""
+    if best >= len(found):
+        return
+    start, end = found.segments.T
+    left = np.arange(len(found)) != best
+    near, overlap = overlaps_of(best, start, end, left)
+    expected = temporal_iou(np.repeat(found.segments[best : best + 1], len(found), axis=0), found.segments) * left
+    row = np.zeros(len(found))
+    row[near] = overlap
+    assert row.tolist() == expected.tolist()
+    assert len(near) == len(set(near.tolist()))
+
+
+def test_shares() -> None:
+    """[0, 10) and [8, 12): two of twelve, or two of the four of the lower one; none of one without length."""
+    start, end, left = np.array([0.0, 8.0, 9.0]), np.array([10.0, 12.0, 9.0]), np.array([False, True, True])
+    assert overlaps_of(0, start, end, left)[1].tolist() == pytest.approx([2 / 12, 0])
+    assert overlaps_of(0, start, end, left, measure="lower")[1].tolist() == [0.5, 0]

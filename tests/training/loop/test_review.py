@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.support.small_hosts import RECIPES
-from tests.support.toy_data import STREAMS, tiny_recipe, toy_training_data
+from tests.support.data.toy_data import STREAMS, tiny_recipe, toy_training_data
+from tests.support.models.small_hosts import RECIPES
 from tests.training.loop.test_fit import assert_equal, checkpoint
 from training.batches.data import WtalData
 from training.checkpoints.checkpoint import load_trained

@@ -14,7 +14,7 @@ from cache.errors import CacheError
 from cache.files.lock import hold
 from cache.files.stopping import STOPS, Stopped, deferred_stops
 from pipelines.run_folder.recipe import TrainRun
-from tests.support.toy_data import save_toy, tiny_recipe, toy_training_data
+from tests.support.data.toy_data import save_toy, tiny_recipe, toy_training_data
 from tests.training.loop.test_fit import assert_same_run, checkpoint
 from training.checkpoints.checkpoint import load_state
 from training.checkpoints.folder import FOLDER, find_checkpoint

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.support.toy_data import tiny_recipe, toy_training_data
+from tests.support.data.toy_data import tiny_recipe, toy_training_data
 from tests.training.loop.test_fit import assert_same_run, changed, checkpoint, lines
 from training.batches.data import Batch, WtalData
 from training.errors import TrainingError

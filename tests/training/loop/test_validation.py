@@ -8,7 +8,7 @@ import pytest
 from safetensors.torch import load_file
 
 from cache.annotations import Dataset
-from tests.support.toy_data import tiny_recipe, toy_dataset, toy_store
+from tests.support.data.toy_data import tiny_recipe, toy_dataset, toy_store
 from tests.training.loop.test_fit import assert_equal, changed, checkpoint, lines, load
 from training.checkpoints.checkpoint import Trained, load_state
 from training.checkpoints.folder import FOLDER, best_checkpoint

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.support.toy_data import tiny_recipe, toy_model, toy_training_data
+from tests.support.data.toy_data import tiny_recipe, toy_model, toy_training_data
 from training.batches.data import WtalData
 from training.loop.teacher import copy_for_teaching
 from training.loop.trainer import Trainer

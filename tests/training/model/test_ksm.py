@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.support.plain_losses import plain_mil
+from tests.support.plain.losses import plain_mil
 from training.model.ksm import KeySemanticMatching, KsmRecipe
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.toy_data import CLASSES, STREAMS, tiny_recipe, toy_model, toy_training_data
+from tests.support.data.toy_data import CLASSES, STREAMS, tiny_recipe, toy_model, toy_training_data
 from training.batches.data import WtalData
 from training.errors import TrainingError
 from training.hosts.co2net import Co2NetRecipe

@@ -1,11 +1,11 @@
-"""Parity of what KSM and CSR share with Boosting-WTAL, by the code of `python -m benchmarks.parity`.
+"""Parity of what KSM and CSR share with Boosting-WTAL, by the code of `python -m benchmarks parity`.
 
 That command compares the tower of text queries, too, which has 50 million weights; its attention is the one here.
 """
 
 import numpy as np
 
-from benchmarks.parity import GOLDENS, compare_text
+from benchmarks.parity.parity import GOLDENS, compare_text
 
 
 def test_shared_parts_equal_the_public_code():

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 
 import training.model.mllm4wtal
-from tests.support.dispatch_modes import Recorded, WithoutFloat64, WithoutWaiting
-from tests.support.small_hosts import KINDS
-from tests.support.steps import inputs, model_of, no_cuda, terms_of
-from tests.support.toy_data import toy_training_data
+from tests.support.data.toy_data import toy_training_data
+from tests.support.models.dispatch_modes import Recorded, WithoutFloat64, WithoutWaiting
+from tests.support.models.small_hosts import KINDS
+from tests.support.models.steps import inputs, model_of, no_cuda, terms_of
 from training.batches.data import WtalData
 from training.loop.teacher import copy_for_teaching, make_pseudo_segments, pseudo_of_batch
 from training.model.localization_head import decode

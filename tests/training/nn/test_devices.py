@@ -1,6 +1,6 @@
 """What a device computes: the figures of a CPU in float32, to a stated tolerance, and a run goes on on another one.
 
-Parts that need a GPU are skipped without one; benchmarks/cuda_check.sh runs them on a machine that has one.
+Parts that need a GPU are skipped without one; benchmarks/cuda/check.sh runs them on a machine that has one.
 """
 
 import json
@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.support.small_hosts import RECIPES
-from tests.support.toy_data import tiny_recipe, toy_model, toy_training_data
+from tests.support.data.toy_data import tiny_recipe, toy_model, toy_training_data
+from tests.support.models.small_hosts import RECIPES
 from training.batches.data import Batch, WtalData
 from training.hosts.plain import PlainRecipe
 from training.logs.logs import CLOCK

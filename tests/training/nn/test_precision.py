@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from tests.support.dispatch_modes import cuda_autocast_rules
-from tests.support.small_hosts import KINDS, RECIPES, STREAMS
-from tests.support.steps import DEVICES, LATE, inputs, model_of, terms_of
-from tests.support.toy_data import tiny_recipe, toy_training_data
+from tests.support.data.toy_data import tiny_recipe, toy_training_data
+from tests.support.models.dispatch_modes import cuda_autocast_rules
+from tests.support.models.small_hosts import KINDS, RECIPES, STREAMS
+from tests.support.models.steps import DEVICES, LATE, inputs, model_of, terms_of
 from training.batches.data import WtalData
 from training.hosts.ddgnet import DdgNet
 from training.hosts.gaufuse import GauFuse

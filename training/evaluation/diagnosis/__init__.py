@@ -1,1 +1,1 @@
-"""What detections get wrong: kinds of error, missed ground truth, and how complete detections are (numpy only)."""
+"""Diagnosis of detections: error types, false negatives, completeness (numpy only)."""

@@ -1,6 +1,7 @@
-"""Truth and detections as columns of numbers, and which detection finds which truth.
+"""Ground truth and detections as columns of numbers.
 
-Axis letters: c classes, m truths, n detections, k thresholds of temporal IoU. Rows are known by their place.
+Axis letters: c classes, m ground-truth instances ("truths"), n detections, k thresholds of temporal IoU. Rows are
+referred to by index.
 """
 
 from __future__ import annotations
@@ -18,68 +19,68 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Columns:
-    """The truth of a subset, and the detections of its classes: class by class, the best first."""
+    """The ground truth of a subset, and the detections of its classes: class by class, the best first."""
 
     ranking: Ranking
     durations: Float[Array, " m"]
-    """Of the truth's video; NaN where the annotations have none, or one of no length."""
+    """Duration of each instance's video; NaN where the annotations have none, or one of no length."""
     unit: float = 1.0
     """Seconds of one unit of all times."""
 
     @classmethod
     def of(cls, ranking: Ranking, durations: Mapping[str, float | None], *, unit: float = 1.0) -> Columns:
-        """`durations` by video id, in the unit of the truth."""
+        """`durations` by video id, in the unit of the ground truth."""
         of_video = np.array([durations.get(video) or np.nan for video in ranking.truth.numbers], dtype=np.float64)
         return cls(ranking, of_video[ranking.truth.videos], unit)
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Those of the truth, in alphabetical order; there is a truth of each."""
+        """Classes of the ground truth, in alphabetical order; each has an instance."""
         return self.ranking.truth.classes
 
     @property
     def truth(self) -> Float[Array, "m 2"]:
-        """[start, end]."""
+        """[start, end] of the ground-truth instances."""
         return self.ranking.truth.segments
 
     @property
     def truth_class(self) -> Int[Array, " m"]:
-        """Place in `classes`."""
+        """Index into `classes` of each instance."""
         return self.ranking.truth.labels
 
     @property
     def truth_video(self) -> Int[Array, " m"]:
-        """Number of the video."""
+        """Number of the video of each instance."""
         return self.ranking.truth.videos
 
     @property
     def found(self) -> Float[Array, "n 2"]:
-        """[start, end]."""
+        """[start, end] of the detections."""
         return self.ranking.segments
 
     @property
     def found_class(self) -> Int[Array, " n"]:
-        """Place in `classes`, ascending."""
+        """Index into `classes` of each detection, ascending."""
         return self.ranking.labels
 
     @property
     def found_video(self) -> Int[Array, " n"]:
-        """Number of the video; negative for one that does not count."""
+        """Number of the video of each detection; negative for one that is not evaluated."""
         return self.ranking.videos
 
     @property
     def truths(self) -> Int[Array, " c"]:
-        """How many truths each class has: the G of DETAD."""
+        """Number of ground-truth instances of each class: the G of DETAD."""
         return self.ranking.truth.counts
 
     @property
     def mean_truths(self) -> float:
-        """Truths of the mean class: the N of the normalised precision."""
+        """Mean number of instances per class: the N of the normalised precision."""
         return len(self.truth) / len(self.classes)
 
     @property
     def rank(self) -> Int[Array, " n"]:
-        """Place of each detection in its class, 0 for the best."""
+        """Rank of each detection in its class, 0 for the best."""
         return np.arange(len(self.found)) - np.searchsorted(self.found_class, self.found_class)
 
     def by_class(self) -> Iterator[slice]:

@@ -1,7 +1,7 @@
-"""The union of intervals in many separate places (a class in a video, say), measured all at once.
+"""Unions of intervals in many groups (such as a class in a video), measured all at once.
 
-Every group gets a stretch of one long axis for itself, so that what is in different groups never touches; on that axis
-the union is made by one sort, and measured by look-ups.
+Every group has its own stretch of one long axis, so that intervals of different groups never touch; on that axis the
+union is made by one sort, and measured by look-ups.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Axis:
-    """Where the stretch of a group is: group number times `stretch`, less `origin`."""
+    """One long axis for all groups: the stretch of a group starts at its number times `stretch`, less `origin`."""
 
     origin: float
     stretch: float
 
     @classmethod
     def of(cls, spans: Sequence[Float[Array, "_ 2"]]) -> Axis:
-        """An axis that has room for all these spans in every group."""
+        """An axis on which every group has room for all these spans."""
         filled = [one for one in spans if len(one)]
         low, high = min((one.min() for one in filled), default=0.0), max((one.max() for one in filled), default=0.0)
         return cls(float(low), float(high - low) + 1.0)
@@ -36,7 +36,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Cover:
-    """A union of intervals: disjoint, ascending, each of some length. `before` is the length of all earlier ones."""
+    """A union of intervals: disjoint, ascending, none of length zero. `before` is the length of all earlier ones."""
 
     starts: Float[Array, " b"]
     ends: Float[Array, " b"]
@@ -44,7 +44,7 @@ class Cover:
 
     @classmethod
     def of(cls, spans: Float[Array, "n 2"]) -> Cover:
-        """The union of spans on the axis; those of no length cover nothing."""
+        """The union of spans on the axis; those of length zero cover nothing."""
         some = spans[spans[:, 1] > spans[:, 0]]
         some = some[np.argsort(some[:, 0], kind="stable")]
         reach = np.maximum.accumulate(some[:, 1])
@@ -61,7 +61,7 @@ class Cover:
 
     @property
     def length(self) -> float:
-        """Of everything covered."""
+        """Length of everything covered."""
         return float((self.ends - self.starts).sum())
 
     def inside(self, spans: Float[Array, "n 2"]) -> Float[Array, " n"]:

@@ -20,10 +20,10 @@ Array = np.ndarray
 
 
 def diagnose(counted: Counted, *, recipe: DiagnosisRecipe, name: str, classes: Collection[str]) -> Diagnosis:
-    """Diagnose what counts under a protocol.
+    """Diagnose the detections and ground truth that count under a protocol.
 
-    `classes` are the labels that exist, as for `mean_average_precision`; `name` is what the diagnosis goes by. Raises
-    ValueError for whatever that function refuses.
+    `classes` are the labels that exist, as for `mean_average_precision`; `name` names the diagnosis. Raises ValueError
+    like that function.
     """
     protocol = counted.protocol
     scores = mean_average_precision(
@@ -61,11 +61,11 @@ def diagnose(counted: Counted, *, recipe: DiagnosisRecipe, name: str, classes: C
 
 
 def _classes(columns: Columns, matched: Int[Array, "n k"], scores: Scores, recalls: Array) -> list[ClassDiagnosis]:
-    found = []
+    diagnoses = []
     for number, (rows, truths) in enumerate(zip(columns.by_class(), columns.truths.tolist(), strict=True)):
         right = matched[rows] >= 0
         normalized = average_precision(right, ~right, truths=truths, size=columns.mean_truths)
-        found.append(
+        diagnoses.append(
             ClassDiagnosis(
                 label=columns.classes[number],
                 truths=truths,
@@ -75,7 +75,7 @@ def _classes(columns: Columns, matched: Int[Array, "n k"], scores: Scores, recal
                 precision=_rows(curves(right, ~right, truths=truths, recalls=recalls)),
             )
         )
-    return found
+    return diagnoses
 
 
 def _rows(values: Array) -> tuple[tuple[float, ...], ...]:

@@ -1,31 +1,31 @@
-"""Incompleteness and over-completeness: how much of a truth its detection misses, how much of that lies outside.
+"""Incompleteness and over-completeness: the share of an instance that is missed, and of a detection that is outside.
 
-These are the two problems of localization by video labels: a classifier answers to the telling core of an action, so
-what surrounds the core is missed, or to its scene, so the detection spills into context.
+These are the two problems of localization by video labels: a classifier responds to the discriminative core of an
+action, so that what surrounds the core is missed, or to its scene, so that detections extend into the context.
 
-*Which detections count.* Of every class the best-scored `kept` x G, G being the number of its truths in the subset.
-With as many detections as truths precision and recall are on a level, and a detector can neither hide an incomplete
-detection behind a weaker, longer one nor be blamed for the long tail that mAP hardly counts.
+*Detections.* Of every class the top `kept` x G are kept, G being the number of its ground-truth instances in the
+subset. With as many detections as instances precision equals recall, and a detector can neither hide an incomplete
+detection behind a weaker, longer one nor be penalised for the long tail that hardly affects mAP.
 
-*Which are compared.* The pair of a truth is the kept detection of its class in its video of the highest temporal IoU
-with it (the better-scored of equals), where that is `paired` = 0.1 or more: DETAD's border between a detection that is
-badly localized and one that has nothing to do with the truth. One detection may be the pair of several truths: one that
-runs over two instances is over-complete for both. There is one threshold, and no mean over several: above a higher one
-only the detections would be left that are neither incomplete nor over-complete.
+*Pairs.* An instance is paired with the kept detection of its class in its video that has the highest temporal IoU (the
+better-scored of equal ones), if that is at least `paired` = 0.1: DETAD's border between localization error and
+background error. One detection may be paired with several instances: one that covers two of them is over-complete for
+both. There is one threshold, and no mean over several: with a higher one only detections would be left that are neither
+incomplete nor over-complete.
 
-*What is measured*, for truth T and its pair D, on the time axis:
+*Measures*, for an instance T and its pair D, on the time axis:
 
     missed  = 1 - |T and D| / |T|      incompleteness
     outside = 1 - |T and D| / |D|      over-completeness
 
-A detection of nothing but the core has outside = 0 and a large missed; one that covers the truth and as much again has
-missed = 0 and outside = 0.5. Both shares fall into parts that say where (see `Extent`): with K the union of all kept
-detections of the class in the video, the part of T that D misses is before K, in a gap of K, after K, or in K; the
-part of D outside of T is before T or after it in no truth of the class, or in one.
+A detection of only the core has outside = 0 and a large missed; one that covers the instance and as much again has
+missed = 0 and outside = 0.5. Both shares are split by where they lie (see `Extent`): with K the union of all kept
+detections of the class in the video, the part of T that D misses is before K, in a gap of K, after K, or in K; the part
+of D outside of T is before T or after it in no instance of the class, or in another instance.
 
-Truths without a pair have no share; `paired` counts those with one. `time_missed` and `time_outside` leave nobody out:
-the share of all true time outside of K, and the share of K outside of all truths of the class. Truths of no length have
-no share of anything and are left out everywhere.
+Instances without a pair have no shares; `paired` counts those with one. `time_missed` and `time_outside` include all:
+the share of all ground-truth time outside of K, and the share of K outside of all instances of the class. Instances of
+length zero have no shares and are left out everywhere.
 """
 
 from __future__ import annotations
@@ -48,19 +48,19 @@ _HISTOGRAM_BINS = 10
 
 @dataclass(frozen=True)
 class _Measured:
-    """What is known of every truth; p of the m truths have a pair."""
+    """Measures of every instance; p of the m instances have a pair."""
 
     lengths: Float[Array, " m"]
     lost: Float[Array, " m"]
-    """Time in no kept detection."""
+    """Time of each instance in no kept detection."""
     pair: Int[Array, " m"]
-    """Row of the pair; -1 where there is none."""
+    """Row of the paired detection; -1 where there is none."""
     shares: Mapping[str, Float[Array, " m"]]
     """NaN where there is no pair."""
 
 
 def completeness(columns: Columns, lengths: Binned, recipe: DiagnosisRecipe) -> Completeness:
-    """Over all truths, by class, and by `lengths`."""
+    """Completeness over all instances, by class, and by `lengths`."""
     kept = np.flatnonzero(columns.rank < recipe.kept * columns.truths[columns.found_class])
     truth_groups, kept_groups = _groups(columns, kept)
     axis = Axis.of([columns.truth, columns.found[kept]])
@@ -87,7 +87,7 @@ def completeness(columns: Columns, lengths: Binned, recipe: DiagnosisRecipe) -> 
 
 
 def _groups(columns: Columns, kept: Int[Array, " n"]) -> tuple[Int[Array, " m"], Int[Array, " n"]]:
-    """A number for each class in each video, of the truths and of the kept detections."""
+    """A number for each class in each video, of the instances and of the kept detections."""
     truth = np.stack([columns.truth_class, columns.truth_video])
     found = np.stack([columns.found_class[kept], columns.found_video[kept]])
     _, place = np.unique(np.concatenate([truth, found], axis=1), axis=1, return_inverse=True)
@@ -103,10 +103,11 @@ def _pair(
     *,
     tiou: float,
 ) -> Int[Array, " m"]:
-    """The detection of its group that overlaps each truth most, from `tiou` on; -1 where none."""
+    """For each instance the detection of its group with the highest overlap of at least `tiou`; -1 where there is
+    none."""
     row, other = pairs(truth_groups, found_groups)
     overlap = temporal_iou(truth[row], found[other])
-    order = np.lexsort((-overlap, row))  # stable: of equals the better-scored, which comes first
+    order = np.lexsort((-overlap, row))  # stable: among equal ones the better-scored comes first
     row, other, overlap = row[order], other[order], overlap[order]
     best = np.append(True, row[1:] != row[:-1])[: len(row)] & (overlap >= tiou)
     pair = np.full(len(truth), -1)
@@ -115,7 +116,7 @@ def _pair(
 
 
 def _measure(truth: Float[Array, "m 2"], found: Float[Array, "n 2"], pair: Int[Array, " m"]) -> _Measured:
-    """All on one axis (see `Axis`)."""
+    """Measure all instances on one axis (see `Axis`)."""
     kept, truths = Cover.of(found), Cover.of(truth)
     lengths = truth[:, 1] - truth[:, 0]
     lost = lengths - kept.inside(truth)
@@ -123,7 +124,7 @@ def _measure(truth: Float[Array, "m 2"], found: Float[Array, "n 2"], pair: Int[A
     has = pair >= 0
     t, d = truth[has], found[pair[has]]
     inner = np.minimum(t[:, 1], d[:, 1]) - np.maximum(t[:, 0], d[:, 0])
-    # what the pair has on either side of its truth, and how much of that is in other truths
+    # extent of the detection on either side of its instance, and how much of that is in other instances
     left, right = np.stack([d[:, 0], t[:, 0]], axis=1), np.stack([t[:, 1], d[:, 1]], axis=1)
     early, late = (np.maximum(side[:, 1] - side[:, 0], 0.0) for side in (left, right))
     early_true = np.where(early > 0, truths.inside(left), 0.0)

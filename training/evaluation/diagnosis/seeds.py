@@ -20,44 +20,44 @@ class Run:
 
 
 def over_runs(runs: Sequence[Run], against: Sequence[Run] = ()) -> RunsDiagnosis:
-    """Mean and spread of every figure, and what `runs` have more than `against`.
+    """Mean and spread of every figure, and the difference of `runs` to `against`.
 
-    Runs are paired by their seed where both sides have the same seeds, each once: a seed gives both the same batches,
-    so the difference of a pair spreads less than the runs do. Figures that some run does not have are left out.
+    Runs are paired by their seed if both sides have the same seeds, each once: runs of one seed see the same batches,
+    so paired differences vary less than the runs do. Figures that some run does not have are left out.
     """
-    mine, others = _measured(runs), _measured(against)
-    both = [name for name in mine if name in others]
+    ours, others = _measured(runs), _measured(against)
+    both = [name for name in ours if name in others]
     order = _counterparts(runs, against)
     return RunsDiagnosis(
         runs=tuple(run.diagnosis.name for run in runs),
         against=tuple(run.diagnosis.name for run in against),
-        figures=mine,
+        figures=ours,
         against_figures=others,
-        differences={name: _difference(mine[name], others[name], order) for name in both},
+        differences={name: _difference(ours[name], others[name], order) for name in both},
     )
 
 
 def figures(diagnosis: Diagnosis) -> dict[str, float]:
-    """The figures of one diagnosis, by name; those that are not defined are not there.
+    """The figures of one diagnosis, by name; undefined ones are absent.
 
-    "mAP@0.5", "missed@0.5", of each kind of error its share of the best G detections ("background@0.5"),
-    "average mAP", "AP LongJump" (mean over the thresholds), and those of completeness over all truths.
+    "mAP@0.5", "missed@0.5", of each kind of error its share of the top G detections ("background@0.5"), "average mAP",
+    "AP LongJump" (mean over the thresholds), and those of completeness over all truths.
     """
     at = [f"@{tiou_key(tiou)}" for tiou in diagnosis.tious]
-    found: dict[str, float | None] = {"average mAP": diagnosis.average}
-    found |= {f"mAP{name}": value for name, value in zip(at, diagnosis.map, strict=True)}
-    found |= {f"missed{name}": value for name, value in zip(at, diagnosis.missed, strict=True)}
+    values: dict[str, float | None] = {"average mAP": diagnosis.average}
+    values |= {f"mAP{name}": value for name, value in zip(at, diagnosis.map, strict=True)}
+    values |= {f"missed{name}": value for name, value in zip(at, diagnosis.missed, strict=True)}
     for name, errors in zip(at, diagnosis.errors, strict=True):
         first = errors.top[0]
         if first.detections:
-            found |= {f"{kind}{name}": count / first.detections for kind, count in first.errors.items()}
+            values |= {f"{kind}{name}": count / first.detections for kind, count in first.errors.items()}
     whole = diagnosis.completeness.overall
-    found["incompleteness"] = whole.missed.mean if whole.missed else None
-    found["over-completeness"] = whole.outside.mean if whole.outside else None
-    found["without a pair"] = 1 - whole.paired / whole.truths if whole.truths else None
-    found["time missed"], found["time outside"] = whole.time_missed, whole.time_outside
-    found |= {f"AP {one.label}": mean(one.ap) for one in diagnosis.classes}
-    return {name: value for name, value in found.items() if value is not None}
+    values["incompleteness"] = whole.missed.mean if whole.missed else None
+    values["over-completeness"] = whole.outside.mean if whole.outside else None
+    values["without a pair"] = 1 - whole.paired / whole.truths if whole.truths else None
+    values["time missed"], values["time outside"] = whole.time_missed, whole.time_outside
+    values |= {f"AP {one.label}": mean(one.ap) for one in diagnosis.classes}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _measured(runs: Sequence[Run]) -> dict[str, Measured]:
@@ -71,7 +71,7 @@ def _measure(values: Sequence[float]) -> Measured:
 
 
 def _counterparts(runs: Sequence[Run], against: Sequence[Run]) -> list[int] | None:
-    """For each run the place of the one with its seed; None where seeds do not pair up."""
+    """For each run the index of the one with its seed; None if the seeds do not pair up."""
     place: Mapping[int, int] = {run.seed: number for number, run in enumerate(against)}
     seeds = [run.seed for run in runs]
     if len(place) != len(against) or len(set(seeds)) != len(seeds) or set(seeds) != set(place):

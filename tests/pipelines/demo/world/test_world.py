@@ -48,7 +48,7 @@ def test_script_is_whole(seed):
 
 
 def test_world_poses_both_problems():
-    """Cores are a minority of the truth (incomplete), and home scenes also show no action (over-complete)."""
+    """Cores are a minority of the ground truth (incomplete), and home scenes also show no action (over-complete)."""
     core = truth = home = 0.0
     for _, _, script in DEFAULT:
         truth += sum(segment.end - segment.start for segment in script.segments)

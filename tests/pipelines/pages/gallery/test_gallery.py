@@ -20,8 +20,8 @@ from pipelines.caches.inspect import InspectRun, main
 from pipelines.pages.gallery.page import Frame, GalleryContent, Said, VideoCard, gallery
 from pipelines.pages.gallery.source import GallerySource, gather, write_gallery
 from pipelines.pages.marked_texts import MarkedText
-from tests.support.caches import HOSTILE, LABEL, small_cache
-from tests.support.videos import write_video
+from tests.support.data.caches import HOSTILE, LABEL, small_cache
+from tests.support.videos.videos import write_video
 
 VOID = {"meta", "img", "input"}
 
@@ -127,11 +127,11 @@ def test_page_of_a_cache(tmp_path, store):
     key, complete = videos["v"].rows
     assert key.text.pieces[1::2] == ["kicks", "high"]
     assert complete.flags == ("loops", "cut")
-    assert videos["odd'\"&<b>"].problem == "the annotations know no file of this video"
-    assert videos["bad"].problem == "none could be decoded when the video was to be described"
+    assert videos["odd'\"&<b>"].problem == "the annotations name no file for this video"
+    assert videos["bad"].problem == "no frame could be decoded when the video was described"
     assert [row.text.text for row in videos["bad"].rows] == [f"no video {HOSTILE}"] * 2
-    assert found.counts == {"videos with rows": 3, "descriptions": 3, "failed": 2, "with a flag": 2}
-    assert found.left_out == "1 of 4 videos have no row yet; run `make priors`."
+    assert found.counts == {"videos": 3, "descriptions": 3, "failed": 2, "flagged": 2}
+    assert found.left_out == "1 of 4 videos have no description yet; run `make priors`."
     page = Page(gallery(found))
     assert len(page.all("img")) == 2
     assert [text for text in page.inside["mark"] if text] == ["kicks", "high", *["kick"] * 4]
@@ -143,7 +143,7 @@ def test_frames_of_another_file_are_not_shown(tmp_path, store):
     path = tmp_path / "videos/v.mp4"
     whole = path.read_bytes()
     write_video(path, 100)
-    assert gathered(tmp_path, store).videos[0].problem == "v.mp4 is another file now than the one that was described"
+    assert gathered(tmp_path, store).videos[0].problem == "v.mp4 is not the file that was described"
     path.unlink()
     assert "v.mp4" in gathered(tmp_path, store).videos[0].problem
     path.write_bytes(whole)
@@ -154,8 +154,8 @@ def test_limit_says_what_is_left_out(tmp_path, store):
     """The first videos with rows; the page says how many are not on it, and how to get at them."""
     found = gathered(tmp_path, store, limit=1)
     assert [video.video_id for video in found.videos] == ["v"]
-    assert found.left_out.startswith("The first 1 of 3 videos; the others are left out: choose with --limit")
-    assert found.counts["videos with rows"] == 3
+    assert found.left_out.startswith("The first 1 of 3 videos are shown; choose others with --limit")
+    assert found.counts["videos"] == 3
     assert found.left_out in "".join(Page(gallery(found)).texts)
 
 
@@ -164,7 +164,7 @@ def test_of_one_class_and_of_none(tmp_path, store):
     dataset = Dataset.load(tmp_path / "annotations.json")
     source = GallerySource(dataset, dataset.split("testing"), store, None, "Swim", 9)
     said = write_gallery(tmp_path / "g.html", source)
-    assert "1 of 1 videos have no row yet" in said
+    assert "1 of 1 videos have no description yet" in said
     assert "There is nothing to show." in (tmp_path / "g.html").read_text()
 
 

@@ -27,9 +27,9 @@ from pipelines.pages.report.page import report
 from pipelines.pages.report.videos import JudgedVideo, cutoffs, judge, judge_subset, spread
 from pipelines.run_folder.recipe import TrainRun
 from pipelines.runs.report import ReportRun, gather, main
-from tests.support.reports import GRID, WordsBy, World, content, metrics, write_run
-from tests.support.rows import described
-from tests.support.videos import write_video
+from tests.support.data.reports import GRID, WordsBy, World, content, metrics, write_run
+from tests.support.data.rows import described
+from tests.support.videos.videos import write_video
 from training.evaluation.protocol import Protocol
 from training.localization.curves import Curves
 
@@ -89,7 +89,9 @@ def test_page_without_truth() -> None:
     )
     page = report(one)
     assert "there is no mAP" in page
-    assert "missed" not in page.partition("<body>")[2].partition("<script")[0]
+    body = page.partition("<body>")[2].partition("<script")[0]
+    assert "missed" not in body
+    assert "positive" not in body
     assert not video_data(one)["scored"]
     assert "hold no A_CSR" in page
 
@@ -179,7 +181,7 @@ def test_counts_reach_their_greatest(most: int) -> None:
 
 
 def test_cutoffs_keep_as_many_as_there_are_truths() -> None:
-    """Per class over all videos; a class without truth keeps none, unless there is no truth at all."""
+    """Per class over all videos; a class without ground truth keeps none, unless there is no ground truth at all."""
     truth = {"u": [Segment("Jump", 0.0, 1.0)], "v": [Segment("Jump", 0.0, 1.0)]}
     rows = [("u", "Jump", 0.9), ("u", "Jump", 0.8), ("v", "Jump", 0.7), ("v", "Run", 0.6)]
     detections = [Detection(video, label, score, 0.0, 1.0) for video, label, score in rows]
@@ -188,7 +190,7 @@ def test_cutoffs_keep_as_many_as_there_are_truths() -> None:
 
 
 def test_judge_gives_each_truth_to_one_detection() -> None:
-    """The better of two detections takes the truth; the other, and one of another class, are wrong."""
+    """The better of two detections is a true positive; the other, and one of another class, are false positives."""
     segments = [Segment("Jump", 0.0, 10.0), Segment("Run", 20.0, 30.0)]
     rows = [("Jump", 0.5, 0.0, 9.0), ("Jump", 0.9, 1.0, 10.0), ("Jump", 0.8, 20.0, 30.0)]
     judged = judge([Detection("v", *row) for row in rows], segments)
@@ -246,7 +248,7 @@ def test_from_a_run_folder(run: Path) -> None:
     assert list(views) == ["damaged", "good", "missing"], "the worst first"
     assert views["good"].problem == ""
     assert "damaged.mp4" in views["damaged"].problem
-    assert views["missing"].problem == "No frames: the annotations know no file of this video"
+    assert views["missing"].problem == "No frames: the annotations name no file for this video"
     assert [item.right for item in views["good"].judged.drawn] == [True]
     assert content.diagnosis is not None
     assert content.diagnosis.truths == 2

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cache.annotations import Dataset, Segment, VideoEntry
 from cache.detections import Detection, DetectionTable
 from tests.support.paths import SHARED
-from tests.support.plain_metrics import plain_iou
+from tests.support.plain.metrics import plain_iou
 from training.evaluation.diagnosis.characteristics import binned, values
 from training.evaluation.diagnosis.columns import Columns, pairs
 from training.evaluation.diagnosis.diagnose import diagnose

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cache.annotations import Dataset, Segment, VideoEntry
 from cache.detections import Detection, DetectionTable
-from tests.support.plain_metrics import plain_iou
+from tests.support.plain.metrics import plain_iou
 from training.evaluation.diagnosis.cover import Axis, Cover
 from training.evaluation.diagnosis.diagnose import diagnose
 from training.evaluation.diagnosis.schema import Completeness, DiagnosisRecipe, Extent

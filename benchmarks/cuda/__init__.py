@@ -1,0 +1,1 @@
+"""The checks that need a GPU, for a machine without network."""

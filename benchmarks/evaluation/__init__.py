@@ -1,0 +1,1 @@
+"""Benchmarks of the evaluator, the diagnosis and post-processing, and their plain second implementations."""

@@ -1,0 +1,1 @@
+"""The hosts beside their public code, on the same inputs and weights."""

@@ -1,0 +1,1 @@
+"""Benchmarks of the priors stage: decoding, describing, kills, memory, word vectors."""

@@ -1,0 +1,1 @@
+"""Benchmarks of features, training and inference: memory, stops, cost."""

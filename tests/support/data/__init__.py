@@ -1,0 +1,1 @@
+"""Made-up datasets, caches and rows."""

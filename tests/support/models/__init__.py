@@ -1,0 +1,1 @@
+"""Tiny checkpoints, small hosts, and a server that answers."""

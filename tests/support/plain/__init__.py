@@ -1,0 +1,1 @@
+"""Plain second implementations that results are compared with."""

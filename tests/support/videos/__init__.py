@@ -1,0 +1,1 @@
+"""Made-up videos, whole and damaged."""
