@@ -16,9 +16,9 @@ from cache.errors import CacheError
 from cache.files.atomic import atomic_path
 from cache.files.json_text import Joined, joined_lists, read_json
 from cache.files.texts import shown, tidy, unfit
+from cache.video_files import may_be_video
 
 _log = logging.getLogger(__name__)
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".ogv")
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ def _video_files(folder: Path) -> dict[str, list[Path]]:
     files: dict[str, list[Path]] = {}
     if folder.is_dir():
         for file in sorted(folder.iterdir()):
-            if file.suffix.lower() in VIDEO_SUFFIXES:
+            if may_be_video(file):
                 files.setdefault(unicodedata.normalize("NFC", file.stem), []).append(file)
     return files
 

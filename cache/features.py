@@ -15,6 +15,7 @@ from pydantic import PositiveFloat, PositiveInt
 from cache.errors import CacheError
 from cache.files.atomic import atomic_path, remove_unfinished
 from cache.files.digests import Digests, FileDigest
+from cache.files.kinds import not_a
 from cache.recipe import Recipe
 from cache.wording import amount
 
@@ -24,6 +25,21 @@ GRID_FILE = "features.json"
 NPY_DAMAGE = (OSError, ValueError, TypeError, EOFError, SyntaxError, TokenError)
 """What numpy raises for a damaged .npy file; the last two, and TypeError, are for a damaged header."""
 _MEND = "run `make features`, or point to the folder that has them"
+
+
+def map_npy(path: Path) -> np.ndarray:
+    """The array of a .npy file, memory-mapped. Raises FileNotFoundError, and CacheError, which says what the file is
+    where it is none, if it cannot be read."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise
+    except NPY_DAMAGE as error:
+        raise CacheError(f"{path}: {not_a(path, '.npy file', 'npy') or f'cannot be read: {error}'}") from error
+    if not isinstance(array, np.ndarray):  # numpy opens .npz files, too
+        array.close()
+        raise CacheError(f"{path}: {not_a(path, '.npy file', 'npy') or 'holds several arrays, expected one'}")
+    return array
 
 
 class FeatureGrid(Recipe):
@@ -123,11 +139,11 @@ class FeatureStore:
         """The (T, D) features, memory-mapped. Raises CacheError if they are missing, unreadable or of another width."""
         path = self.path(video_id)
         try:
-            features = np.load(path, mmap_mode="r", allow_pickle=False)
+            features = map_npy(path)
         except FileNotFoundError:
             raise _missing(path) from None
-        except NPY_DAMAGE as error:
-            raise CacheError(f"{path}: cannot be read: {error}; {_MEND}") from error
+        except CacheError as error:
+            raise CacheError(f"{error}; {_MEND}") from error
         if problem := self._problem(features):
             raise CacheError(f"{path}: {problem}; {_MEND}")
         return features
@@ -197,7 +213,9 @@ class FeatureStore:
         if features.ndim != 2 or len(features) == 0:
             return f"found shape {features.shape}, expected (snippets, {self.grid.width})"
         if features.shape[1] != self.grid.width:
-            return f"found width {features.shape[1]}, expected {self.grid.width} = {self.grid.streams} of {GRID_FILE}"
+            hint = "; its axes seem to be swapped" if features.shape[0] == self.grid.width else ""
+            expected = f"expected {self.grid.width} = {self.grid.streams} of {GRID_FILE}"
+            return f"found width {features.shape[1]}, {expected}{hint}"
         if features.dtype not in (np.float32, np.float16):
             return f"found {features.dtype}, expected float32 or float16"
         return None

@@ -19,8 +19,9 @@ from pydantic import PositiveFloat, PositiveInt
 
 from cache.errors import CacheError
 from cache.features import GRID_FILE, FeatureGrid, FeatureStore
-from cache.layouts.sources import JOINT, STREAMS, FeatureSource, Part, name_in
+from cache.layouts.sources import JOINT, STREAMS, FeatureSource, Part, Transposed, check_axes, name_in
 from cache.recipe import Recipe
+from cache.wording import few
 
 SOURCE_FILE = "source.json"
 _KINDS = ("float16", "float32", "float64")
@@ -40,6 +41,8 @@ class ConvertRecipe(Recipe):
     """Frames that one snippet covers."""
     snippet_stride: PositiveInt = 16
     """Frames from the start of one snippet to the start of the next."""
+    transpose: bool = False
+    """Swap the axes of every array, which are (width, snippets) in the files."""
 
 
 class Source(Recipe):
@@ -83,8 +86,19 @@ class Converted:
     """Video -> why its features cannot be used."""
 
 
-def plan(source: FeatureSource, video_ids: Sequence[str], recipe: ConvertRecipe) -> Plan:
-    """Read the header of every array. Raises CacheError if no stream widths fit the files at all."""
+def plan(
+    source: FeatureSource,
+    video_ids: Sequence[str],
+    recipe: ConvertRecipe,
+    *,
+    durations: Mapping[str, float | None] | None = None,
+) -> Plan:
+    """Read the header of every array. `durations`, in seconds, are held against the axes; None looks at no axes.
+
+    Raises CacheError if no name of the source is that of a video, the axes of all arrays seem to be swapped, or no
+    stream widths fit the files at all.
+    """
+    source = Transposed(source) if recipe.transpose else source
     parts: dict[str, list[Part]] = {}
     names: dict[str, str] = {}
     missing, unusable = [], {}
@@ -98,14 +112,14 @@ def plan(source: FeatureSource, video_ids: Sequence[str], recipe: ConvertRecipe)
             parts[video_id] = source.parts(name)
         except CacheError as error:
             unusable[video_id] = str(error)
+    if not names and video_ids:
+        raise CacheError(_no_name_fits(source, video_ids))
     used = set(names.values())
+    if durations is not None:
+        grid = _grid(recipe, {"": 1})
+        check_axes(source.path, parts, durations, grid, transposed=recipe.transpose)
     widths = _usual_widths(parts.values())
-    grid = FeatureGrid(
-        streams=_streams(source.path, widths, recipe.streams),
-        fps=recipe.fps,
-        snippet_frames=recipe.snippet_frames,
-        snippet_stride=recipe.snippet_stride,
-    )
+    grid = _grid(recipe, _streams(source.path, widths, recipe.streams))
     planned = Plan(source, grid, recipe.dtype, missing=missing, unusable=unusable)
     planned.unused, planned.source_streams = sorted(source.names - used), tuple(widths)
     for video_id, streams in parts.items():
@@ -177,6 +191,22 @@ def _read(plan: Plan, video_id: str) -> Float[np.ndarray, "t d"]:
         if largest > np.finfo(np.float16).max:
             raise CacheError(f"found numbers up to {largest:g}, expected at most 65504 for float16")
     return np.ascontiguousarray(whole, dtype=plan.dtype)
+
+
+def _grid(recipe: ConvertRecipe, streams: dict[str, int]) -> FeatureGrid:
+    return FeatureGrid(
+        streams=streams,
+        fps=recipe.fps,
+        snippet_frames=recipe.snippet_frames,
+        snippet_stride=recipe.snippet_stride,
+    )
+
+
+def _no_name_fits(source: FeatureSource, video_ids: Sequence[str]) -> str:
+    return (
+        f"{source.path}: none of its {len(source.names)} names is that of a video: found {few(sorted(source.names))}; "
+        f"expected {few(video_ids)}, as the annotations name them, with or without v_"
+    )
 
 
 def _usual_widths(videos: Iterable[Sequence[Part]]) -> dict[str, int]:

@@ -7,13 +7,15 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from glob import escape
 from pathlib import Path
 
-from cache.annotations import VIDEO_SUFFIXES, VideoEntry
+from cache.annotations import VideoEntry
 from cache.errors import CacheError
 from cache.files.csv_text import csv_rows, fitted, named_columns
 from cache.files.texts import open_text, plain, shown, tidy, unfit
 from cache.layouts.found import Found, Quirk
+from cache.video_files import NAMED_SUFFIXES, may_be_video, reason
 from cache.wording import amount
 
 COLUMNS = ("video", "label", "subset")
@@ -70,17 +72,16 @@ def read_folder(videos: Path, labels: Path) -> tuple[Found, list[BadLine]]:
     repeated: list[str] = []
     columns: list[str] = []
     for line, cells in _table(labels, files, columns):
-        reason = cells if isinstance(cells, str) else _take(cells, line, files, rows, repeated)
-        if reason:
-            bad.append(BadLine(line, reason))
-    unlisted = sorted({path for paths in files.values() for path in paths} - rows.keys())
-    names = (path.relative_to(videos).as_posix() for path in unlisted)
-    what = "duplicate lines"
+        problem = cells if isinstance(cells, str) else _take(cells, line, files, rows, repeated, videos)
+        if problem:
+            bad.append(BadLine(line, problem))
+    may_be = {path for paths in files.values() for path in paths if may_be_video(path) and path.is_file()}
+    unlisted = (path.relative_to(videos).as_posix() for path in sorted(may_be - rows.keys()))
     quirks = (
         Quirk.of("columns", "columns of the table", "read, or ignored", columns, unit="columns"),
-        Quirk.of("repeated_lines", what, "counted once", repeated, unit="lines"),
+        Quirk.of("repeated_lines", "duplicate lines", "counted once", repeated, unit="lines"),
         Quirk.of("undecodable", "files whose names are no UTF-8", "left out; rename them", undecodable, unit="files"),
-        Quirk.of("unlisted", "videos of the folder that the table does not name", "left out", names),
+        Quirk.of("unlisted", "videos of the folder that the table does not name", "left out", unlisted),
     )
     classes = tuple(sorted({label for row in rows.values() for label in row.labels}))
     entries = tuple(_entries(rows, classes))
@@ -93,21 +94,39 @@ def _files(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
     names: dict[str, list[Path]] = {}
     undecodable = []
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in VIDEO_SUFFIXES or not path.is_file() or path.name.startswith("."):
+        # What has the suffix of a video but is a folder or a pipe is left to the table: its line says why.
+        by_name = path.suffix.lower() in NAMED_SUFFIXES
+        if path.name.startswith(".") or not (by_name or may_be_video(path)):
             continue
         inside = path.relative_to(folder)
         if unfit(inside.as_posix()) is not None:
             undecodable.append(shown(inside.as_posix()))
             continue
-        for name in {path.name, path.stem, inside.as_posix(), inside.with_suffix("").as_posix()}:
+        whole, short = {path.name, inside.as_posix()}, {path.stem, inside.with_suffix("").as_posix()}
+        for name in whole if by_name else whole | short:
             names.setdefault(unicodedata.normalize("NFC", name), []).append(path)
     if not names:
-        raise CacheError(f"{folder}: found no videos, expected files such as {', '.join(VIDEO_SUFFIXES[:5])}")
+        raise CacheError(f"{folder}: found no videos, expected files such as a.mp4, b.MTS, c.webm")
     return names, undecodable
 
 
+def _not_found(name: str, line: int, files: Mapping[str, list[Path]], videos: Path) -> str:
+    """Why a name of the table is no video's."""
+    path = videos / name
+    if ".." not in path.parts and "\0" not in name and (path.exists() or path.is_symlink()) and (why := reason(path)):
+        return f"video: found {shown(name)}, which {why}"
+    beside = sorted(file.name for file in videos.glob(f"{escape(name)}.*")) if "\0" not in name else []
+    near = next((known for known in files if known.casefold() == name.casefold()), None)
+    hint = "; a header has the columns video,label[,subset]" if line == 1 else ""
+    if near is not None:
+        hint = f"; there is {shown(near)}"
+    elif beside:
+        hint = f"; there is {', '.join(map(shown, beside[:3]))}: suffix not known as that of a video"
+    return f"video: found {shown(name)}, and no such file in the folder{hint}"
+
+
 def _table(path: Path, files: Mapping[str, list[Path]], told: list[str]) -> Iterator[tuple[int, dict[str, str] | str]]:
-    """Cells by column, or what is wrong with the line; `told` receives what was made of a header that is not ours."""
+    """Cells by column, or the problem of the line; `told` receives how a header with other names is read."""
     columns: Sequence[str] | None = None
     try:
         with open_text(path) as file:
@@ -169,7 +188,12 @@ def _columns(
 
 
 def _take(
-    cells: dict[str, str], line: int, files: dict[str, list[Path]], rows: dict[Path, _Row], repeated: list[str]
+    cells: dict[str, str],
+    line: int,
+    files: dict[str, list[Path]],
+    rows: dict[Path, _Row],
+    repeated: list[str],
+    videos: Path,
 ) -> str:
     """Add one line to the rows; returns its problem, or an empty text."""
     name, label, subset = cells["video"], cells["label"], cells.get("subset") or "training"
@@ -179,16 +203,15 @@ def _take(
     paths = files.get(wanted) or files.get(wanted.rpartition("/")[2]) or []
     paths = [path for path in paths if path.name == name] or paths
     if not paths:
-        near = next((known for known in files if known.casefold() == wanted.casefold()), None)
-        hint = "; a header has the columns video,label[,subset]" if line == 1 else ""
-        hint = hint if near is None else f"; there is {shown(near)}"
-        return f"video: found {shown(name)}, and no such file in the folder{hint}"
+        return _not_found(wanted, line, files, videos)
     if len(paths) > 1:
         return f"video: found {name!r}, which could be {', '.join(path.name for path in paths)}; write the whole name"
     if subset not in SUBSETS:
         return f"subset: found {subset!r}, expected {', '.join(SUBSETS)}"
     if not label and subset == "training":
         return "label: is empty, expected the name of an action class"
+    if why := reason(paths[0]):
+        return f"video: found {name!r}, which {why}"
     row = rows.get(paths[0])
     if row is None:
         row = rows[paths[0]] = _Row(paths[0], line, subset)

@@ -21,6 +21,7 @@ import numpy as np
 
 from cache.errors import CacheError
 from cache.features import NPY_DAMAGE
+from cache.files.kinds import not_a
 
 _SHORT = 256
 """Strings of up to this many bytes are read at once; longer ones are skipped until they are needed."""
@@ -134,7 +135,7 @@ def _header(path: Path, file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         return read(file)
     except NPY_DAMAGE as error:
-        raise CacheError(f"{path}: is no .npy file: {error}") from error
+        raise CacheError(f"{path}: {not_a(path, '.npy file', 'npy') or f'is no .npy file: {error}'}") from error
 
 
 def _bytes_of(data: Passage | bytes, file: BinaryIO) -> bytes:

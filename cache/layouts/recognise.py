@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from cache.annotations import VIDEO_SUFFIXES, read_joined
+from cache.annotations import read_joined
 from cache.errors import CacheError
 from cache.files.texts import plain
 from cache.layouts.activitynet import is_activitynet
 from cache.layouts.co2 import is_co2
 from cache.layouts.found import Layout
 from cache.layouts.um import GT_FILE, is_um
+from cache.video_files import may_be_video
 
 TABLES, WORKBOOKS = (".csv", ".tsv"), (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 _SIGNS = {
@@ -83,7 +84,7 @@ def _places(kind: Layout, inside: Path, chosen: Path | None) -> Iterator[Place]:
                     yield Place(kind, file, _folder_of_features(inside))
         case "folder":
             tables = [chosen] if chosen else sorted(inside.iterdir())
-            if any(path.suffix.lower() in VIDEO_SUFFIXES for path in inside.rglob("*")):
+            if any(map(may_be_video, inside.rglob("*"))):
                 for file in tables:
                     if file.suffix.lower() in (*TABLES, *((".txt",) if chosen else ())):
                         yield Place(kind, file, None, videos=inside)

@@ -6,9 +6,10 @@ Axes: t snippets, d feature width.
 from __future__ import annotations
 
 import hashlib
+import math
 import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -16,13 +17,17 @@ import numpy as np
 from jaxtyping import Shaped
 
 from cache.errors import CacheError
-from cache.features import NPY_DAMAGE
+from cache.features import FeatureGrid, map_npy
 from cache.layouts.pickled import StoredArray, is_pickled, stored_objects
+from cache.wording import few
 
 JOINT = "joint"
 """Name of the stream of features in which the columns of several streams are concatenated."""
 STREAMS = ("rgb", "flow", JOINT)
 """Streams in the order of the columns."""
+
+_KNOWN = (400, 500, 512, 768, 1024, 2048, 4096)
+"""Widths of public features: TSN 200 + 200, untrimmed 500, ResNet, ViT, I3D, both streams of I3D, C3D."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ class JointSource:
                     raise CacheError(f"{path}: item {position}: found {type(item).__name__}, expected an array")
             self._stored, count = items, shape[0] if len(shape) == 1 else -1
         else:
-            self._plain = plain = _mapped(path)
+            self._plain = plain = map_npy(path)
             count, shape = len(plain) if plain.ndim else -1, plain.shape
         if count != len(video_ids):
             raise CacheError(
@@ -127,20 +132,23 @@ class FolderSource:
             if other is not file:
                 raise CacheError(f"{other} and {file}: both could be the {stream} features of {file.stem}; remove one")
         if not self._files:
-            raise CacheError(f"{path}: found no .npy file, expected features such as rgb/<video_id>.npy")
+            held = sorted({file.name for file in path.iterdir() if not file.name.startswith(".")})
+            raise CacheError(
+                f"{path}: found no .npy file but {few(held)}, expected features such as rgb/<video_id>.npy"
+            )
         self.names = frozenset(self._files)
 
     def parts(self, name: str) -> list[Part]:
         """See `FeatureSource`."""
         found = []
         for stream, file in self._ordered(name):
-            array = _mapped(file)
+            array = map_npy(file)
             found.append(Part(stream, array.shape, array.dtype, str(file)))
         return found
 
     def read(self, name: str) -> list[Shaped[np.ndarray, ...]]:
         """See `FeatureSource`."""
-        return [np.array(_mapped(file)) for _, file in self._ordered(name)]
+        return [np.array(map_npy(file)) for _, file in self._ordered(name)]
 
     def stamp(self) -> str:
         """See `FeatureSource`; made from names and sizes."""
@@ -151,11 +159,77 @@ class FolderSource:
         return sorted(self._files[name].items(), key=lambda item: STREAMS.index(item[0]))
 
 
-def _mapped(file: Path) -> np.ndarray:
-    try:
-        return np.load(file, mmap_mode="r", allow_pickle=False)
-    except NPY_DAMAGE as error:
-        raise CacheError(f"{file}: cannot be read: {error}") from error
+class Transposed:
+    """A source whose arrays are (width, snippets), turned as they are read."""
+
+    def __init__(self, source: FeatureSource) -> None:
+        self._source = source
+        self.path: Path = source.path
+        self.names = source.names
+
+    def parts(self, name: str) -> list[Part]:
+        """See `FeatureSource`."""
+        return [replace(part, shape=part.shape[::-1]) for part in self._source.parts(name)]
+
+    def read(self, name: str) -> list[Shaped[np.ndarray, ...]]:
+        """See `FeatureSource`."""
+        return [array.T for array in self._source.read(name)]
+
+    def stamp(self) -> str:
+        """See `FeatureSource`: others than the same files as they are."""
+        return f"{self._source.stamp()}T"
+
+
+def check_axes(
+    path: Path,
+    parts: Mapping[str, Sequence[Part]],
+    durations: Mapping[str, float | None],
+    grid: FeatureGrid,
+    *,
+    transposed: bool,
+) -> None:
+    """Raise CacheError, with what to do, if the axes of all arrays seem to be swapped.
+
+    By durations in seconds, where the second axis is as long as most videos are and the first is not; else by the first
+    axis, where it is the same in all videos while the second is not, or is the width of known features.
+    """
+    shapes = {(name, part): part.shape for name, of in parts.items() for part in of if len(part.shape) == 2}
+    if not shapes or any(len(part.shape) != 2 for of in parts.values() for part in of):
+        return
+    why = next(_evidence(shapes, durations, grid), None)
+    if why is None:
+        return
+    (name, part), shape = next(iter(shapes.items()))
+    mend = "leave out --transpose" if transposed else "add --transpose to the command"
+    raise CacheError(
+        f"{path}: axes seem to be swapped: {shape} in {Path(part.where).name if '.npy' in part.where else name}, "
+        f"expected (snippets, width): {why}. If so, {mend}; if not, import them as they are with --lengths keep"
+    )
+
+
+def _evidence(
+    shapes: Mapping[tuple[str, Part], tuple[int, ...]], durations: Mapping[str, float | None], grid: FeatureGrid
+) -> Iterator[str]:
+    timed = [
+        (math.ceil(grid.position(duration)), *shape)
+        for (name, _), shape in shapes.items()
+        if (duration := durations.get(name))
+    ]
+    if timed:
+        first, second = (sum(_fits(row[axis], row[0]) for row in timed) for axis in (1, 2))
+        if 2 * second > len(timed) >= 2 * first:
+            yield f"the second axis is as long as the video in {second} of {len(timed)} arrays, the first in {first}"
+        if 2 * first > len(timed):
+            return
+    firsts, seconds = ({shape[axis] for shape in shapes.values()} for axis in (0, 1))
+    if len(firsts) == 1 and len(seconds) > 1:
+        yield f"the first axis is {min(firsts)} in all {len(shapes)}, the second {min(seconds)} to {max(seconds)}"
+    if firsts <= set(_KNOWN) and not seconds & set(_KNOWN):
+        yield f"{', '.join(map(str, sorted(firsts)))} is the width of known features"
+
+
+def _fits(length: int, expected: int) -> bool:
+    return abs(length - expected) <= max(2, 0.02 * expected)
 
 
 def name_in(source: FeatureSource, video_id: str) -> str | None:

@@ -42,7 +42,7 @@ class Description:
     """The model's answer with whitespace collapsed; None in a failed row."""
     status: Status
     error: str | None
-    """Why the row failed; None in an ok row."""
+    """Why the row failed; in an ok row None, or why its video is partial."""
     model_id: str
     model_revision: str
     """Commit of a hub model; hash over config and weights of a local folder."""
@@ -64,7 +64,7 @@ class Description:
     flags: tuple[Flag, ...]
     """Problems of the text; empty in a failed row."""
     partial: bool | None
-    """Whether the video could be decoded only partially; None if no frame was decoded."""
+    """Whether the video could be read only partially; None if no frame was decoded."""
     attempt: int
     """1, or more for a retried description."""
     made_by: str
@@ -75,8 +75,8 @@ class Description:
     def __post_init__(self) -> None:
         if self.kind not in KINDS or self.status not in get_args(Status):
             raise CacheError(f"{self._key()}: kind {self.kind!r} with status {self.status!r} is no known pair")
-        if self.status == "ok" and (self.error is not None or self.description is None):
-            raise CacheError(f"{self._key()}: an ok row holds a description, and no error")
+        if self.status == "ok" and ((self.error is not None and not self.partial) or self.description is None):
+            raise CacheError(f"{self._key()}: an ok row holds a description, and no error but why it is partial")
         said = (self.description, self.prompt_tokens, self.new_tokens, self.finish_reason)
         if self.status == "failed" and (not self.error or self.flags or any(value is not None for value in said)):
             raise CacheError(f"{self._key()}: a failed row holds an error, and no description")

@@ -41,6 +41,8 @@ def main(recipe: FeaturesRun) -> int:
         done = encode(videos, store, recipe.features, encoders, decode=recipe.decode, progress=report)
     snippets = f"{amount(done.snippets, 'snippet')} of {store.grid.width} numbers"
     say(f"{amount(done.encoded, 'video')} encoded ({snippets}), {done.skipped} already there: {store.folder}")
+    if done.partial:
+        table("Encoded in part", ["video", "reason"], done.partial)
     if done.failed:
         table("Failures: fix these videos and run the command again", ["video", "reason"], done.failed)
     return 1 if done.failed else 0

@@ -26,7 +26,7 @@ from cache.layouts.report import REPORT_FILE, ImportReport, check_own, count_cla
 from cache.layouts.sources import open_source
 from cache.layouts.um import read_um
 from cache.recipe import Recipe
-from cache.wording import amount
+from cache.wording import amount, few
 from pipelines.console import BAD_INPUT, fail, progress, say, table
 
 _SHOWN = 3
@@ -131,12 +131,14 @@ def _plan(found: Found, dataset: Dataset, recipe: ImportDatasetRun) -> Plan:
     assert found.features is not None
     order = [video.video_id for video in found.videos]
     source = open_source(found.features, order, allow_pickle=recipe.allow_pickle)
-    return plan(source, [video.video_id for video in dataset.videos], recipe.convert)
+    durations = {video.video_id: video.duration for video in dataset.videos}
+    return plan(source, list(durations), recipe.convert, durations=durations if recipe.lengths == "check" else None)
 
 
 def _lacking(dataset: Dataset, planned: Plan, converted: Converted) -> dict[str, str]:
     """Labelled videos without usable features -> reason; a video without labels needs none."""
-    reasons = dict.fromkeys(planned.missing, f"{planned.source.path} has no features of it")
+    beside = f", but of {few(planned.unused)}, which the annotations do not name" if planned.unused else ""
+    reasons = dict.fromkeys(planned.missing, f"{planned.source.path} has no features of it{beside}")
     reasons |= planned.unusable | converted.failed
     return {v.video_id: reasons[v.video_id] for v in dataset.videos if v.labels and v.video_id in reasons}
 

@@ -77,6 +77,7 @@ def main(recipe: ImportRun) -> int:
         videos = {video.video_id for video in dataset.videos}
         embedded = embed(store, vectors, recipe.dataset / "embeddings", videos=videos)
         tokens = open_tokens(embedded.folder)
+        say(f"word vectors: {embedded.word_vectors}")
         say(f"embeddings: {embedded.folder} ({embedded.unknown} of {amount(embedded.tokens, 'word')} unknown)")
     state = audit(dataset, recipe.subset, store, tokens)
     for line in (*state.errors, *state.warnings):

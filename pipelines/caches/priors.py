@@ -104,6 +104,7 @@ def _print_summary(done: PriorsSummary) -> None:
         ]
     if embedded is not None:
         known = f"{embedded.unknown / embedded.tokens:.1%} unknown" if embedded.tokens else "none"
+        rows.append(("word vectors", embedded.word_vectors))
         rows.append(("words embedded", f"{embedded.tokens}, {known}"))
         if embedded.retired:
             rows.append(("embeddings removed (description no longer exists)", str(embedded.retired)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -19,9 +20,10 @@ from pydantic import PositiveFloat, PositiveInt, model_validator
 from cache.annotations import Dataset, VideoEntry
 from cache.errors import CacheError
 from cache.features import FeatureGrid, FeatureStore
+from cache.files.atomic import atomic_path
 from cache.files.stopping import Stopped, deferred_stops
 from cache.recipe import RUN_ONLY, Recipe
-from priors.features.snippets import Chunk, Cutter, Failed, View, cut
+from priors.features.snippets import Cutter, Failed, Partial, Piece, View, cut
 from priors.pretrained.model_files import is_folder, resolve_revision
 from priors.pretrained.torchvision_cpu import make_torchvision_importable
 from priors.video.worker_pool import Died, Stalled, WorkerPool, reason
@@ -30,7 +32,9 @@ if TYPE_CHECKING:
     import torch
 
 ENCODERS_FILE = "encoders.json"
-_Chunks = queue.Queue[Chunk | Failed | None]
+PARTIAL_FILE = "partial.json"
+"""In a folder of features: video -> why its features are not those of all of it."""
+_Chunks = queue.Queue[Piece | None]
 
 
 class EncoderRecipe(Recipe):
@@ -143,6 +147,8 @@ class EncodeSummary:
     snippets: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
     """(video_id, reason)."""
+    partial: list[tuple[str, str]] = field(default_factory=list)
+    """(video_id, reason) of videos that were encoded, but are not read to their end."""
 
 
 def open_features(folder: Path, recipe: FeaturesRecipe, encoders: dict[str, Encoder]) -> FeatureStore:
@@ -188,9 +194,8 @@ def encode(
     Worker processes decode and compute flow ahead, a bounded number of snippets each, while this thread encodes. A
     video that crashes or hangs its worker fails alone. Finished features are kept if the run is interrupted.
     """
-    summary = EncodeSummary()
     missing = [video for video in videos if not store.has(video.video_id)]
-    summary.skipped = len(videos) - len(missing)
+    summary = EncodeSummary(skipped=len(videos) - len(missing))
     with closing(_decode_ahead(missing, recipe, encoders, decode or SnippetDecodeRecipe())) as decoded:
         for done, (video, chunks) in enumerate(decoded, start=1):
             encoded: list[np.ndarray] = []
@@ -198,11 +203,14 @@ def encode(
             for chunk in chunks:
                 if isinstance(chunk, Failed):
                     failed = chunk.why
+                elif isinstance(chunk, Partial):
+                    summary.partial.append((video.video_id, chunk.why))
                 else:
                     encoded.append(np.concatenate([encoders[name].encode(chunk[name]) for name in encoders], axis=1))
             if failed is None:
                 with deferred_stops() as stop:
                     store.save(video.video_id, np.concatenate(encoded))
+                    _note_partial(store.folder, summary.partial)
                 if stop.signum is not None:
                     raise Stopped(stop.signum)
                 summary.encoded += 1
@@ -213,9 +221,18 @@ def encode(
     return summary
 
 
+def _note_partial(folder: Path, found: Sequence[tuple[str, str]]) -> None:
+    """Keep beside the features which videos they hold in part, and why."""
+    path = folder / PARTIAL_FILE
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if (merged := {**known, **dict(found)}) != known:
+        with atomic_path(path) as unfinished:
+            unfinished.write_text(json.dumps(merged, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def _decode_ahead(
     videos: Sequence[VideoEntry], recipe: FeaturesRecipe, encoders: dict[str, Encoder], decode: SnippetDecodeRecipe
-) -> Generator[tuple[VideoEntry, Iterator[Chunk | Failed]], None, None]:
+) -> Generator[tuple[VideoEntry, Iterator[Piece]], None, None]:
     """Each video with its chunks, in order, decoded by a pool of workers into queues of two chunks per video."""
     stop = threading.Event()
     cutter = Cutter(
@@ -233,7 +250,7 @@ def _decode_ahead(
         finally:
             _put(chunks, None, stop)
 
-    def drain(chunks: _Chunks, job: Future[None]) -> Iterator[Chunk | Failed]:
+    def drain(chunks: _Chunks, job: Future[None]) -> Iterator[Piece]:
         while (chunk := chunks.get()) is not None:
             yield chunk
         job.result()  # raises the error of the thread
@@ -256,9 +273,7 @@ def _decode_ahead(
         pool.__exit__()
 
 
-def _isolated(
-    pool: WorkerPool, cutter: Cutter, video: VideoEntry, decode: SnippetDecodeRecipe
-) -> Iterator[Chunk | Failed]:
+def _isolated(pool: WorkerPool, cutter: Cutter, video: VideoEntry, decode: SnippetDecodeRecipe) -> Iterator[Piece]:
     if video.path is None:
         yield Failed("the annotations name no file, and the videos folder has none")
         return
@@ -268,7 +283,7 @@ def _isolated(
         yield Failed(reason(problem, "timeout_seconds"))
 
 
-def _put(chunks: _Chunks, chunk: Chunk | Failed | None, stop: threading.Event) -> None:
+def _put(chunks: _Chunks, chunk: Piece | None, stop: threading.Event) -> None:
     while not stop.is_set():
         try:
             chunks.put(chunk, timeout=0.1)

@@ -66,8 +66,18 @@ class Failed:
     why: str
 
 
-def cut(cutter: Cutter, path: Path) -> Iterator[Chunk | Failed]:
-    """The snippets of a video in chunks. Never raises: a problem with the file is yielded last, as Failed."""
+@dataclass(frozen=True)
+class Partial:
+    """Why the snippets are not those of the whole video; the last piece of an answer."""
+
+    why: str
+
+
+Piece = Chunk | Failed | Partial
+
+
+def cut(cutter: Cutter, path: Path) -> Iterator[Piece]:
+    """The snippets of a video in chunks. Never raises: a problem with the file comes last, as Failed or Partial."""
     try:
         yield from _chunks(cutter, path)
     except VideoError as error:
@@ -79,12 +89,14 @@ def cut(cutter: Cutter, path: Path) -> Iterator[Chunk | Failed]:
         yield Failed(f"{type(error).__name__}: {error}"[:300])
 
 
-def _chunks(cutter: Cutter, path: Path) -> Iterator[Chunk]:
+def _chunks(cutter: Cutter, path: Path) -> Iterator[Chunk | Partial]:
     length, stride = cutter.length, cutter.stride
     buffered: list[np.ndarray] = []
+    odd: str | None = None
     frames = stream_frames(path, fps=cutter.fps, size=None, chunk=stride)
     for fresh in chain(frames, [None]):
         buffered += [] if fresh is None else [fresh.rgb]
+        odd = odd if fresh is None else fresh.odd
         count = sum(map(len, buffered))
         starts = snippet_starts(count, length=length, stride=stride) if buffered else range(0)
         # A snippet is complete once the frame after it is decoded, too: the flow of its last frame needs it.
@@ -97,6 +109,8 @@ def _chunks(cutter: Cutter, path: Path) -> Iterator[Chunk]:
         if fresh is None and (rest := starts[len(whole) :]):
             # separately, so that the frames they repeat at the end do not depend on the chunk size
             yield _prepared(cutter, np.concatenate(buffered), [start - rest[0] for start in rest])
+    if odd is not None:
+        yield Partial(odd)
 
 
 def _prepared(cutter: Cutter, pictures: np.ndarray, starts: Sequence[int]) -> Chunk:

@@ -6,9 +6,11 @@ import hashlib
 from pathlib import Path
 
 from cache.errors import UserError
+from cache.files.kinds import kind_of
 
 _WEIGHTS = (".safetensors", ".safetensors.index.json")
 _SETTINGS = ("config", "token", "vocab", "merges", "chat_template")  # in names of files that change the answers
+_STRANGE = ("html", "lfs", "annex")  # kinds of files that stand in the place of what was to be fetched
 
 
 class ModelError(UserError):
@@ -58,6 +60,12 @@ def _folder_hash(folder: Path, option: str) -> str:
     )
     if not any(path.suffix == ".safetensors" for path in files):
         raise ModelError(f"{option}: {folder} holds no .safetensors weights")
+    for path in files:
+        kind = kind_of(path)
+        if kind.name in _STRANGE or (
+            path.suffix == ".safetensors" and kind.name not in ("safetensors", "unknown", "empty")
+        ):
+            raise ModelError(f"{option}: {path}: is {kind}")
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.name.encode() + b"\0" + _file_hash(path))

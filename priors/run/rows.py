@@ -46,7 +46,7 @@ class RowMaker:
             **row,
             description=text,
             status="ok",
-            error=None,
+            error=None if asked.decoded.frames is None else asked.decoded.frames.odd,
             prompt_tokens=reply.prompt_tokens,
             new_tokens=reply.new_tokens,
             finish_reason=reply.finish_reason,

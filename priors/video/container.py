@@ -8,13 +8,14 @@ import stat
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import av
 import av.error
 from av.stream import Disposition
 
 from cache.errors import UserError
+from priors.video.recordings import Part, PartFile
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -33,9 +34,12 @@ class VideoError(UserError):
         self.why = why
 
 
-def open_pictures(path: Path) -> tuple[InputContainer, VideoStream]:
-    """The container and its first video stream. Raises VideoError, without blocking, for anything but a video file."""
-    container = _open(path)
+def open_pictures(path: Path, part: Part | None = None) -> tuple[InputContainer, VideoStream]:
+    """The container and its first video stream, of one recording where a file holds several.
+
+    Raises VideoError, without blocking, for anything but a video file.
+    """
+    container = _open(path, part)
     try:
         stream = _best(path, container)
         context = stream.codec_context
@@ -65,9 +69,13 @@ def check_size(path: Path, width: int, height: int) -> None:
         raise VideoError(path, f"{width}x{height} pixels are more than {MAX_PIXELS}: a damaged header, or no video")
 
 
-def _open(path: Path) -> InputContainer:
+def _open(path: Path, part: Part | None = None) -> InputContainer:
     file = _open_file(path)
     try:
+        if part is not None:
+            piece = PartFile(os.dup(file), part)
+            options = {"protocol_whitelist": "fd"}
+            return av.open(cast("BinaryIO", piece), "r", container_options=options, metadata_errors="replace")
         # By its descriptor (which FFmpeg duplicates), not its name: a disguised playlist cannot refer to other files or
         # addresses, and names may hold any character.
         options = {"fd": str(file), "protocol_whitelist": "fd"}
@@ -89,7 +97,7 @@ def _open_file(path: Path) -> int:
             raise VideoError(path, "not a regular file")
         if status.st_size == 0:
             raise VideoError(path, "empty file (0 bytes)")
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # should a pipe have taken its place meanwhile
     except FileNotFoundError as error:
         raise VideoError(path, "a link to no file" if path.is_symlink() else "no such file") from error
     except (OSError, ValueError) as error:
@@ -107,19 +115,23 @@ def clock(container: InputContainer, stream: VideoStream) -> tuple[Fraction, Fra
     return tick, begin if abs(begin - origin) < Fraction(1, 100_000) else origin
 
 
-def declared_end(container: InputContainer, stream: VideoStream, tick: Fraction, origin: Fraction) -> float | None:
-    """End of the video according to its header, in seconds; None if the header does not say."""
-    ends = []
+def declared_ends(
+    container: InputContainer, stream: VideoStream, tick: Fraction, origin: Fraction
+) -> tuple[float | None, float | None]:
+    """End of the pictures according to their own header, and that of the whole container, in seconds.
+
+    None if the header does not say. The container may end later, if its sound is longer, or earlier, if an edit list
+    cuts the pictures.
+    """
+    own = None
     if stream.duration:
-        ends.append(float(((stream.start_time or 0) + stream.duration) * tick - origin))
+        own = float(((stream.start_time or 0) + stream.duration) * tick - origin)
     elif tag := stream.metadata.get("DURATION"):  # Matroska
         with contextlib.suppress(ValueError):
             hours, minutes, rest = tag.split(":")
-            ends.append(int(hours) * 3600 + int(minutes) * 60 + float(rest) - float(origin))
-    if container.duration:  # less than the stream's where an edit list cuts it, more where the sound is longer
-        ends.append(container.duration / av.time_base)
-    positive = [end for end in ends if end > 0]
-    return min(positive) if positive else None
+            own = int(hours) * 3600 + int(minutes) * 60 + float(rest) - float(origin)
+    all_of_it = container.duration / av.time_base if container.duration else None
+    return own if own and own > 0 else None, all_of_it if all_of_it and all_of_it > 0 else None
 
 
 def packets(container: InputContainer, stream: VideoStream) -> Iterator[av.Packet]:
@@ -133,19 +145,3 @@ def packets(container: InputContainer, stream: VideoStream) -> Iterator[av.Packe
             return
         except IndexError:  # damaged data announces a stream that PyAV does not know
             continue
-
-
-def scanned_end(path: Path) -> float:
-    """End of the last packet, in seconds, without decoding."""
-    end, seen = Fraction(0), False
-    with _open(path) as container:
-        try:
-            for packet in packets(container, _best(path, container)):
-                seen = seen or packet.size > 0
-                if packet.pts is not None and packet.time_base is not None:
-                    end = max(end, (packet.pts + (packet.duration or 1)) * packet.time_base)
-        except av.error.FFmpegError:
-            pass  # the readable part ends here
-    if end <= 0:
-        raise VideoError(path, "its frames carry no time stamps" if seen else "no frame could be decoded")
-    return float(end)

@@ -16,7 +16,9 @@ from pydantic import PositiveInt, field_validator
 from cache.errors import CacheError
 from cache.recipe import Recipe
 from priors.video.container import VideoError as VideoError
-from priors.video.reader import Reader
+from priors.video.joined import Video
+from priors.video.other_readers import decord_sample, torchcodec_sample
+from priors.video.pictures import Pictures, Sampled
 
 ReaderName = Literal["pyav", "decord", "torchcodec"]
 AUTO: ReaderName = "pyav"
@@ -26,6 +28,7 @@ _INSTALL = {
     "decord": "pip install decord",
     "torchcodec": "apt-get install ffmpeg && pip install torchcodec==0.13.0 --no-deps",
 }
+_ROUNDS = 3  # a wrong header may hide a second recording, whose header is wrong, too
 SAMPLER_VERSION = 1
 """Part of the fingerprint of descriptions; increased when the same video would give other frames."""
 
@@ -72,12 +75,18 @@ class Frames:
     seconds: Float64[np.ndarray, " n"]
     """Timestamp of each frame on the clock of the file (a player's clock), in seconds."""
     duration: float
-    """End of the video on the same clock, according to its header (or its packets, if the header does not say)."""
+    """End of the pictures on the same clock: that of the header if it is right, else that of the decoded frames; of
+    joined recordings, that of the last. Chunks of a stream have what is known so far."""
     width: int
     """Width of the source in pixels, after rotation."""
     height: int
-    partial: bool
-    """Some packets could not be decoded, or the video ends a little before its header says."""
+    odd: str | None = None
+    """Why the video is partial: packets that could not be decoded, an end before that of the header ..."""
+
+    @property
+    def partial(self) -> bool:
+        """Whether some of the video is not there, or may not be."""
+        return self.odd is not None
 
     def __repr__(self) -> str:
         return f"Frames(rgb{self.rgb.shape}, {self.duration:.2f} s, source {self.width}x{self.height})"
@@ -92,21 +101,25 @@ def sample_frames(
     VideoError if the file is missing, empty, not a video, without pictures, corrupt, or truncated (far less can be
     decoded than its header says).
     """
-    with Reader(path, size=None, max_side=max_side) as video:
-        times = (np.arange(count) + 0.5) / count * video.duration
-        if (AUTO if reader == "auto" else reader) != "pyav":
-            if reader == "decord":
-                from priors.video.decord_reader import sample
-            else:
-                from priors.video.torchcodec_reader import sample
-            pictures, seconds, size, partial = sample(video, times, max_side)
-        else:
-            samples = [(video.picture(shown.frame), shown.seconds) for shown in map(video.at, times.tolist())]
-            pictures, seconds = np.stack([picture for picture, _ in samples]), np.array([time for _, time in samples])
-            video.at(video.duration)
-            size, partial = video.shown_size, video.check_end()
-        height, width = size
-        return Frames(pictures, seconds, video.duration, width, height, partial)
+    pictures = Pictures(path, size=None, max_side=max_side)
+    with Video(path) as video:
+        sampled = _sampled(video, pictures, count, reader)
+        for _ in range(_ROUNDS):
+            if not video.settle(sampled.end):
+                break
+            sampled = _sampled(video, pictures, count, reader)  # the times asked for were those of another length
+        height, width = sampled.size
+        return Frames(sampled.rgb, sampled.seconds, video.duration, width, height, video.odd)
+
+
+def _sampled(video: Video, pictures: Pictures, count: int, reader: ReaderName | Literal["auto"]) -> Sampled:
+    times = (np.arange(count) + 0.5) / count * video.duration
+    if reader in ("decord", "torchcodec"):
+        sample = decord_sample if reader == "decord" else torchcodec_sample
+        return sample(video.only_reader(reader), times, pictures.max_side)
+    samples = [(pictures.of(shown.frame), shown.seconds) for shown in map(video.at, times.tolist())]
+    rgb, seconds = np.stack([picture for picture, _ in samples]), np.array([time for _, time in samples])
+    return Sampled(rgb, seconds, pictures.shown_size, None)
 
 
 def stream_frames(path: Path, *, fps: float, size: tuple[int, int] | None, chunk: int = 256) -> Iterator[Frames]:
@@ -116,23 +129,26 @@ def stream_frames(path: Path, *, fps: float, size: tuple[int, int] | None, chunk
     whose `seconds` are the grid's, and holds no more than one chunk. Raises VideoError as `sample_frames` does: at once
     for an unreadable file, after the last frame that decodes for a truncated one.
     """
-    with Reader(path, size=size, max_side=None) as reader:
+    scaled = Pictures(path, size=size, max_side=None)
+    with Video(path) as video:
         pictures: list[np.ndarray] = []
         k = 0
-        for frame, until in reader.intervals():
+        for frame, until in video.intervals():
             picture = None
-            while k / fps < until - reader.tolerance:
+            while k / fps < until - video.tolerance:
                 if len(pictures) == chunk:
-                    yield _chunk(reader, pictures, k, fps, partial=False)
+                    yield _chunk(video, scaled, pictures, k, fps, odd=None)
                     pictures = []
-                picture = reader.picture(frame) if picture is None else picture
+                picture = scaled.of(frame) if picture is None else picture
                 pictures.append(picture)
                 k += 1
         if pictures:
-            yield _chunk(reader, pictures, k, fps, partial=reader.check_end())
+            yield _chunk(video, scaled, pictures, k, fps, odd=video.odd)
 
 
-def _chunk(reader: Reader, pictures: list[np.ndarray], end: int, fps: float, *, partial: bool) -> Frames:
+def _chunk(
+    video: Video, scaled: Pictures, pictures: list[np.ndarray], end: int, fps: float, *, odd: str | None
+) -> Frames:
     seconds = np.arange(end - len(pictures), end) / fps
-    height, width = reader.shown_size
-    return Frames(np.stack(pictures), seconds, reader.duration, width, height, partial)
+    height, width = scaled.shown_size
+    return Frames(np.stack(pictures), seconds, video.duration, width, height, odd)

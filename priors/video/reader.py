@@ -1,28 +1,27 @@
-"""Reader: an open video, read with PyAV in presentation order."""
+"""Reader: an open recording, read with PyAV in presentation order."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
 import av
 import av.error
-import numpy as np
-from av.video.reformatter import VideoReformatter
-from jaxtyping import UInt8
 
-from priors.video.container import VideoError, check_size, clock, declared_end, open_pictures, packets, scanned_end
+from priors.video.container import VideoError, clock, declared_ends, open_pictures, packets
+from priors.video.recordings import Part, layout
+from priors.video.timeline import BROADCAST, Timeline, last_packet, may_start_again, scanned_end
 
 _SEEK_GAP = 2.0  # seconds; below this, decoding on is cheaper than seeking
 _BACKS = (0.0, 1.0, 12.0, 60.0)  # seconds by which a seek aims earlier if it ends up too late
 _FULL_SECONDS = 0.5  # so long before the requested time every frame is decoded; earlier, only reference frames
 _SPARING_CODECS = ("h264",)  # whose frames say whether others need them; in HEVC higher layers still may
 _BAD_PACKETS = 8
-_TRUNCATED = 0.9  # a file is truncated if less than this share of its declared duration can be decoded ...
-_TRUNCATED_SECONDS = 0.5  # ... and more than this is missing
+_TRUNCATED = 0.9  # a file is truncated if less than this share of its declared duration can be decoded
+_MISSING_SECONDS = 0.5  # by which headers of intact files may be wrong
 
 
 class Shown(NamedTuple):
@@ -34,39 +33,50 @@ class Shown(NamedTuple):
 
 
 class Reader:
-    """An open video with a player's clock, which starts at the start of the container."""
+    """An open recording with a player's clock, which starts at the start of the container."""
 
-    def __init__(self, path: Path, *, size: tuple[int, int] | None, max_side: int | None) -> None:
-        self.path = path
-        self.container, self.stream = open_pictures(path)
+    def __init__(self, path: Path, part: Part | None = None) -> None:
+        self.path, self.part = path, part
+        self.container, self.stream = open_pictures(path, part)
         try:
+            self._broadcast = self.container.format.name in BROADCAST
             self.tick, self.origin = clock(self.container, self.stream)
-            declared = declared_end(self.container, self.stream, self.tick, self.origin)
-            self.duration = declared if declared is not None else scanned_end(path) - float(self.origin)
+            self._measure()
         except BaseException:
             self.container.close()
             raise
         self.tolerance = min(0.5 * float(self.tick), 5e-4) + 1e-6  # Matroska rounds timestamps to milliseconds
-        self.shown_size = (0, 0)
-        self._scaler = VideoReformatter()  # shared by all frames: its tables cost more than scaling a small frame
-        self._size, self._max_side = size, max_side
-        self._bad = 0
+        self.read_to = 0
+        """Where in the file, in bytes, the last packet but one begins; the last may be what follows, misread."""
+        self._last_byte = 0
+        self.bad = 0
+        """Packets that could not be decoded."""
         self._ended = False
-        self._seekable = True
         self._gap = _SEEK_GAP  # beyond which a seek is tried where no index lists keyframes
         self._back = _BACKS[0]
         self._at_start = True  # decoding began at the start of the file, not at a seek
         self._sparing = self.stream.codec_context.name in _SPARING_CODECS
         self._full_from = -math.inf  # frames before this time may be dropped if they are no reference frames ...
         self._dropped = -math.inf  # ... and this is the time of the last one that may have been dropped
+        self._timeline = Timeline(self.tick, broadcast=self._broadcast)
         self._queue = self._decode()
         self._current: Shown | None = None
         self._next: Shown | None = None
 
-    def __enter__(self) -> Reader:
-        return self
+    def _measure(self) -> None:
+        """Where it ends by its header; by its packets where the header is silent or cannot know."""
+        own, all_of_it = declared_ends(self.container, self.stream, self.tick, self.origin)
+        ends = [end for end in (own, all_of_it) if end is not None]
+        self.has_own_length = own is not None
+        """Whether the header tells of the pictures by themselves, rather than of pictures and sound."""
+        self._seekable = True
+        if self._broadcast and may_start_again(self.container, self.stream, self.path.stat().st_size):
+            self._seekable = False  # by time, of which each stands there twice
+            ends = []
+        self.duration = min(ends) if ends else scanned_end(self.path, self.part) - float(self.origin)
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Give back decoder and file."""
         self._queue.close()
         self.container.close()
 
@@ -104,33 +114,54 @@ class Reader:
             raise self._no_frame()
         yield self._current.frame, self._current.until
 
-    def picture(self, frame: av.VideoFrame) -> np.ndarray:
-        """The rotated frame as (h, w, 3) uint8; all pictures of a video get the size of its first."""
-        check_size(self.path, frame.width, frame.height)
-        turns = frame.rotation // 90 % 4  # counter-clockwise
-        if self._size is None or self.shown_size == (0, 0):
-            self.shown_size = (frame.width, frame.height) if turns % 2 else (frame.height, frame.width)
-            self._size = self._size or fit(self.shown_size, self._max_side)
-        height, width = reversed(self._size) if turns % 2 else self._size
-        return np.rot90(self._scaler.reformat(frame, width, height, "rgb24").to_ndarray(), turns)
-
     def _no_frame(self) -> VideoError:
         sized = self.stream.codec_context.width > 0
         detail = "" if sized else ": its pictures have no size, or a larger one than FFmpeg takes"
         return VideoError(self.path, f"no frame could be decoded{detail}")
 
-    def check_end(self) -> bool:
-        """True if the video is partial. Call this at the last frame. Raises VideoError if the video is truncated."""
+    def finish(self) -> float:
+        """Decode on to the end of the file, and say when its last picture ends, in seconds."""
+        self.at(self.duration)
+        self._advance(math.inf)
+        if self._timeline.breaks and self._seekable:  # times that start again, met after a seek: ends cannot be told
+            return scanned_end(self.path, self.part) - float(self.origin)
         assert self._current is not None
-        return self.falls_short(self._current.until) or self._bad > 0
+        return self._current.until
 
-    def falls_short(self, end: float) -> bool:
-        """True if a video that ends at `end` seconds is a little too short. Raises VideoError if it is far too
-        short."""
+    def settle(self, end: float) -> tuple[bool, str]:
+        """Take the end of the last picture for the duration where the header is wrong about it.
+
+        Returns whether the duration was changed, and what is odd, if anything. Raises VideoError if the file is cut
+        short.
+        """
         missing = self.duration - end
-        if missing > _TRUNCATED_SECONDS and end < _TRUNCATED * self.duration:
-            raise VideoError(self.path, f"truncated: decoded {end:.1f} s of {self.duration:.1f} s")
-        return missing > _TRUNCATED_SECONDS
+        if self._timeline.breaks:
+            self._seekable = False
+        if abs(missing) <= _MISSING_SECONDS:
+            return False, ""
+        declared, odd = self.duration, ""
+        if missing > 0 and not self._sound_is_longer(end):
+            if not layout(self.path, self.container.format.name).whole:
+                if end < _TRUNCATED * declared:
+                    raise VideoError(self.path, f"truncated: decoded {end:.1f} s of {declared:.1f} s")
+                return False, f"decoded {end:.1f} s of {declared:.1f} s"
+            odd = f"its header says {declared:.1f} s, its pictures end at {end:.1f} s"
+        self.duration = end
+        return True, odd
+
+    def _sound_is_longer(self, end: float) -> bool:
+        """Whether the header speaks of the sound, which is there to its end."""
+        if self.has_own_length:
+            return False
+        last, _ = last_packet(self.path, self.part, self.origin)
+        return last > end and self.duration - last <= _MISSING_SECONDS
+
+    def rewind(self) -> None:
+        """Begin again at the start of the file."""
+        self._queue.close()
+        self.container.close()
+        self.container, self.stream = open_pictures(self.path, self.part)
+        self._begin(at_start=True)
 
     @property
     def _seconds(self) -> float:
@@ -184,13 +215,11 @@ class Reader:
             self._advance(limit)
 
     def _restart(self) -> None:
-        self._queue.close()
-        self.container.close()
-        self.container, self.stream = open_pictures(self.path)
-        self._begin(at_start=True)
+        self.rewind()
         self._seekable = False
 
     def _begin(self, *, at_start: bool) -> None:
+        self._timeline = Timeline(self.tick, broadcast=self._broadcast)
         self._queue = self._decode()
         self._current = self._next = None
         self._ended = False
@@ -227,7 +256,7 @@ class Reader:
             yield Shown(frame, float(time), float(expected))
 
     def _frames(self) -> Iterator[av.VideoFrame]:
-        upcoming = packets(self.container, self.stream)
+        upcoming = self._timeline(packets(self.container, self.stream))
         self.stream.codec_context.skip_frame = "DEFAULT"
         while True:
             try:
@@ -235,8 +264,10 @@ class Reader:
             except MemoryError:
                 raise
             except av.error.FFmpegError:
-                self._bad += 1  # the readable part of the file ends here
+                self.bad += 1  # the readable part of the file ends here
                 packet = None
+            if packet is not None and packet.pos is not None and packet.pos > self._last_byte:
+                self.read_to, self._last_byte = self._last_byte, packet.pos
             if packet is not None and self._sparing:
                 self._spare(packet)
             try:
@@ -246,8 +277,8 @@ class Reader:
             except MemoryError:
                 raise
             except av.error.FFmpegError as error:
-                self._bad += 1
-                if self._bad > _BAD_PACKETS:
+                self.bad += 1
+                if self.bad > _BAD_PACKETS:
                     raise VideoError(self.path, f"corrupt: more than {_BAD_PACKETS} bad packets ({error})") from error
             if packet is None:
                 return
@@ -259,17 +290,3 @@ class Reader:
         self.stream.codec_context.skip_frame = "NONREF" if spare else "DEFAULT"
         if spare:
             self._dropped = max(self._dropped, seconds)
-
-
-def fit(size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
-    """(height, width) scaled down until the longer side is at most `max_side`; never up."""
-    scale = min(1.0, max_side / max(size)) if max_side else 1.0
-    height, width = (max(1, round(side * scale)) for side in size)
-    return height, width
-
-
-def shrink(pictures: Sequence[UInt8[np.ndarray, "h w 3"]], max_side: int | None) -> UInt8[np.ndarray, "n h2 w2 3"]:
-    """All pictures scaled down to the size that fits the first one, as one array."""
-    height, width = fit((pictures[0].shape[0], pictures[0].shape[1]), max_side)
-    frames = (av.VideoFrame.from_ndarray(picture, format="rgb24") for picture in pictures)
-    return np.stack([frame.reformat(width, height).to_ndarray() for frame in frames])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from array import array
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator
@@ -14,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cache.descriptions.class_texts import TEMPLATE, class_words
+from cache.files.atomic import atomic_path
 from cache.recipe import Recipe
 from cache.tables.embeddings import INLINE_TABLE, TOKENS_TABLE, VOCABULARY_TABLE, InlineRow, inline_schema
 from cache.tables.schema import DESCRIPTION_KEY, TOKENS, VOCABULARY_KEY, TokenRow, vocabulary_schema
@@ -22,6 +24,9 @@ from priors.words.action_words import ACTION_WORDS_VERSION, is_action_word
 from priors.words.glove import UnknownWords, WordVectors
 from priors.words.tokens import TOKENIZER_VERSION, tokenize
 from priors.words.words_in_use import WordsInUse
+
+WORDS_FILE = "word_vectors.json"
+"""Beside the tables: the file of word vectors, how many words of how many numbers it has, and what was odd about it."""
 
 OnEmbedded = Callable[[int, int], None]
 """Called with the number of descriptions processed so far and the total."""
@@ -60,6 +65,8 @@ class EmbedOptions(Recipe):
 class EmbedSummary:
     """Result of a run, and the coverage of the word vectors."""
 
+    word_vectors: str
+    """The file, the words and numbers found in it, and what was odd about it."""
     folder: Path
     """Folder of the tables."""
     embedded: int
@@ -113,7 +120,17 @@ def embed(
             targets.append(_Target(inline, partial(_inline_row, words, np.dtype(options.inline_dtype))))
         embedded, total, retired = _bring_up_to_date(descriptions, videos, targets, words, on_progress)
         count, unknown, most = _count(tokens)
-    return EmbedSummary(tokens.home, embedded, total - embedded, retired, count, unknown, most)
+        _record(tokens.home / WORDS_FILE, vectors)
+    return EmbedSummary(vectors.told, tokens.home, embedded, total - embedded, retired, count, unknown, most)
+
+
+def _record(path: Path, vectors: WordVectors) -> None:
+    """Keep beside the tables what was found in the file of word vectors."""
+    found = {"file": vectors.name, "sha256": vectors.sha256, "words": len(vectors), "width": vectors.width}
+    text = json.dumps({**found, "odd": vectors.odd}, indent=2, ensure_ascii=False) + "\n"
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        with atomic_path(path) as unfinished:
+            unfinished.write_text(text, encoding="utf-8")
 
 
 class _Digests:

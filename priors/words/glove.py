@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from cache.errors import CacheError
+from cache.files.kinds import not_a
 from cache.recipe import RUN_ONLY, Recipe
 from priors.words.mapped_copy import OnShare, Table, mapped_copy, read_whole
 from priors.words.word_files import WordFile
@@ -42,6 +43,8 @@ class GloveRecipe(Recipe):
 def find_words(recipe: GloveRecipe) -> WordFile:
     """The file of the recipe, unread. Raises CacheError if there is none, or if it is a .kv that is not allowed."""
     file = WordFile.find(recipe.path, recipe.member)
+    if file.format == "native" and (told := not_a(recipe.path, "gensim .kv file", "pickle")):
+        raise CacheError(f"glove.path: {recipe.path}: {told}")
     if file.format == "native" and not recipe.allow_pickle:
         raise CacheError(
             f"glove.path: {recipe.path}: is a pickle, and reading one can run code; if you trust it, add "
@@ -53,7 +56,14 @@ def find_words(recipe: GloveRecipe) -> WordFile:
 class WordVectors:
     """A table of words and vectors; the id of a word is its row."""
 
-    def __init__(self, vectors: KeyedVectors, sha256: str, name: str, unknown: UnknownWords = "skip") -> None:
+    def __init__(
+        self,
+        vectors: KeyedVectors,
+        sha256: str,
+        name: str,
+        unknown: UnknownWords = "skip",
+        odd: Sequence[str] = (),
+    ) -> None:
         self._vectors = vectors
         self.sha256 = sha256
         """Hash of the uncompressed file."""
@@ -61,6 +71,14 @@ class WordVectors:
         """Name of the file without its archive."""
         self.unknown: UnknownWords = unknown
         """How words without a vector are treated."""
+        self.odd = tuple(odd)
+        """Data issues of the file: how it differs from a well-formed table."""
+
+    @property
+    def told(self) -> str:
+        """The file, what was found in it and what was odd, for messages and records."""
+        found = f"{self.name}: {len(self)} words of {self.width} numbers"
+        return "; ".join([found, *self.odd])
 
     @classmethod
     def load(cls, recipe: GloveRecipe, *, on_share: OnShare | None = None) -> WordVectors:
@@ -72,7 +90,7 @@ class WordVectors:
         file = find_words(recipe)
         big = file.bytes() >= _MAPPED_BYTES
         table = mapped_copy(file, recipe.converted, on_share=on_share) if big else read_whole(file)
-        return cls(_keyed(table), table.sha256, file.name, recipe.unknown)
+        return cls(_keyed(table), table.sha256, file.name, recipe.unknown, table.odd)
 
     @property
     def width(self) -> int:

@@ -38,6 +38,8 @@ class Table:
     vectors: Float32[np.ndarray, "n w"]
     sha256: str
     """Hash of the uncompressed source."""
+    odd: tuple[str, ...] = ()
+    """Data issues of the source: how it differs from a well-formed table."""
 
 
 def read_whole(file: WordFile) -> Table:
@@ -45,7 +47,7 @@ def read_whole(file: WordFile) -> Table:
     reader = WordReader(file)
     blocks = list(reader.blocks())
     words = [word for block in blocks for word in block.words]
-    return Table(words, np.concatenate([block.vectors for block in blocks]), reader.sha256)
+    return Table(words, np.concatenate([block.vectors for block in blocks]), reader.sha256, tuple(reader.odd))
 
 
 def mapped_copy(file: WordFile, folder: Path | None = None, *, on_share: OnShare | None = None) -> Table:
@@ -89,7 +91,8 @@ def _load(home: Path, file: WordFile) -> Table | None:
         vectors = np.load(home / _VECTORS, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError):
         return None
-    return Table(words, vectors, note["sha256"]) if len(words) == len(vectors) else None
+    odd = tuple(note.get("odd", ()))  # copies of earlier versions do not have it
+    return Table(words, vectors, note["sha256"], odd) if len(words) == len(vectors) else None
 
 
 def _convert(file: WordFile, home: Path, on_share: OnShare | None) -> None:
@@ -119,7 +122,8 @@ def _convert(file: WordFile, home: Path, on_share: OnShare | None) -> None:
     with atomic_path(home / _WORDS) as unfinished:
         unfinished.write_text(json.dumps(words, ensure_ascii=False), encoding="utf-8")
     with atomic_path(home / _NOTE) as unfinished:  # written last: its presence means that the copy is complete
-        unfinished.write_text(json.dumps({**state, "sha256": reader.sha256}, indent=2) + "\n", encoding="utf-8")
+        note = {**state, "sha256": reader.sha256, "odd": reader.odd}
+        unfinished.write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
 
 
 def _write_header(out: IO[bytes], *, rows: int, width: int) -> int:

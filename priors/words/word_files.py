@@ -17,6 +17,9 @@ import numpy as np
 from jaxtyping import Float32
 
 from cache.errors import CacheError
+from cache.files.kinds import not_a
+from cache.wording import amount
+from priors.words.text_rows import Refused, TextRows
 
 if TYPE_CHECKING:
     from gensim.models import KeyedVectors
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 Format = Literal["text", "binary", "native"]
 _BLOCK = 4096  # rows
 _READ = 1 << 20  # bytes
+_WIDEST = 100_000  # numbers of a vector; a header that says more is damaged
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,8 @@ class WordReader:
 
     def __init__(self, file: WordFile) -> None:
         self.file = file
+        self.odd: list[str] = []
+        """What differs from a table as it should be, when all is read."""
         self._digest = hashlib.sha256()
 
     @property
@@ -106,6 +112,8 @@ class WordReader:
         Raises CacheError with the file and the line or row that cannot be read or is not finite.
         """
         seen: set[str] = set()
+        repeated: list[str] = []
+        self._check_kind()
         read = {"text": self._text, "binary": self._binary, "native": self._native}[self.file.format]
         for block in read():
             if not np.isfinite(block.vectors).all():
@@ -116,35 +124,44 @@ class WordReader:
                 if word not in seen:
                     seen.add(word)
                     new.append(row)
+                else:
+                    repeated.append(word)
             if new:
                 yield Block([block.words[row] for row in new], block.vectors[new], block.share)
         if not seen:
             raise self._error("holds no word vectors")
+        if repeated:
+            shown = ", ".join(map(repr, repeated[:3]))
+            self.odd.append(f"{amount(len(repeated), 'word stands', 'words stand')} there again, first counts: {shown}")
+
+    def _check_kind(self) -> None:
+        """Raise CacheError where a web page, a pointer or an archive stands in the place of the file."""
+        path, packing = self.file.path, self.file.path.suffix
+        if packing in (".gz", ".zip"):
+            told = not_a(path, f"{packing} archive", "gzip" if packing == ".gz" else "zip", "empty")
+        elif self.file.format == "native":
+            told = not_a(path, "gensim .kv file", "pickle")
+        else:
+            told = not_a(path, "table of word vectors", "text", "pickle", "empty")
+        if told:
+            raise self._error(told)
 
     def _text(self) -> Iterator[Block]:
         with self._open() as raw:
-            lines = io.TextIOWrapper(io.BufferedReader(raw, _READ), encoding="utf-8", newline="\n")
-            width, promised, number = None, None, 0
-            words: list[str] = []
-            rows: list[np.ndarray] = []
-            for number, line in enumerate(lines, start=1):
-                parts = line.rstrip().split(" ")
-                if number == 1 and len(parts) == 2 and all(part.isdigit() for part in parts):
-                    promised, width = int(parts[0]), int(parts[1])  # word2vec's header
-                    continue
-                width = width or len(parts) - 1
-                word, row = _parse(parts, width)
-                if row is None:
-                    raise self._error(f"line {number}: found {line[:60]!r}, expected a word and {width} numbers")
-                words.append(word)
-                rows.append(row)
-                if len(rows) == _BLOCK:
-                    yield Block(words, np.stack(rows), raw.share)
-                    words, rows = [], []
-            if promised is not None and promised != number - 1:
-                raise self._error(f"found {number - 1} words, expected the {promised} of its header: it was cut short")
-            if rows:
-                yield Block(words, np.stack(rows), 1.0)
+            rows = TextRows()
+            words, vectors = [], []
+            try:
+                for word, vector in rows.read(io.BufferedReader(raw, _READ)):
+                    words.append(word)
+                    vectors.append(vector)
+                    if len(words) == _BLOCK:
+                        yield Block(words, np.stack(vectors), raw.share)
+                        words, vectors = [], []
+            except Refused as error:
+                raise self._error(str(error)) from error
+            if words:
+                yield Block(words, np.stack(vectors), 1.0)
+            self.odd += rows.odd
 
     def _binary(self) -> Iterator[Block]:
         with self._open() as raw:
@@ -153,6 +170,8 @@ class WordReader:
             if len(header) != 2 or not all(part.isdigit() for part in header):
                 raise self._error("found no header of word2vec's binary format: the numbers of words and of columns")
             count, width = int(header[0]), int(header[1])
+            if not 2 <= width <= _WIDEST:
+                raise self._error(f"its header says {width} numbers a word, expected 2 to {_WIDEST}")
             for start in range(0, count, _BLOCK):
                 words, rows = [], []
                 for row in range(start, min(start + _BLOCK, count)):
@@ -246,16 +265,6 @@ def _choose(path: Path, member: str | None) -> str:
         return names[0]
     given = "none" if member is None else repr(member)
     raise CacheError(f"glove.member: found {given}, expected one of the tables in {path}: {', '.join(names) or 'none'}")
-
-
-def _parse(parts: list[str], width: int) -> tuple[str, np.ndarray | None]:
-    """Word and vector of a line; some words of GloVe 840B hold spaces. The vector is None if numbers are missing."""
-    word = " ".join(parts[: len(parts) - width])
-    try:
-        row = np.fromiter(map(float, parts[len(parts) - width :]), np.float32)
-    except ValueError:
-        return word, None
-    return word, row if word and width >= 2 and len(row) == width else None
 
 
 def _word_before_space(stream: io.BufferedIOBase) -> bytes | None:

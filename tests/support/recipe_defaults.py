@@ -31,7 +31,7 @@ def found_defaults() -> Defaults:
     return {f"{recipe.__module__}.{recipe.__qualname__}": _defaults(recipe) for recipe in rooms}
 
 
-_OPTIONAL = ("decord_reader", "torchcodec_reader", "ray_engine", "ray_worker", "openai")
+_OPTIONAL = ("ray_engine", "ray_worker", "openai")
 """Modules of libraries that need not be installed; they hold no recipe."""
 
 

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cache.features import FeatureGrid
+from cache.files.kinds import not_a
 from cache.recipe import differences
 from training.checkpoints.folder import STATE_FILE, finished, sizes, write_checkpoint
 from training.errors import TrainingError
@@ -207,7 +208,8 @@ def _opened(path: Path) -> Iterator[safe_open]:
         with safe_open(path, framework="pt") as file:
             yield file
     except Exception as error:  # safetensors raises several types of its own
-        raise TrainingError(f"{path}: cannot be read: {error}; train again with `make train`") from error
+        told = not_a(path, "safetensors file", "safetensors") or f"cannot be read: {error}"
+        raise TrainingError(f"{path}: {told}; train again with `make train`") from error
 
 
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -228,7 +230,8 @@ def load_training(folder: Path) -> dict[str, Any]:
     try:
         stored = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # a damaged zip raises whatever its reader does
-        raise TrainingError(f"{path}: cannot be read: {error}; train again with `make train`") from error
+        told = not_a(path, "file of torch.save", "torch") or f"cannot be read: {error}"
+        raise TrainingError(f"{path}: {told}; train again with `make train`") from error
     if stored["pseudo"] is not None:
         stored["pseudo"] = {video: PseudoSegments(**fields) for video, fields in stored["pseudo"].items()}
     return {"notes": {}, "buffers": {}} | stored

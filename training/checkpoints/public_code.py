@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from cache.features import FeatureGrid
+from cache.files.kinds import kind_of, not_a
 from training.checkpoints.checkpoint import State, save_checkpoint
 from training.compat.names import CLASS_WEIGHTS, RECIPE_WEIGHTS, UNUSED, PublicHost, load_official, official_name
 from training.errors import TrainingError
@@ -51,9 +52,13 @@ def read_official(path: Path, *, allow_pickle: bool) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise TrainingError(f"{path}: no such file; expected a state dict of a host's public code")
+    if told := not_a(path, "checkpoint of torch.save", "torch", "pickle", "tar"):  # tar: before torch 0.4
+        raise TrainingError(f"{path}: {told}")
     try:
         stored: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        if kind_of(path).name not in ("torch", "pickle", "tar"):
+            raise TrainingError(f"{path}: is no checkpoint of torch.save: {str(error).splitlines()[0]}") from error
         if not allow_pickle:
             raise TrainingError(
                 f"{path}: cannot be read as weights alone: {str(error).splitlines()[0]}\nIf it is a pickle from a "

@@ -281,6 +281,19 @@ def test_the_revision_of_a_folder_is_its_content(tiny_model, tmp_path):
     assert len(seen) == 5
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_what_stands_in_the_place_of_a_model_s_file_is_named(tiny_model, tmp_path, name):
+    """A clone without Git LFS leaves pointers, a download without a login pages."""
+    folder = shutil.copytree(tiny_model("qwen2_5_vl"), tmp_path / "a")
+    for content, told in (
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 5\n", "a Git LFS pointer.*git lfs pull"),
+        (b"<!DOCTYPE html><html>Sign in</html>", "a web page"),
+    ):
+        (folder / name).write_bytes(content)
+        with pytest.raises(ModelError, match=rf"describer\.model: .*{name}: is {told}"):
+            resolve_revision(str(folder), None)
+
+
 def test_auto_is_what_the_machine_does_well(monkeypatch):
     """The recorded precision is the one that runs."""
     import torch

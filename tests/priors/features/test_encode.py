@@ -1,5 +1,6 @@
 """Snippet features from raw video: cutting, flow, batching, resume and failures."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,11 +12,20 @@ from cache.annotations import VideoEntry
 from cache.errors import CacheError
 from pipelines.demo.world.render import write_video
 from pipelines.demo.world.script import FPS, clip_script
-from priors.features.encode import Encoder, EncoderRecipe, FeaturesRecipe, SnippetDecodeRecipe, encode, open_features
+from priors.features.encode import (
+    PARTIAL_FILE,
+    Encoder,
+    EncoderRecipe,
+    FeaturesRecipe,
+    SnippetDecodeRecipe,
+    encode,
+    open_features,
+)
 from priors.features.flow import optical_flow
-from priors.features.snippets import Chunk, Cutter, Failed, View, cut, snippet_starts
+from priors.features.snippets import Chunk, Cutter, Failed, Partial, View, cut, snippet_starts
 from priors.pretrained.model_files import ModelError
 from priors.pretrained.torchvision_cpu import make_torchvision_importable
+from priors.video.frames import sample_frames
 from tests.support.videos import videos
 from tests.support.videos.odd_decoding import odd_cut
 
@@ -193,7 +203,7 @@ def test_large_pictures_are_cut_in_smaller_chunks(clip, monkeypatch):
     cutter = Cutter({"rgb": View("rgb", 4, 28), "flow": View("flow", 4, 28)}, fps=8, length=8, stride=4)
 
     def chunks() -> list[Chunk]:
-        return [chunk for chunk in cut(cutter, clip) if not isinstance(chunk, Failed)]
+        return [chunk for chunk in cut(cutter, clip) if not isinstance(chunk, Failed | Partial)]
 
     whole = chunks()
     monkeypatch.setattr("priors.features.snippets._CHUNK_BYTES", 1)
@@ -242,3 +252,18 @@ def test_gaps_between_snippets_are_refused(models):
     """A stride beyond the snippet's length would leave frames unseen."""
     with pytest.raises(ValueError, match="snippet_stride"):
         recipe_of(models, frames=8, stride=9)
+
+
+def test_a_video_that_is_read_in_part_is_told_and_noted(tmp_path, models):
+    """With the reason that a description of it would have, beside the features."""
+    recipe = recipe_of(models)
+    whole = videos.write_video(tmp_path / "whole.mp4", 40)
+    cut_short = videos.cut(videos.write_video(tmp_path / "long.mkv", 400, fps=10), 0.96)
+    encoders = encoders_of(recipe)
+    store = open_features(tmp_path / "features", recipe, encoders)
+    done = encode([entry(whole), entry(cut_short)], store, recipe, encoders)
+    assert (done.encoded, done.failed) == (2, [])
+    (video_id, why), *others = done.partial
+    assert (video_id, others) == (cut_short.stem, [])
+    assert why == sample_frames(cut_short, count=1).odd
+    assert json.loads((store.folder / PARTIAL_FILE).read_text()) == {video_id: why}

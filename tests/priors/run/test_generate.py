@@ -123,6 +123,18 @@ def test_every_key_is_described_with_its_provenance(tmp_path):
     assert summary.progress.new_tokens == sum(row["new_tokens"] for row in store.table().to_pylist())
 
 
+def test_a_row_of_a_partial_video_says_why(tmp_path):
+    """The answer counts; what is missing of the video stands beside it."""
+    dataset, store = _pool(tmp_path, 1), open_store(tmp_path)
+    long = write_video(tmp_path / "long.mkv", 400, fps=10)
+    shutil.copy(cut(long, 0.96), tmp_path / "videos" / "v0.mp4")
+    _run(dataset, store)
+    row = store.table().to_pylist()[0]
+    assert (row["status"], row["partial"]) == ("ok", True)
+    assert row["error"].startswith("decoded 3")
+    assert row["error"].endswith(" s of 40.0 s")
+
+
 def test_white_space_in_a_text_is_collapsed(tmp_path):
     """Models break lines as they like."""
 
@@ -205,7 +217,7 @@ def test_frames_that_wait_for_a_batch_are_bounded(mib, most):
     batcher = Batcher(2, most_bytes=mib << 20)
     waiting = []
     for number in range(20):
-        frames = Frames(np.zeros((1, 512, 1024 + number, 3), np.uint8), np.zeros(1), 1.0, 1, 1, False)
+        frames = Frames(np.zeros((1, 512, 1024 + number, 3), np.uint8), np.zeros(1), 1.0, 1, 1)
         decoded = Decoded(frames, None, None, None)
         question = Question((f"v{number}", "Dive", "key"))
         work = VideoWork(VideoEntry(f"v{number}", "training", None, ("Dive",), (), None), (question,))

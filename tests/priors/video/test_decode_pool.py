@@ -186,7 +186,7 @@ def test_workers_end_with_their_parent(tmp_path):
     script.write_text(
         "import sys\n"
         "from pathlib import Path\n"
-        "from odd_decoding import odd_decode\n"
+        "from tests.support.videos.odd_decoding import odd_decode\n"
         "from priors.video.decode_pool import DecodePool, DecodeRecipe\n"
         "from priors.video.frames import FramesRecipe\n"
         "with DecodePool(FramesRecipe(), DecodeRecipe(workers=1), decode=odd_decode) as pool:\n"

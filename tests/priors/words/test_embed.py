@@ -1,5 +1,6 @@
 """Embedding: every ok text once, exact vectors of just the words in use, and nothing to do the second time."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from cache.tables.embeddings import INLINE_TABLE, inline_schema, load_prior_texts
 from cache.tables.schema import DESCRIPTION_KEY, DESCRIPTIONS, TOKENS, VOCABULARY_KEY, vocabulary_schema
 from cache.tables.store import PartStore
-from priors.words.embed import EmbedOptions, embed
+from priors.words.embed import WORDS_FILE, EmbedOptions, embed
 from priors.words.glove import GloveRecipe, UnknownWords, WordVectors
 from tests.support.data.rows import Made, described, failed
 from training.batches.vocabulary import SPECIALS, UNKNOWN, Vocabulary
@@ -298,3 +299,13 @@ def test_counts_of_unknown_words_are_bounded(tmp_path, store, vectors, monkeypat
     summary = embed(store, vectors, tmp_path / "e")
     assert summary.most_unknown[:2] == (("often", 40), ("again", 20))
     assert summary.unknown == 80
+
+
+def test_what_was_found_in_the_word_file_is_told_and_kept(tmp_path, store):
+    """Count, width, and what was odd; changed with the file, not with the recipe."""
+    (tmp_path / "v.txt").write_text("# 2 3\na 1 2 3\nb 4 5 6\na 7 8 9\n")
+    done = embed(store, WordVectors.load(GloveRecipe(path=tmp_path / "v.txt")), tmp_path / "embeddings")
+    assert done.word_vectors.startswith("v.txt: 2 words of 3 numbers; its first line is no row")
+    kept = json.loads((done.folder / WORDS_FILE).read_text())
+    assert (kept["file"], kept["words"], kept["width"]) == ("v.txt", 2, 3)
+    assert "1 word stands there again, first counts: 'a'" in kept["odd"]

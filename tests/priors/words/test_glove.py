@@ -59,6 +59,14 @@ def test_a_pickle_is_read_only_where_that_is_allowed(tmp_path, monkeypatch, limi
         WordVectors.load(recipe)
 
 
+def test_consent_to_a_pickle_is_asked_for_pickles_alone(tmp_path):
+    """A web page with the name of one is named."""
+    (tmp_path / "v.kv").write_bytes(b"<html>not found</html>")
+    with pytest.raises(CacheError, match=r"v\.kv: is no gensim \.kv file, but a web page") as refused:
+        WordVectors.load(GloveRecipe(path=tmp_path / "v.kv"))
+    assert "allow-pickle" not in str(refused.value)
+
+
 def test_packing_does_not_change_what_a_table_is(tmp_path):
     """Name and sha256 are those of the text, so the same embeddings are found."""
     import gzip

@@ -126,11 +126,11 @@ def test_a_zip_with_several_tables_asks_which(tmp_path):
         ("v.txt", b"a 1 2 3\nb 1 nan 3\n", "'b' is not finite"),
         ("v.txt", b"one line of prose only\n", "line 1"),
         ("v.txt", b"\xff\xfe 1 2 3\n", "no UTF-8"),
-        ("v.txt", b"3 2\na 1 2\nb 1 2\n", "found 2 words, expected the 3"),
+        ("v.txt", b"30 2\na 1 2\nb 1 2\n", "found 2 words, expected the 30"),
         ("v.bin", b"3 2\n" + b"a " + bytes(8) + b"b " + bytes(5), "found 1 words, expected the 3"),
         ("v.bin", b"a 1 2 3\n", "found no header"),
         ("v.txt.gz", gzip.compress(b"a 1 2\n" * 1000, mtime=0)[:-20], "cannot be read.*fetch it again"),
-        ("v.txt.gz", b"a 1 2\n", "cannot be read"),
+        ("v.txt.gz", b"a 1 2\n", "is no .gz archive, but a text file"),
         ("v.zip", b"PK and nothing else", "cannot be read"),
         ("v.kv", b"no pickle", r"is no gensim \.kv file"),
         ("v.txt", None, "no such file"),
@@ -143,6 +143,82 @@ def test_damage_names_file_and_line(tmp_path, name, content, told):
         path.write_bytes(content)
     with pytest.raises(CacheError, match=rf"glove\.path: {path}.*{told}"):
         read(path)
+
+
+_THREE = b"the 0.1 0.2 0.3\nof 0.4 0.5 0.6\njump 0.7 0.8 0.9\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "odd"),
+    [
+        (b"\xef\xbb\xbf" + _THREE, ""),
+        (b"\xef\xbb\xbf3 3\r\n" + _THREE.replace(b"\n", b"\r\n"), ""),
+        (_THREE.replace(b"the ", b"the\t").replace(b" 0.5", b"   0.5"), ""),
+        (_THREE.replace(b" ", b"\t").replace(b"\n", b" \t\n"), ""),
+        (b"3\t3\n" + _THREE, ""),
+        (b"\n" + _THREE + b"\n \n", "3 empty lines"),
+        (b"# 3 3\n" + _THREE, "first line is no row, and was passed over: '# 3 3'"),
+        (b"3 3 0\n" + _THREE, "first line is no row, and was passed over: '3 3 0'"),
+        (b"# made by somebody, 2019\n" + _THREE, "first line is no row"),
+        (b"5 3\n" + _THREE, "its header says 5 words, found 3"),
+        (b"1 3\n" + _THREE, "its header says 1 words, found 3"),
+        (_THREE + b"of 7 8 9\nthe 1 1 1\n", "2 words stand there again, first counts: 'of', 'the'"),
+    ],
+)
+def test_what_public_files_have_beside_rows_is_no_row(tmp_path, content, odd):
+    """Marks of encodings, other gaps, other first lines, counts that are off: the same table, and what was odd."""
+    (tmp_path / "v.txt").write_bytes(content)
+    table = read(tmp_path / "v.txt")
+    assert table.words == ["the", "of", "jump"]
+    assert np.array_equal(table.vectors, np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6], [0.7, 0.8, 0.9]], np.float32))
+    assert odd in "; ".join(table.odd)
+    assert bool(odd) == bool(table.odd)
+
+
+def test_words_keep_what_belongs_to_them(tmp_path):
+    """No-break spaces, spaces, numbers that are words, a hash that is one."""
+    words = ["#", "a\u00a0b", "1980", ". . .", "nan", "at name@domain.com", "\u3000", "3"]
+    (tmp_path / "v.txt").write_text("".join(f"{word} 0.5 -1 2e-3\n" for word in words), encoding="utf-8")
+    table = read(tmp_path / "v.txt")
+    assert (table.words, table.vectors.shape) == (words, (len(words), 3))
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"word 4\n" + _THREE, 1),
+        (b"3 4\n" + _THREE, 1),
+        (b"these are the vectors of\n" + _THREE, 1),
+        (_THREE + b"a 1 2 3 4\n", 4),
+        (_THREE + b"0.1 0.2 0.3\n", 4),
+        (_THREE + b"a 1 1_0 3\n", 4),
+        (_THREE + "a 1 ٣ 3\n".encode(), 4),
+        (_THREE + b"a 1 1e39 3\n", 4),
+        (_THREE + b"a 1 -inf 3\n", 4),
+        (_THREE + b"a 1,0 2,0 3,0\n", 4),
+        (_THREE + b"caf\xe9 1 2 3\n", 4),
+        (_THREE + b"# a remark\n", 4),
+        (b"the,0.1,0.2,0.3\nof,0.4,0.5,0.6\n", 1),
+        ("² 3\nthe 0.1\n".encode(), 2),
+        (_THREE.decode().encode("utf-16"), 1),
+    ],
+)
+def test_a_line_that_is_no_row_is_refused_by_its_number(tmp_path, content, line):
+    """Rather than a word or a width that nobody meant."""
+    (tmp_path / "v.txt").write_bytes(content)
+    with pytest.raises(CacheError, match=rf"v\.txt: line {line}: "):
+        read(tmp_path / "v.txt")
+
+
+@pytest.mark.parametrize("name", ["v.txt", "v.bin", "v.kv", "v.zip", "v.txt.gz"])
+def test_a_web_page_or_a_pointer_is_named_as_what_it_is(tmp_path, name):
+    """What a download without a login leaves."""
+    (tmp_path / name).write_bytes(b"<!DOCTYPE html><html><body>Sign in</body></html>")
+    with pytest.raises(CacheError, match=r"web page|cannot be read"):
+        read(tmp_path / name)
+    (tmp_path / name).write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 5\n")
+    with pytest.raises(CacheError, match=r"Git LFS pointer|cannot be read"):
+        read(tmp_path / name)
 
 
 def test_a_damaged_member_of_a_zip_is_found_by_its_check_sum(tmp_path):

@@ -19,7 +19,7 @@ PROMPT = "Please describe the action of HighKick with one sentence."
 def noise(seed: int, *, count: int = 4, height: int = 60, width: int = 80, duration: float = 10.0) -> Frames:
     """Frames of random pixels in the middles of equal slices of the duration."""
     rgb = np.random.default_rng(seed).integers(0, 255, (count, height, width, 3), dtype=np.uint8)
-    return Frames(rgb, (np.arange(count) + 0.5) / count * duration, duration, width, height, False)
+    return Frames(rgb, (np.arange(count) + 0.5) / count * duration, duration, width, height)
 
 
 RAGGED = (
@@ -31,7 +31,7 @@ RAGGED = (
 )
 """Other sizes, lengths, numbers of frames, prompts, limits and settings, all in one batch."""
 
-UNEVEN = Frames(noise(5).rgb, np.array([0.5, 1.9, 14.2, 17.0]), 20.0, 80, 60, False)
+UNEVEN = Frames(noise(5).rgb, np.array([0.5, 1.9, 14.2, 17.0]), 20.0, 80, 60)
 """Of a video whose frame rate varies: the last frames before 2.5, 7.5, 12.5 and 17.5 s are not shown at even times."""
 
 

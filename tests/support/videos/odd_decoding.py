@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from priors.features.snippets import Chunk, Cutter, Failed, cut
+from priors.features.snippets import Cutter, Piece, cut
 from priors.video.decoding import Decoded
 from priors.video.frames import Frames, FramesRecipe
 
@@ -53,10 +53,10 @@ def odd_decode(path: Path | None, recipe: FramesRecipe) -> Decoded:
         pictures = np.full((1, 512, 2048 * mib // 3 or 1, 3), 7, np.uint8)
     except MemoryError:
         return Decoded(None, "not enough memory", None, None)
-    return Decoded(Frames(pictures, np.zeros(1), 1.0, 1, 1, False), None, os.getpid(), None)
+    return Decoded(Frames(pictures, np.zeros(1), 1.0, 1, 1), None, os.getpid(), None)
 
 
-def odd_cut(cutter: Cutter, path: Path) -> Iterator[Chunk | Failed]:
+def odd_cut(cutter: Cutter, path: Path) -> Iterator[Piece]:
     """The snippets of the video, and between the first two chunks what its name asks for.
 
     sleep: for ever. die: SIGSEGV. die-once: SIGKILL, but not if a file beside it says that it did.

@@ -1,19 +1,50 @@
-"""Samples of a video through torchcodec, an optional reader that needs torch and FFmpeg's shared libraries."""
+"""Samples of a video through optional readers: decord (`pip install decord`), and torchcodec with FFmpeg beside it."""
 
 from __future__ import annotations
 
 import av.error
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float64
 
 from priors.video.container import VideoError, packets
-from priors.video.reader import Reader, shrink
+from priors.video.pictures import Sampled, shrink
+from priors.video.reader import Reader
 
 
-def sample(
-    video: Reader, times: Float64[np.ndarray, " n"], max_side: int | None
-) -> tuple[UInt8[np.ndarray, "n h w 3"], Float64[np.ndarray, " n"], tuple[int, int], bool]:
-    """Pictures, their times, (height, width) of the source, and whether the video is partial.
+def decord_sample(video: Reader, times: Float64[np.ndarray, " n"], max_side: int | None) -> Sampled:
+    """Pictures, their times, (height, width) of the source, and when the last picture ends.
+
+    `video` has the header's duration and clock; decord's own clock begins at the first picture. Raises VideoError as
+    `sample_frames` does, for edit lists (wrong frames), and if decord gives no usable timestamps (AVI).
+    """
+    import decord
+
+    if _hides_frames(video):
+        raise VideoError(video.path, "decord: wrong with edit lists; use frames.reader pyav")
+    decord.logging.set_level(decord.logging.QUIET)  # FFmpeg's warnings; errors are raised
+    try:
+        source = decord.VideoReader(str(video.path), num_threads=1)
+        stamps = source.get_frame_timestamp(range(len(source))).astype(np.float64) + video.begin
+        if not np.all(np.diff(stamps[:, 0]) > 0):
+            raise VideoError(video.path, "decord: no usable time stamps; use frames.reader pyav")
+        end = float(stamps[-1].max())
+        chosen = np.maximum(np.searchsorted(stamps[:, 0], times + video.tolerance, side="right") - 1, 0)
+        pictures = [source[int(index)].asnumpy() for index in chosen]
+    except (decord.DECORDError, RuntimeError, IndexError) as error:
+        raise VideoError(video.path, f"decord: {str(error).strip().splitlines()[-1]}") from error
+    size = pictures[0].shape[:2]
+    return Sampled(shrink(pictures, max_side), stamps[chosen, 0], size, end)
+
+
+def _hides_frames(video: Reader) -> bool:
+    try:
+        return any(packet.is_discard for packet in packets(video.container, video.stream))
+    except av.error.FFmpegError:
+        return False  # decord says what is wrong
+
+
+def torchcodec_sample(video: Reader, times: Float64[np.ndarray, " n"], max_side: int | None) -> Sampled:
+    """Pictures, their times, (height, width) of the source, and when the last picture ends.
 
     `video` has the header's duration and clock. Frames are requested by index: by time, torchcodec takes another one if
     the file does not say how long each is shown. In its exact mode it reads all packets first; the approximate mode is
@@ -38,7 +69,7 @@ def sample(
             source = VideoDecoder(
                 file, stream_index=video.stream.index, dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode="exact"
             )
-            partial = video.falls_short((source.metadata.end_stream_seconds or 0.0) - float(video.origin))
+            end = (source.metadata.end_stream_seconds or 0.0) - float(video.origin)
             frames = [source.get_frame_at(int(index)) for index in chosen]
     except (RuntimeError, ValueError, IndexError) as error:
         raise VideoError(video.path, f"torchcodec: {(str(error).strip() or repr(error)).splitlines()[0]}") from error
@@ -47,4 +78,4 @@ def sample(
         # Its seeks end up too late in transport streams, without an error.
         raise VideoError(video.path, "torchcodec: shows frames of other times; use frames.reader pyav")
     pictures = [frame.data.numpy() for frame in frames]
-    return shrink(pictures, max_side), seconds, (pictures[0].shape[0], pictures[0].shape[1]), partial
+    return Sampled(shrink(pictures, max_side), seconds, (pictures[0].shape[0], pictures[0].shape[1]), end)
