@@ -88,8 +88,9 @@ và của một là trong người với được đang cho các này trên
 # English function words that also occur in other languages: alone they do not make a text English.
 _SHARED = frozenset(["a", "an", "as", "in", "is", "of", "on", "or", "over", "so", "under", "was"])
 _OPEN_WORDS = frozenset(_OPEN_ENDS.split())
-FUNCTION_WORDS = frozenset(_ENGLISH.split())
-"""English function words, which occur in every text and are not discriminative."""
+ENGLISH_WORDS = frozenset(_ENGLISH.split())
+"""Words by which a text is recognised as English: frequent in descriptions, and not discriminative. `function_words`
+has others, some of which ("me", "do", "am") are also words of other languages."""
 _FOREIGN_WORDS = tuple(frozenset(line.split()) for line in _FOREIGN.strip().splitlines())
 
 
@@ -198,7 +199,7 @@ def _is_foreign(text: str) -> bool:
     if sum(not _is_latin(sign) for sign in letters) >= _FOREIGN_LETTERS * len(letters):
         return True
     words = [word for word in words_of(text) if not word.isdigit()]
-    english = [word for word in words if word in FUNCTION_WORDS or word.endswith(("ing", "'s"))]
+    english = [word for word in words if word in ENGLISH_WORDS or word.endswith(("ing", "'s"))]
     foreign = max(_foreign_words(words, language) for language in _FOREIGN_WORDS)
     if len(words) >= 5 and foreign >= 2 and (foreign > 2 * len(english) or (foreign >= 3 and {*english} <= _SHARED)):
         return True

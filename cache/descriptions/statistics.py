@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cache.descriptions.flags import FUNCTION_WORDS, words_of
+from cache.descriptions.flags import ENGLISH_WORDS, words_of
 from cache.tables.schema import KINDS, Kind
 
 COLUMNS = ("action_class", "kind", "status", "description", "new_tokens")
@@ -124,7 +124,7 @@ def _odds(count: float, total: float) -> float:
 
 
 def _class_words(label: str, texts: int, counts: Counter[str], everything: Counter[str], top: int) -> ClassWords:
-    frequent = [(word, count) for word, count in counts.most_common() if word not in FUNCTION_WORDS]
+    frequent = [(word, count) for word, count in counts.most_common() if word not in ENGLISH_WORDS]
     scores = log_odds(counts, everything)
     telling = sorted(
         ((score, word) for word, score in scores.items() if score > 0), key=lambda item: (-item[0], item[1])
@@ -134,7 +134,7 @@ def _class_words(label: str, texts: int, counts: Counter[str], everything: Count
         texts=texts,
         words=counts.total(),
         frequent=tuple(frequent[:top]),
-        telling=tuple((word, score) for score, word in telling if word not in FUNCTION_WORDS)[:top],
+        telling=tuple((word, score) for score, word in telling if word not in ENGLISH_WORDS)[:top],
     )
 
 
