@@ -109,6 +109,7 @@ GROUPS: Mapping[str, tuple[Command, ...]] = {
             "Train MLLM4WTAL, or a host (baseline method) alone.",
             "runs.train",
             lambda preset, arguments: preset.train_on(asked_host(arguments), asked_settings(arguments)),
+            finish=lambda recipe, arguments: recipe.refuse_both(asked_fields(arguments)),
         ),
         Command(
             "import-checkpoint",

@@ -75,7 +75,8 @@ class TableRun(Recipe):
 
     def with_options(self, fields: Set[str]) -> TableRun:
         """The same without the preset's changes of these fields, which options on the command line set for every
-        host."""
+        host. Raises CacheError if both steps and epochs are set."""
+        self.train.refuse_both(fields)
         kept = {
             host: {field: value for field, value in changes.items() if field not in fields}
             for host, changes in self.hosts.items()
@@ -177,6 +178,7 @@ def _cell(recipe: TableRun, arm: Arm, seed: int, content: Content) -> Cell:
     if host is not None:
         training = on_host(training, host, recipe.hosts.get(host, {}))
     training = training.changed({**arm.changes, "seed": seed})
+    training = training.in_steps(content.videos(training.data.subset))
     run = recipe.train.run / "cells" / key_of(training, content.of_training(training))
     train = recipe.train.model_copy(update={"run": run, "host": None, "train": training})
     reported = recipe.evaluate.changed({f"localize.{name}": value for name, value in arm.localize.items()})
@@ -204,6 +206,7 @@ class Content:
         """`former`: compute the hashes of version 0.1."""
         dataset = Dataset.load(run.dataset / "annotations.json")
         self.store = FeatureStore.open(run.features_folder)
+        self.videos = cache(lambda subset: len(dataset.labelled(subset)))
         self.annotations = cache(partial(annotations_content, dataset))
         features = former_features_content if former else features_content
         embeddings = former_embeddings_content if former else embeddings_content

@@ -26,7 +26,7 @@ class Validator:
                 f"validation.subset: found {recipe.subset}, which is trained on; expected another subset"
             )
         self.dataset, self.store, self.recipe = dataset, store, recipe
-        self.videos: Sequence[VideoEntry] = [video for video in dataset.split(recipe.subset) if video.labels]
+        self.videos: Sequence[VideoEntry] = dataset.labelled(recipe.subset)
         if not self.videos or (recipe.criterion == "segments" and not any(video.segments for video in self.videos)):
             needed = "videos with labels" if not self.videos else "segments"
             raise TrainingError(
@@ -48,15 +48,17 @@ class Validator:
             scores.append(curves.video_scores)
             all_detections += detections
         if self.recipe.criterion == "labels":
-            return video_map(np.stack(scores), self._labels())
+            return video_map(np.stack(scores), label_matrix(self.dataset, self.videos))
         protocol = PROTOCOLS["seconds"].model_copy(update={"subset": self.recipe.subset})
         return evaluate_detections(self.dataset, DetectionTable.of(all_detections), protocol).scores.average
 
-    def _labels(self) -> Float[np.ndarray, "v c"]:
-        labels = np.zeros((len(self.videos), len(self.dataset.classes)))
-        for row, video in enumerate(self.videos):
-            labels[row, [self.dataset.class_index(label) for label in video.labels]] = 1
-        return labels
+
+def label_matrix(dataset: Dataset, videos: Sequence[VideoEntry]) -> Float[np.ndarray, "v c"]:
+    """Multi-hot labels of videos."""
+    labels = np.zeros((len(videos), len(dataset.classes)))
+    for row, video in enumerate(videos):
+        labels[row, [dataset.class_index(label) for label in video.labels]] = 1
+    return labels
 
 
 def video_map(scores: Float[np.ndarray, "v c"], labels: Float[np.ndarray, "v c"]) -> float:
