@@ -112,6 +112,12 @@ GROUPS: Mapping[str, tuple[Command, ...]] = {
             finish=lambda recipe, arguments: recipe.refuse_both(asked_fields(arguments)),
         ),
         Command(
+            "lr-range",
+            "Look for a learning rate of the host: a short training whose rates rise (range test).",
+            "runs.lr_range",
+            lambda preset, arguments: preset.lr_range(asked_host(arguments), asked_settings(arguments)),
+        ),
+        Command(
             "import-checkpoint",
             "Convert weights saved by a host's public code into a run.",
             "runs.import_checkpoint",

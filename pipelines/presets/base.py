@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pipelines.runs.diagnose import DiagnoseRun
     from pipelines.runs.evaluate import EvalRun
     from pipelines.runs.import_checkpoint import ImportCheckpointRun
+    from pipelines.runs.lr_range import LrRangeRun
     from pipelines.runs.report import ReportRun
     from training.hosts.recipes import HostKind
     from training.recipe import TrainRecipe
@@ -111,6 +112,12 @@ class Preset:
         training = training.changed(self.method[settings])
         run = TrainRun(dataset=self.dataset, run=self.run, train=training)
         return run.model_copy(update={"known_hosts": known, "preset_settings": settings})
+
+    def lr_range(self, host: HostKind | None, settings: MethodSettings = "measured") -> LrRangeRun:
+        """Recipe of `make lr-range`: that of `make train`, with rates that rise."""
+        from pipelines.runs.lr_range import LrRangeRun
+
+        return LrRangeRun(train=self.train_on(host, settings))
 
     def evaluate(self) -> EvalRun:
         """Recipe of `make eval`."""

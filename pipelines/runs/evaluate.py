@@ -22,6 +22,7 @@ from pipelines.run_folder.files import (
     RECIPE_FILE,
     REPORT_FILE,
     refuse_unfinished,
+    warnings_of,
 )
 from pipelines.run_folder.metrics import Metrics
 from pipelines.run_folder.recipe import TrainRun
@@ -72,6 +73,8 @@ def main(recipe: EvalRun) -> None:
     if metrics is not None:
         print_map([metrics])
         print_footprint(metrics)
+    for warning in warnings_of(recipe.run):
+        say(f"warning: {warning}")
 
 
 def evaluate(recipe: EvalRun) -> Metrics | None:
