@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pipelines.asked import asked_fields, asked_host, asked_settings
+from pipelines.asked import asked_fields, asked_host, asked_settings, asked_tuned
 from pipelines.terminal import attended
 
 if TYPE_CHECKING:
@@ -108,7 +108,17 @@ GROUPS: Mapping[str, tuple[Command, ...]] = {
             "train",
             "Train MLLM4WTAL, or a host (baseline method) alone.",
             "runs.train",
-            lambda preset, arguments: preset.train_on(asked_host(arguments), asked_settings(arguments)),
+            lambda preset, arguments: preset.train_on(
+                asked_host(arguments),
+                asked_settings(arguments),
+                asked_tuned(arguments, preset.dataset, found=preset.finds_tuned),
+            ),
+        ),
+        Command(
+            "tune",
+            "Choose settings of a host from video labels alone: trials, a page, and tuned.json.",
+            "tuning.tune",
+            lambda preset, arguments: preset.tune(asked_host(arguments)),
         ),
         Command(
             "import-checkpoint",
@@ -120,7 +130,11 @@ GROUPS: Mapping[str, tuple[Command, ...]] = {
     ),
     "Evaluate": (
         Command(
-            "eval", "Localize actions in the test videos and print the mAP.", "runs.evaluate", lambda p, _: p.evaluate()
+            "eval",
+            "Localize actions in the test videos and print the mAP.",
+            "runs.evaluate",
+            lambda p, _: p.evaluate(),
+            finish=lambda recipe, arguments: recipe.as_tuned(asked_fields(arguments)),
         ),
         Command(
             "evaluate-file",

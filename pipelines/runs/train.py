@@ -5,9 +5,10 @@ from __future__ import annotations
 from cache.annotations import Dataset
 from cache.features import FeatureStore
 from cache.tables.embeddings import load_prior_texts
-from pipelines.console import progress, say
+from pipelines.console import note, progress, say
 from pipelines.run_folder.files import RECIPE_FILE, remove_results
 from pipelines.run_folder.recipe import TrainRun
+from pipelines.run_folder.tuned import load_tuned
 from training.batches.data import WtalData
 from training.loop.fit import fit
 from training.loop.validation import Validator
@@ -16,6 +17,9 @@ from training.loop.validation import Validator
 def main(recipe: TrainRun) -> None:
     """Train. Before the first step the recipe is written, and results of earlier weights are removed."""
     recipe = recipe.resolved()
+    if recipe.tuned is not None:
+        chosen = load_tuned(recipe.tuned).of(recipe.train.model.host.kind, source=recipe.tuned)
+        note(f"settings of {recipe.tuned} ({chosen.trials} trials, {chosen.criterion}): {chosen.describe()}")
     data = load_data(recipe)
 
     def starting() -> None:
