@@ -46,7 +46,8 @@ def judge(recipe: TrialRun) -> TrialScores:
     classes, grid = datasets[0].classes, store.grid
     scores = []
     for changes in recipe.candidates:
-        one = recipe.localize.changed(changes)
+        # a map holds the best detection at each place, whether or not others there are suppressed
+        one = recipe.localize.changed({**changes, "suppression": "none"})
         maps = [[_map(*d, v, one, grid, classes) for d, v in zip(curves, videos, strict=True)] for curves in drawn]
         scores.append(criteria(Candidate(models, maps, labels, features)))
     return TrialScores(scores=tuple(scores))

@@ -14,7 +14,7 @@ from training.checkpoints.folder import is_finished
 from training.evaluation.label_free.criteria import Criterion
 from training.localization.localize import LocalizeRecipe
 
-TRIAL_FILE = "trial.json"
+SEARCH_FILE, TRIAL_FILE = "search.json", "trial.json"
 
 
 class TuneRun(Recipe):

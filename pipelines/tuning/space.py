@@ -67,8 +67,8 @@ TRAINING: tuple[Dimension, ...] = (
 amount of data."""
 
 LOCALIZE: tuple[Dimension, ...] = (
-    Dimension("class_threshold", Choice((0.02, 0.05, 0.1, 0.2, 0.4))),
-    Dimension("curves", Choice((["attention"], ["cas"], ["fused"], ["attention", "cas"]))),
+    Dimension("class_threshold", Choice((0.02, 0.05, 0.1, 0.2))),
+    Dimension("curves", Choice((["attention"], ["cas"], ["fused"]))),
 )
 """Fields of the post-processing, which needs no training: every combination is tried in every trial."""
 

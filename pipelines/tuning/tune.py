@@ -12,7 +12,7 @@ from cache.files.atomic import atomic_path
 from pipelines.console import fail, say, table
 from pipelines.experiments.jobs import run_jobs
 from pipelines.run_folder.tuned import TUNED_FILE, TunedHost, load_tuned
-from pipelines.tuning.recipe import TuneRun
+from pipelines.tuning.recipe import SEARCH_FILE, TuneRun
 from pipelines.tuning.trials import Best, Trial, budget, choose, make_trials
 
 _SHOWN = 8
@@ -22,6 +22,7 @@ _SHOWN = 8
 def main(recipe: TuneRun) -> int:
     """Run the missing trials, then write the settings and the page; 1 if a trial failed."""
     trials = make_trials(recipe)
+    recipe.save(recipe.train.run / SEARCH_FILE)
     waiting = [trial for trial in trials if not trial.done]
     say(f"{recipe.train.run}: {len(trials) - len(waiting)} of {len(trials)} trials are finished")
     failures = run_jobs(waiting, workers=recipe.workers, devices=recipe.devices, label="trials")
