@@ -29,10 +29,14 @@ def judge(recipe: TrialRun) -> TrialScores:
     videos = [video for own in held for video in own]
     first = np.cumsum([0, *map(len, held)])
     labels = labels_of(videos, datasets[0].classes)
-    drawn = []
+    features = [store.load(video.video_id) for video in videos]
+    halved = [np.repeat(one[::2], 2, axis=0)[: len(one)] for one in features]
+    drawn, again = [], []
     for fold, dataset in zip(recipe.folds, datasets, strict=True):
         trained = load_run(fold.run, dataset, store, device=fold.train.loop.device)
-        drawn.append([draw_curves(trained, v.video_id, store.load(v.video_id), recipe=recipe.localize) for v in videos])
+        for kept, shown in ((drawn, features), (again, halved)):
+            pairs = zip(videos, shown, strict=True)
+            kept.append([draw_curves(trained, v.video_id, one, recipe=recipe.localize) for v, one in pairs])
     models = [
         Model(
             held_out=slice(first[place], first[place + 1]),
@@ -42,14 +46,16 @@ def judge(recipe: TrialRun) -> TrialScores:
         )
         for place, curves in enumerate(drawn)
     ]
-    features = [np.asarray(store.load(video.video_id), np.float64) for video in videos]
     classes, grid = datasets[0].classes, store.grid
     scores = []
     for changes in recipe.candidates:
         # a map holds the best detection at each place, whether or not others there are suppressed
         one = recipe.localize.changed({**changes, "suppression": "none"})
-        maps = [[_map(*d, v, one, grid, classes) for d, v in zip(curves, videos, strict=True)] for curves in drawn]
-        scores.append(criteria(Candidate(models, maps, labels, features)))
+        maps, beside = (
+            [[_map(*d, v, one, grid, classes) for d, v in zip(curves, videos, strict=True)] for curves in passes]
+            for passes in (drawn, again)
+        )
+        scores.append(criteria(Candidate(models, maps, beside, labels, features)))
     return TrialScores(scores=tuple(scores))
 
 

@@ -23,7 +23,16 @@ from training.evaluation.label_free.relevance import mean_agreement
 
 Array = np.ndarray
 Criterion = Literal[
-    "evidence", "video_map", "likelihood", "detected_map", "agreement", "predictability", "erasing", "contrast", "cams"
+    "evidence",
+    "detected_map",
+    "stability",
+    "video_map",
+    "likelihood",
+    "predictability",
+    "cams",
+    "agreement",
+    "erasing",
+    "contrast",
 ]
 """What settings can be chosen by; `criteria` says what each is."""
 
@@ -46,6 +55,8 @@ class Candidate:
     models: Sequence[Model]
     maps: Sequence[Sequence[Float[Array, "t c"]]]
     """For each model, of each video."""
+    again: Sequence[Sequence[Float[Array, "t c"]]]
+    """The same of the videos at half the resolution in time, each second snippet standing for the next one, too."""
     labels: Bool[Array, "v c"]
     features: Sequence[Float[Array, "t d"]]
 
@@ -59,8 +70,8 @@ def criteria(one: Candidate) -> dict[str, float]:
     - predictability: of the detections from the features, across videos, by one linear map;
     - erasing, contrast: of a model's detections in the T-CAM of another model;
     - cams: agreement of a model's attention with its T-CAM;
-    - evidence: detected_map times agreement, i.e. the right classes, at places that do not depend on which videos the
-      model has seen. With a single model agreement is left out.
+    - stability: correlation over time of the detections with those at half the resolution in time;
+    - evidence: detected_map times stability: the right classes, at places that do not depend on single snippets.
 
     Those that compare two models are taken over all pairs; with a single model they are left out.
     """
@@ -69,6 +80,7 @@ def criteria(one: Candidate) -> dict[str, float]:
     pairs = [(i, j) for i in range(count) for j in range(count) if i != j]
     held = [(model, maps, one.labels[model.held_out]) for model, maps in zip(one.models, one.maps, strict=True)]
     found = {
+        "stability": _mean(mean_agreement(a, b, own) for a, b in zip(one.maps, one.again, strict=True)),
         "video_map": _mean(video_map(model.video_scores[model.held_out], labels) for model, _, labels in held),
         "likelihood": _mean(log_likelihood(model.video_scores[model.held_out], labels) for model, _, labels in held),
         "detected_map": _mean(
@@ -86,8 +98,7 @@ def criteria(one: Candidate) -> dict[str, float]:
             "erasing": _mean(erasing(one.models[j].cams, one.maps[i], one.labels) for i, j in pairs),
             "contrast": _mean(label_contrast(one.models[j].cams, one.maps[i], one.labels) for i, j in pairs),
         }
-    found["evidence"] = found["detected_map"] * max(found.get("agreement", 1.0), 0.0)
-    return found
+    return {"evidence": found["detected_map"] * max(found["stability"], 0.0), **found}
 
 
 def _curves(model: Model) -> list[tuple[Array, Array]]:
