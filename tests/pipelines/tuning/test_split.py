@@ -13,6 +13,7 @@ from tests.support.data.tiny_world import make_world
 
 
 def multi_labels(seed: int, videos: int, classes: int) -> np.ndarray:
+    """Random labels, at least one for each video, classes of different sizes."""
     rng = np.random.default_rng(seed)
     labels = rng.random((videos, classes)) < rng.uniform(0.05, 0.4, size=classes)
     labels[np.arange(videos), rng.integers(classes, size=videos)] = True
@@ -21,6 +22,7 @@ def multi_labels(seed: int, videos: int, classes: int) -> np.ndarray:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_every_class_is_spread_over_the_parts(seed: int):
+    """Every class is spread over the parts."""
     labels = multi_labels(seed, videos=83, classes=11)
     part = stratified_parts(labels, 4, seed=seed)
     assert {*part.tolist()} <= {-1, 0, 1, 2, 3}
@@ -32,6 +34,7 @@ def test_every_class_is_spread_over_the_parts(seed: int):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_every_class_can_be_trained_in_every_fold(seed: int):
+    """Every class can be trained in every fold."""
     labels = multi_labels(seed, videos=14, classes=9)
     part = stratified_parts(labels, 3, seed=seed)
     for fold in range(3):
@@ -39,6 +42,7 @@ def test_every_class_can_be_trained_in_every_fold(seed: int):
 
 
 def test_weak_videos_have_no_times(tmp_path: Path):
+    """Weak videos have no times."""
     path = make_world(tmp_path / "tiny") / "annotations.json"
     document = json.loads(path.read_text())
     for entry in document["database"].values():
@@ -52,6 +56,7 @@ def test_weak_videos_have_no_times(tmp_path: Path):
 
 
 def test_folds_hold_out_different_videos(tmp_path: Path):
+    """Folds hold out different videos."""
     weak = load_weak(make_world(tmp_path / "tiny") / "annotations.json", "training")
     held = []
     for dataset in fold_datasets(weak, parts=2, folds=2, seed=0):

@@ -1,4 +1,4 @@
-"""`make tune` on a tiny dataset: it reads no time of an action, resumes, and its settings are taken by other commands."""
+"""`make tune` on a tiny dataset: it reads no time of an action, and resumes."""
 
 import json
 from pathlib import Path
@@ -41,6 +41,7 @@ def search(folder: Path, **changes: object) -> TuneRun:
 
 
 def test_times_change_nothing(tmp_path: Path, ran: list[int]):
+    """Times change nothing."""
     chosen = []
     for name, mend in (("given", None), ("scrambled", "scramble"), ("absent", "delete")):
         folder = tmp_path / name
@@ -61,6 +62,7 @@ def test_times_change_nothing(tmp_path: Path, ran: list[int]):
 
 
 def test_finished_trials_are_not_repeated_and_more_continue_a_search(tmp_path: Path, ran: list[int]):
+    """Finished trials are not repeated and more continue a search."""
     make_world(tmp_path / "tiny")
     tune.main(search(tmp_path, trials=2))
     tune.main(search(tmp_path, trials=2))
@@ -76,6 +78,7 @@ def test_finished_trials_are_not_repeated_and_more_continue_a_search(tmp_path: P
 
 
 def test_other_features_make_other_trials(tmp_path: Path):
+    """Other features make other trials."""
     store = make_world(tmp_path / "tiny") / "features"
     before = [one.run.folder for one in make_trials(search(tmp_path))]
     np.save(store / "v0.npy", np.zeros((20, 10), np.float32))
@@ -84,6 +87,7 @@ def test_other_features_make_other_trials(tmp_path: Path):
 
 
 def test_the_chosen_settings_are_those_of_the_best_trial(tmp_path: Path, ran: list[int]):
+    """The chosen settings are those of the best trial."""
     make_world(tmp_path / "tiny")
     recipe = search(tmp_path, criterion="likelihood")
     tune.main(recipe)
@@ -96,6 +100,7 @@ def test_the_chosen_settings_are_those_of_the_best_trial(tmp_path: Path, ran: li
 
 
 def test_a_criterion_of_two_models_needs_two_folds(tmp_path: Path, ran: list[int]):
+    """A criterion of two models needs two folds."""
     make_world(tmp_path / "tiny")
     with pytest.raises(CacheError, match=r"compares two models.*--folds 2"):
         tune.main(search(tmp_path, folds=1, criterion="agreement"))

@@ -48,10 +48,12 @@ def candidate(*, quality: str, models: int = 2) -> Candidate:
 
 
 def test_every_criterion_has_a_value():
+    """Every criterion has a value."""
     assert set(criteria(candidate(quality="right"))) == set(get_args(Criterion))
 
 
 def test_a_single_model_has_no_criterion_of_two():
+    """A single model has no criterion of two."""
     assert set(get_args(Criterion)) - set(criteria(candidate(quality="right", models=1))) == {
         "agreement",
         "erasing",
@@ -62,4 +64,5 @@ def test_a_single_model_has_no_criterion_of_two():
 @pytest.mark.parametrize("quality", ["anywhere", "whole", "other class"])
 @pytest.mark.parametrize("name", ["evidence", "erasing"])
 def test_localization_is_preferred(name: str, quality: str):
+    """Localization is preferred."""
     assert criteria(candidate(quality="right"))[name] > criteria(candidate(quality=quality))[name] + 0.2

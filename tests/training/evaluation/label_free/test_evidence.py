@@ -32,14 +32,17 @@ def world(seed: int = 0) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray
 
 
 def shifted(maps: list[np.ndarray], by: int) -> list[np.ndarray]:
+    """The same at another place."""
     return [np.roll(one, by, axis=0) for one in maps]
 
 
 def widened(maps: list[np.ndarray], by: int) -> list[np.ndarray]:
+    """The same, longer by so many snippets at both ends."""
     return [np.max([np.roll(one, k, axis=0) for k in range(-by, by + 1)], axis=0) for one in maps]
 
 
 def test_erasing_the_action_costs_more_than_erasing_another_place():
+    """Erasing the action costs more than erasing another place."""
     cams, maps, labels = world()
     right, wrong = erasing(cams, maps, labels), erasing(cams, shifted(maps, 25), labels)
     assert right > 0.4
@@ -49,6 +52,7 @@ def test_erasing_the_action_costs_more_than_erasing_another_place():
 
 
 def test_detections_that_fill_the_video_are_worth_nothing():
+    """Detections that fill the video are worth nothing."""
     cams, maps, labels = world()
     whole = [np.ones_like(one) for one in maps]
     assert erasing(cams, whole, labels) == pytest.approx(0)
@@ -56,12 +60,14 @@ def test_detections_that_fill_the_video_are_worth_nothing():
 
 
 def test_contrast_is_highest_for_the_true_bounds():
+    """Contrast is highest for the true bounds."""
     cams, maps, labels = world()
     right = label_contrast(cams, maps, labels)
     assert right > label_contrast(cams, widened(maps, 6), labels) > label_contrast(cams, shifted(maps, 25), labels)
 
 
 def test_true_bounds_can_be_predicted_from_features_others_cannot():
+    """True bounds can be predicted from features others cannot."""
     cams, maps, labels = world()
     own = [np.flatnonzero(row) for row in labels]
     right = predictability(cams, maps, own)
@@ -70,6 +76,7 @@ def test_true_bounds_can_be_predicted_from_features_others_cannot():
 
 
 def test_pooled_reads_only_where_it_may():
+    """Pooled reads only where it may."""
     curve = np.array([[5.0], [4.0], [1.0], [0.0]])
     assert pooled(curve, where=np.array([True] * 4), share=0.5) == pytest.approx([4.5])
     assert pooled(curve, where=np.array([False, True, True, True]), share=0.5) == pytest.approx([2.5])
@@ -77,6 +84,7 @@ def test_pooled_reads_only_where_it_may():
 
 
 def test_likelihood_is_that_of_the_labels():
+    """Likelihood is that of the labels."""
     probabilities = np.array([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]])
     labels = np.array([[True, True, False], [False, False, True]])
     expected = np.mean([(np.log(0.5) + np.log(0.25)) / 2, np.log(0.8)])
@@ -84,6 +92,7 @@ def test_likelihood_is_that_of_the_labels():
 
 
 def test_video_map_is_1_for_a_perfect_ranking():
+    """Video map is 1 for a perfect ranking."""
     labels = np.array([[True, False], [False, True], [True, True]])
     assert video_map(labels * 1.0, labels) == 1
     assert video_map(1.0 - labels, labels) < 0.7
