@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pipelines.asked import asked_fields, asked_host, asked_settings, asked_tuned
@@ -43,12 +44,16 @@ class Command:
     """Whether only the presets of the demo have it."""
 
 
+def _tuned(preset: Any, arguments: Arguments) -> Path | None:
+    return asked_tuned(arguments, preset.dataset, found=preset.finds_tuned)
+
+
 def _table(name: TableName, about: str) -> Command:
     return Command(
         name,
         about,
         "experiments.make",
-        lambda preset, arguments: preset.tables(asked_settings(arguments)),
+        lambda preset, arguments: preset.tables(asked_settings(arguments), _tuned(preset, arguments)),
         finish=lambda recipe, arguments: recipe.of(name).with_options(asked_fields(arguments)),
     )
 
@@ -109,9 +114,7 @@ GROUPS: Mapping[str, tuple[Command, ...]] = {
             "Train MLLM4WTAL, or a host (baseline method) alone.",
             "runs.train",
             lambda preset, arguments: preset.train_on(
-                asked_host(arguments),
-                asked_settings(arguments),
-                asked_tuned(arguments, preset.dataset, found=preset.finds_tuned),
+                asked_host(arguments), asked_settings(arguments), _tuned(preset, arguments)
             ),
         ),
         Command(

@@ -155,14 +155,21 @@ class Preset:
 
         return ReportRun(run=self.run)
 
-    def tables(self, settings: MethodSettings = "measured") -> TableRun:
-        """Recipe of `make table3`, `table4`, `table5` and `ablations`."""
+    def tables(self, settings: MethodSettings = "measured", tuned: Path | None = None) -> TableRun:
+        """Recipe of `make table3`, `table4`, `table5` and `ablations`; every host has its settings of `tuned`, if there
+        are any."""
         from pipelines.experiments.grid import TableRun
+        from pipelines.run_folder.tuned import load_tuned
 
         tables, method = Path("runs") / f"{self.name}-tables", self.method[settings]
-        hosts = {host: {**changes, **method} for host, changes in self.hosts.items()}
+        chosen = {} if tuned is None else load_tuned(tuned).hosts
+        hosts = {
+            host: {**changes, **method, **(chosen[host].train if host in chosen else {})}
+            for host, changes in self.hosts.items()
+        }
         return TableRun(
-            train=self.train_on(None, settings).model_copy(update={"run": tables}),
+            localize={host: one.localize for host, one in chosen.items()},
+            train=self.train_on(None, settings, tuned).model_copy(update={"run": tables}),
             evaluate=self.evaluate().model_copy(update={"run": tables}),
             hosts=hosts,
         )
