@@ -52,7 +52,7 @@ def judge(recipe: TrialRun) -> TrialScores:
         # a map holds the best detection at each place, whether or not others there are suppressed
         one = recipe.localize.changed({**changes, "suppression": "none"})
         maps, beside = (
-            [[_map(*d, v, one, grid, classes) for d, v in zip(curves, videos, strict=True)] for curves in passes]
+            [[_map(c, h, v, one, grid, classes) for (c, h), v in zip(curves, videos, strict=True)] for curves in passes]
             for passes in (drawn, again)
         )
         scores.append(criteria(Candidate(models, maps, beside, labels, features)))

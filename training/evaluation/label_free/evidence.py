@@ -59,7 +59,7 @@ def erasing(
     `judges` are T-CAMs, best of another model.
     """
     rng = np.random.default_rng(seed)
-    hidden = [inside(one)[:, own].any(1) for one, own in zip(maps, labels, strict=True)]
+    hidden = [np.asarray(inside(one)[:, own].any(1)) for one, own in zip(maps, labels, strict=True)]
     erased = np.stack([pooled(j, where=~h, share=share) for j, h in zip(judges, hidden, strict=True)])
     falls = []
     for _ in range(_SHIFTS):
