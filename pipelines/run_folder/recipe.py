@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
+from pydantic import Field
 
 from cache.annotations import Dataset
 from cache.errors import CacheError
@@ -61,6 +62,11 @@ class TrainRun(Recipe):
     Other options change single fields of them."""
     unpublished_settings: bool = False
     """Allow a host for which the preset has no settings; it is trained with the schedule of the preset's own host."""
+    tuned: Path | None = None
+    """File of settings that `make tune` chose; other options change single fields of them. Preset own uses the
+    tuned.json of its dataset, if there is one; none trains without."""
+    localize: Annotated[dict[str, Any], tyro.conf.Suppress] = Field(default={})
+    """Changes of the post-processing that the file holds; `make eval` applies them."""
     known_hosts: Annotated[tuple[str, ...] | None, tyro.conf.Suppress] = None
     """Hosts for which the preset has settings; None without a preset, and then every host is accepted."""
     preset_settings: Annotated[MethodSettings | None, tyro.conf.Suppress] = None

@@ -7,9 +7,10 @@ import json
 from cache.annotations import Dataset
 from cache.features import FeatureStore
 from cache.tables.embeddings import load_prior_texts
-from pipelines.console import progress, say
+from pipelines.console import note, progress, say
 from pipelines.run_folder.files import LEARNED_FILE, RECIPE_FILE, remove_results, warnings_of
 from pipelines.run_folder.recipe import TrainRun
+from pipelines.run_folder.tuned import load_tuned
 from training.batches.data import WtalData
 from training.checks.learned import Learned, what_is_learned
 from training.checks.settings import doubtful_settings
@@ -23,6 +24,9 @@ def main(recipe: TrainRun) -> None:
     """Train. Before the first step the recipe is written, results of earlier weights are removed, and doubtful settings
     are named; after the last, what the weights have not learned is written and named."""
     recipe = recipe.resolved()
+    if recipe.tuned is not None:
+        chosen = load_tuned(recipe.tuned).of(recipe.train.model.host.kind, source=recipe.tuned)
+        note(f"settings of {recipe.tuned} ({chosen.trials} trials, {chosen.criterion}): {chosen.describe()}")
     data = load_data(recipe)
 
     def starting() -> None:

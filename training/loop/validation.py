@@ -11,6 +11,7 @@ from cache.features import FeatureStore
 from training.checkpoints.checkpoint import Trained
 from training.errors import TrainingError
 from training.evaluation.evaluate import evaluate_detections
+from training.evaluation.label_free.evidence import video_map
 from training.evaluation.protocol import PROTOCOLS
 from training.inference import detect
 from training.localization.localize import LocalizeRecipe
@@ -59,20 +60,6 @@ def label_matrix(dataset: Dataset, videos: Sequence[VideoEntry]) -> Float[np.nda
     for row, video in enumerate(videos):
         labels[row, [dataset.class_index(label) for label in video.labels]] = 1
     return labels
-
-
-def video_map(scores: Float[np.ndarray, "v c"], labels: Float[np.ndarray, "v c"]) -> float:
-    """Video-level mAP: average precision of ranking the videos by score, as a mean over the classes that any video has.
-
-    Average precision is the mean of the precisions at the videos of the class; among equal scores, videos without the
-    class come first.
-    """
-    precisions = []
-    for score, label in zip(scores.T, labels.T, strict=True):
-        if label.any():
-            hits = label[np.lexsort((label, -score))]
-            precisions.append((hits.cumsum() / np.arange(1, len(hits) + 1))[hits > 0].mean())
-    return float(np.mean(precisions))
 
 
 def _localize(trained: Trained) -> LocalizeRecipe:
