@@ -130,6 +130,7 @@ def _ablations() -> Plan:
         *_options("curves", f"{votes}.curves", (("fused",), ("attention",), ("cas",))),
         *_options("merge", f"{votes}.merge", ("fuse", "nms", "ricker")),
         *_options("agreement", f"{votes}.agreement", (0.0, 1.0, 2.0)),
+        *_options("levels", "model.head.levels", (3, 5, 8)),
         *(
             Arm(f"source-{source}", f"detections from {source}", localize={"source": source}, group="source")
             for source in ("head", "cam", "head+cam")
