@@ -11,12 +11,16 @@ from training.checkpoints.folder import is_finished, steps_taken
 from training.checks.doubt import FILE as LEARNED_FILE
 from training.checks.doubt import Doubt
 from training.evaluation.diagnosis.schema import FILE as DIAGNOSIS_FILE
+from training.evaluation.diagnosis.schema import PSEUDO_FILE, PSEUDO_RUNS_FILE
 from training.evaluation.diagnosis.schema import RUNS_FILE as DIAGNOSES_FILE
 
 RECIPE_FILE = "recipe.json"
 METRICS_FILE, DETECTIONS_FILE, CURVES_FILE = "metrics.json", "detections.json", "curves.npz"
 REPORT_FILE = "report.html"
-RESULTS = (METRICS_FILE, DETECTIONS_FILE, CURVES_FILE, DIAGNOSIS_FILE, DIAGNOSES_FILE, REPORT_FILE, LEARNED_FILE)
+RESULTS = (
+    METRICS_FILE, DETECTIONS_FILE, CURVES_FILE, DIAGNOSIS_FILE, DIAGNOSES_FILE, PSEUDO_FILE, PSEUDO_RUNS_FILE,
+    REPORT_FILE, LEARNED_FILE,
+)  # fmt: skip
 """Files that are computed from the weights of a run; training invalidates them."""
 
 

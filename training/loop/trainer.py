@@ -25,7 +25,14 @@ from training.errors import TrainingError
 from training.logs.logs import Means
 from training.loop.accelerator import accelerator_of, without_settings
 from training.loop.review import review_videos, with_notes
-from training.loop.teacher import copy_for_teaching, is_due, make_pseudo_segments, pseudo_of_batch, update_average
+from training.loop.teacher import (
+    copy_for_teaching,
+    is_due,
+    make_pseudo_segments,
+    pseudo_of_batch,
+    update_average,
+    warn_of_long_segments,
+)
 from training.model.distillation import Phase, updates_of
 from training.model.mllm4wtal import Mllm4Wtal
 from training.model.pseudo_labels import PseudoSegments
@@ -86,7 +93,10 @@ class Trainer:
         recipe, step, total = self.recipe, self.step, self.recipe.loop.steps
         labels = recipe.model.head.pseudo_labels
         if recipe.model.use_head and self.average is not None and is_due(step, labels, total_steps=total):
+            first = self.pseudo is None
             self.pseudo = make_pseudo_segments(self.average, self.data, device=self.device)
+            if first:
+                warn_of_long_segments(self.pseudo, recipe.model.head)
         host = self.model.host
         if host.reviews(step, total):
             self.notes = review_videos(host, self.data, self.notes, step=step, total_steps=total, device=self.device)
