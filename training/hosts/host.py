@@ -106,9 +106,7 @@ class Host(nn.Module, ABC, Generic[OutputT]):
         says otherwise."""
         return suppress(output.cas, output.attention)
 
-    def pool(
-        self, scores: Float[Tensor, "b t k"], output: OutputT, mask: Bool[Tensor, "b t"]
-    ) -> Float[Tensor, "b k"]:
+    def pool(self, scores: Float[Tensor, "b t k"], output: OutputT, mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b k"]:
         """Scores of each video: those of its snippets, pooled."""
         pooling = TopPooling((self.mil_ratio,)) if self.pooling is None else self.pooling
         return pooling(scores, output.attention, mask)
