@@ -83,12 +83,13 @@ TRAININGS: Mapping[str, Mapping[str, Any]] = {
     "top16": MILD | {"mil_ratio": 16},
     "top32": MILD | {"mil_ratio": 32},
     "spread": MILD | {"pooling.kind": "spread"},
-    "fitted": MILD | {"pooling.kind": "fitted"},
+    "fitted7": MILD | {"pooling.kind": "fitted"},
+    "fitted16": MILD | {"pooling.kind": "fitted", "mil_ratio": 16},
+    "fitted32": MILD | {"pooling.kind": "fitted", "mil_ratio": 32},
     "lse": MILD | {"pooling.kind": "log_sum_exp"},
     "attention": MILD | {"pooling.kind": "attention"},
     "auto": MILD | {"pooling.kind": "auto"},
-    "fitted-norm.05": MILD | {"pooling.kind": "fitted", "norm": 0.05},
-    "fitted-norm.8": MILD | {"pooling.kind": "fitted", "norm": 0.8},
+    "fitted16-norm.05": MILD | {"pooling.kind": "fitted", "mil_ratio": 16, "norm": 0.05},
 }
 """Changes of the host's recipe. `published` has its defaults, those of THUMOS14."""
 READINGS: Mapping[str, Mapping[str, Any]] = {

@@ -12,7 +12,7 @@ from pydantic import PositiveFloat
 from torch import Tensor, nn
 
 from cache.recipe import Recipe
-from training.nn.losses import topk_mean
+from training.nn.losses import top_count, topk_mean
 
 SPREAD = (2, 4, 8, 16, 32)
 """Ratios that kind=spread takes the mean over."""
@@ -24,7 +24,7 @@ class PoolingRecipe(Recipe):
     kind: Literal["top", "spread", "fitted", "log_sum_exp", "attention", "auto"] = "top"
     """Which snippets speak for a video, class by class: top = the mean of the top t / mil_ratio, as the hosts' public
     code does; spread = the mean of top for the ratios 2, 4, 8, 16 and 32; fitted = the mean of as many top snippets as
-    the class's probabilities add up to; log_sum_exp = a smooth maximum; attention = the mean weighted by the attention
+    the class's probabilities add up to, but of no fewer than top; log_sum_exp = a smooth maximum; attention = the mean weighted by the attention
     (the background's by 1 - attention); auto = the mean weighted by a softmax over time, whose sharpness is learned for
     each class (McFee et al. 2018)."""
     sharpness: PositiveFloat = 1.0
@@ -39,7 +39,7 @@ class PoolingRecipe(Recipe):
             case "spread":
                 return TopPooling(SPREAD)
             case "fitted":
-                return FittedPooling()
+                return FittedPooling(ratio)
             case "log_sum_exp":
                 return LogSumExpPooling(self.sharpness)
             case "attention":
@@ -74,17 +74,23 @@ class TopPooling(Pooling):
 
 
 class FittedPooling(Pooling):
-    """The mean of the top n scores of a class, n the sum of its probabilities over the video, between 1 and t.
+    """The mean of the top n scores of a class, n the sum of its probabilities over the video.
 
-    n need not be whole: the last score counts as much as is left. It gets no gradient.
+    n need not be whole: the last score counts as much as is left. It gets no gradient. It is at least t / ratio:
+    without that, a class that is not learned yet has one snippet to learn from, and may never be.
     """
+
+    def __init__(self, ratio: int) -> None:
+        super().__init__()
+        self.ratio = ratio
 
     def forward(
         self, scores: Float[Tensor, "b t k"], attention: Float[Tensor, "b t"], mask: Bool[Tensor, "b t"]
     ) -> Float[Tensor, "b k"]:
         """See `Pooling`."""
         real = mask.unsqueeze(-1)
-        count = (scores.detach().softmax(dim=-1) * real).sum(1, keepdim=True).clamp(min=1)
+        least = top_count(mask, ratio=self.ratio)[:, None, None]
+        count = (scores.detach().softmax(dim=-1) * real).sum(1, keepdim=True).maximum(least)
         ranked = scores.masked_fill(~real, -torch.inf).sort(dim=1, descending=True).values
         before = torch.arange(scores.shape[1], device=scores.device)[:, None]
         weights = (count - before).clamp(0, 1) * real  # real snippets are ranked first

@@ -58,7 +58,7 @@ def restated(kind: str, scores: np.ndarray, attention: np.ndarray) -> list[float
             {
                 "top": top(own, max(1, length // 5)),
                 "spread": np.mean([top(own, max(1, length // ratio)) for ratio in SPREAD]),
-                "fitted": top(own, max(1.0, shares[column])),
+                "fitted": top(own, max(1, length // 5, shares[column])),
                 "log_sum_exp": np.log(np.exp(SHARPNESS * own).mean()) / SHARPNESS,
                 "attention": (weights * own).sum() / weights.sum(),
                 "auto": (learned * own).sum(),
@@ -117,9 +117,11 @@ def test_limits_of_the_smooth_maximum(batch: tuple[torch.Tensor, torch.Tensor, t
 
 
 def test_a_fitted_share_follows_the_data() -> None:
-    """A class that fills half of a video is pooled over half of it, one that is nowhere over one snippet."""
+    """A class that fills half of a video is pooled over half of it, one that is nowhere over the least share."""
     scores = torch.zeros(1, 40, 3)
     scores[0, :20, 0], scores[0, 20:, 2] = 30.0, 30.0
     scores[0, 5, 1] = 1.0
-    found = PoolingRecipe(kind="fitted").build(ratio=7, columns=3)(scores, torch.ones(1, 40), torch.ones(1, 40) > 0)
-    assert found[0].tolist() == pytest.approx([30.0, 1.0, 30.0], abs=1e-3)
+    for ratio, nowhere in ((40, 1.0), (8, 0.2)):
+        pooling = PoolingRecipe(kind="fitted").build(ratio=ratio, columns=3)
+        found = pooling(scores, torch.ones(1, 40), torch.ones(1, 40) > 0)
+        assert found[0].tolist() == pytest.approx([30.0, nowhere, 30.0], abs=1e-3)
