@@ -24,9 +24,9 @@ class PoolingRecipe(Recipe):
     kind: Literal["top", "spread", "fitted", "log_sum_exp", "attention", "auto"] = "top"
     """Which snippets speak for a video, class by class: top = the mean of the top t / mil_ratio, as the hosts' public
     code does; spread = the mean of top for the ratios 2, 4, 8, 16 and 32; fitted = the mean of as many top snippets as
-    the class's probabilities add up to, but of no fewer than top; log_sum_exp = a smooth maximum; attention = the mean weighted by the attention
-    (the background's by 1 - attention); auto = the mean weighted by a softmax over time, whose sharpness is learned for
-    each class (McFee et al. 2018)."""
+    the class's probabilities add up to, but of no fewer than top (the background: as top); log_sum_exp = a smooth
+    maximum; attention = the mean weighted by the attention (the background's by 1 - attention); auto = the mean
+    weighted by a softmax over time, whose sharpness is learned for each class (McFee et al. 2018)."""
     sharpness: PositiveFloat = 1.0
     """log_sum_exp: its factor r in log(mean(exp(r s))) / r, near 0 a mean, large a maximum; auto: where the learned
     sharpness starts."""
@@ -76,8 +76,9 @@ class TopPooling(Pooling):
 class FittedPooling(Pooling):
     """The mean of the top n scores of a class, n the sum of its probabilities over the video.
 
-    n need not be whole: the last score counts as much as is left. It gets no gradient. It is at least t / ratio:
-    without that, a class that is not learned yet has one snippet to learn from, and may never be.
+    n need not be whole: the last score counts as much as is left. It gets no gradient. It is at least t / ratio, and
+    so much for the background: where this one is fitted, too, it is the first to be learned, everywhere, and attention
+    and classes may go out.
     """
 
     def __init__(self, ratio: int) -> None:
@@ -90,7 +91,8 @@ class FittedPooling(Pooling):
         """See `Pooling`."""
         real = mask.unsqueeze(-1)
         least = top_count(mask, ratio=self.ratio)[:, None, None]
-        count = (scores.detach().softmax(dim=-1) * real).sum(1, keepdim=True).maximum(least)
+        shares = (scores.detach().softmax(dim=-1) * real).sum(1, keepdim=True)
+        count = torch.cat([shares[..., :-1].maximum(least), least.expand_as(shares[..., -1:])], dim=-1)
         ranked = scores.masked_fill(~real, -torch.inf).sort(dim=1, descending=True).values
         before = torch.arange(scores.shape[1], device=scores.device)[:, None]
         weights = (count - before).clamp(0, 1) * real  # real snippets are ranked first

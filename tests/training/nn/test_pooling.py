@@ -58,7 +58,7 @@ def restated(kind: str, scores: np.ndarray, attention: np.ndarray) -> list[float
             {
                 "top": top(own, max(1, length // 5)),
                 "spread": np.mean([top(own, max(1, length // ratio)) for ratio in SPREAD]),
-                "fitted": top(own, max(1, length // 5, shares[column])),
+                "fitted": top(own, max(1, length // 5, shares[column] if column < 3 else 0)),
                 "log_sum_exp": np.log(np.exp(SHARPNESS * own).mean()) / SHARPNESS,
                 "attention": (weights * own).sum() / weights.sum(),
                 "auto": (learned * own).sum(),
@@ -125,3 +125,5 @@ def test_a_fitted_share_follows_the_data() -> None:
         pooling = PoolingRecipe(kind="fitted").build(ratio=ratio, columns=3)
         found = pooling(scores, torch.ones(1, 40), torch.ones(1, 40) > 0)
         assert found[0].tolist() == pytest.approx([30.0, nowhere, 30.0], abs=1e-3)
+        fewer = pooling(scores.roll(1, dims=-1), torch.ones(1, 40), torch.ones(1, 40) > 0)
+        assert fewer[0, 1:].tolist() == pytest.approx([30.0, nowhere], abs=1e-3)
