@@ -71,18 +71,27 @@ class TableRun(Recipe):
     hosts: Annotated[dict[str, dict[str, Any]], tyro.conf.Suppress] = Field(default={})
     """Changes of the preset's training for each host, except for fields that are set by options."""
 
+    localize: Annotated[dict[str, dict[str, Any]], tyro.conf.Suppress] = Field(default={})
+    """Changes of the post-processing for each host that settings were tuned for, except for fields that are set by
+    options."""
+
     def of(self, table: TableName) -> TableRun:
         """The same for another table."""
         return self.model_copy(update={"table": table})
 
     def with_options(self, fields: Set[str]) -> TableRun:
         """The same without the preset's changes of these fields, which options on the command line set for every
-        host."""
+        host. Raises CacheError if both steps and epochs are set."""
+        self.train.refuse_both(fields)
         kept = {
             host: {field: value for field, value in changes.items() if field not in fields}
             for host, changes in self.hosts.items()
         }
-        return self.model_copy(update={"hosts": kept})
+        read = {
+            host: {field: value for field, value in changes.items() if f"evaluate.localize.{field}" not in fields}
+            for host, changes in self.localize.items()
+        }
+        return self.model_copy(update={"hosts": kept, "localize": read})
 
     @property
     def plan(self) -> Plan:
@@ -190,16 +199,20 @@ def _cell(recipe: TableRun, part: TrainRun, arm: Arm, seed: int, content: Conten
     if host is not None:
         training = on_host(training, host, recipe.hosts.get(host, {}))
     training = training.changed({**arm.changes, "seed": seed})
+    training = training.in_steps(content.videos(training.data.subset))
     run = part.run / "cells" / key_of(training, content.of_training(training))
-    train = part.model_copy(update={"run": run, "host": None, "train": training})
-    reported = recipe.evaluate.changed({f"localize.{name}": value for name, value in arm.localize.items()})
+    tuned = recipe.localize.get(training.model.host.kind, {})
+    places: dict[str, Any] = {"run": run, "host": None, "train": training, "tuned": None, "localize": tuned}
+    train = part.model_copy(update=places)
+    reading = {**tuned, **arm.localize}
+    reported = recipe.evaluate.changed({f"localize.{name}": value for name, value in reading.items()})
     choices = [reported]
     if recipe.validation is not None:
         # no protocol names its videos: all of the subset are used, with the thresholds of the reported scores
         plain = {"protocol": "seconds", "subset": recipe.validation, "tious": reported.chosen().tious}
         unset = dict.fromkeys(ProtocolChoice.model_fields)
         choices.append(reported.model_copy(update={**unset, **plain}))
-    places: dict[str, Any] = {"run": run, "dataset": part.dataset, "features": part.features_folder}
+    places = {"run": run, "dataset": part.dataset, "features": part.features_folder}
     places["curves"] = False  # no report is made of a table's runs
     evaluations = []
     for one in choices:
@@ -217,6 +230,7 @@ class Content:
         """`former`: compute the hashes of version 0.1."""
         dataset = Dataset.load(run.dataset / "annotations.json")
         self.store = FeatureStore.open(run.features_folder)
+        self.videos = cache(lambda subset: len(dataset.labelled(subset)))
         self.annotations = cache(partial(annotations_content, dataset))
         features = former_features_content if former else features_content
         embeddings = former_embeddings_content if former else embeddings_content
