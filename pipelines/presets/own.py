@@ -17,22 +17,24 @@ if TYPE_CHECKING:
     from training.localization.localize import LocalizeRecipe
     from training.recipe import TrainRecipe
 
+_ANY_SHARE: Changes = {"model.host.pooling.kind": "spread", "model.host.width": 128}
+"""Pooling that suits actions of any share of a video, and a width for little data."""
+
 _TWO_STREAMS: Changes = {
-    "model.host.width": 128,
+    **_ANY_SHARE,
     "model.host.attention_width": 64,
-    "model.host.mil_ratio": 8,
     "model.host.norm": 0.2,
     "model.host.dropout": 0.5,
     "model.host.attention_dropout": 0.2,
 }
 
 OWN_HOSTS: Mapping[str, Changes] = {
-    "plain": {"model.host.width": 128, "model.host.mil_ratio": 8, "model.host.norm": 0.2},
+    "plain": {**_ANY_SHARE, "model.host.norm": 0.2},
     "co2net": _TWO_STREAMS,
     "delu": _TWO_STREAMS,
     "ddgnet": {**_TWO_STREAMS, "model.host.similarity": 0.95},
     "um": {
-        "model.host.width": 128,
+        **_ANY_SHARE,
         "model.host.mil_ratio": 8,
         "model.host.margin": 10.0,
         "model.host.uncertainty": 0.01,
@@ -62,9 +64,10 @@ class Own(Preset):
 
     @property
     def method(self) -> Mapping[MethodSettings, Changes]:
-        """As measured elsewhere, but that pseudo segments are cut from the fused curve: several classes of a video
-        share one attention."""
-        return {"measured": {**MEASURED, "model.head.pseudo_labels.curves": ["fused"]}, "paper": PAPER}
+        """As measured elsewhere, but that pseudo segments are cut from the fused curve, since several classes of a
+        video share one attention, and that class queries are standardized, since real descriptions are alike."""
+        changes = {"model.head.pseudo_labels.curves": ["fused"], "model.ksm.standardize": True}
+        return {"measured": {**MEASURED, **changes}, "paper": PAPER}
 
     @property
     def finds_tuned(self) -> bool:
@@ -73,11 +76,13 @@ class Own(Preset):
 
     @property
     def localize(self) -> LocalizeRecipe:
-        """Classes are chosen one by one against the background, and each is localized on its own T-CAM: several may be
-        in a video, and a softmax over them would be shared."""
+        """Classes are chosen one by one against the background, and each is localized on its own T-CAM, too: several
+        may be in a video, and a softmax over them would be shared."""
         from training.localization.localize import LocalizeRecipe
 
-        return LocalizeRecipe(video_scores="against_background", class_threshold=0.1, curves=("cas",))
+        return LocalizeRecipe(
+            video_scores="against_background", class_choice="relative", class_threshold=0.1, curves=("attention", "cas")
+        )
 
     def import_dataset(self) -> ImportDatasetRun:
         """Videos and labels.csv in my_videos/."""
@@ -92,6 +97,7 @@ class Own(Preset):
         from training.model.localization_head import HeadRecipe
         from training.model.mllm4wtal import ModelRecipe
         from training.model.pseudo_labels import PseudoLabelRecipe
+        from training.nn.pooling import PoolingRecipe
         from training.optimizers import LoopRecipe
         from training.recipe import TrainRecipe
 
@@ -99,11 +105,11 @@ class Own(Preset):
             data=DataRecipe(num_snippets=320, num_pairs=2, singles=4),
             model=ModelRecipe(
                 host=PlainRecipe(),
-                ksm=KsmRecipe(width=96, heads=4, context=4, mil_ratio=8),
-                csr=CsrRecipe(width=96, heads=4, encoder_layers=1, decoder_layers=1),
+                ksm=KsmRecipe(width=96, heads=4, context=4, pooling=PoolingRecipe(kind="spread")),
+                csr=CsrRecipe(width=64, heads=2, encoder_layers=1, decoder_layers=1),
                 head=HeadRecipe(pseudo_labels=PseudoLabelRecipe(teacher_decay=0.99)),
             ),
-            loop=LoopRecipe(steps=600, host_lr=2e-3, lr=2e-3, schedule="cosine", warmup=40),
+            loop=LoopRecipe(steps=600, host_lr=2e-3, lr=5e-4, schedule="cosine", warmup=40),
         )
         return recipe.changed(self.hosts["plain"])
 
