@@ -81,7 +81,11 @@ class Own(Preset):
         from training.localization.localize import LocalizeRecipe
 
         return LocalizeRecipe(
-            video_scores="against_background", class_choice="relative", class_threshold=0.1, curves=("attention", "cas")
+            video_scores="against_background",
+            class_choice="relative",
+            class_threshold=0.1,
+            curves=("attention", "cas"),
+            head_score="mean",
         )
 
     def import_dataset(self) -> ImportDatasetRun:
@@ -109,7 +113,7 @@ class Own(Preset):
                 csr=CsrRecipe(width=64, heads=2, encoder_layers=1, decoder_layers=1),
                 head=HeadRecipe(pseudo_labels=PseudoLabelRecipe(teacher_decay=0.99)),
             ),
-            loop=LoopRecipe(steps=600, host_lr=2e-3, lr=5e-4, schedule="cosine", warmup=40),
+            loop=LoopRecipe(steps=600, host_lr=2e-3, lr=2e-3, schedule="cosine", warmup=40),
         )
         return recipe.changed(self.hosts["plain"])
 

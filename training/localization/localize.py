@@ -72,8 +72,12 @@ class LocalizeRecipe(Recipe):
     suppression."""
     head_most: PositiveInt = 2000
     """Head: at most this many proposals per video, the best ones."""
+    head_score: Literal["own", "mean"] = "own"
+    """Head: own = score by the head's class probability; mean = by the geometric mean of that and the T-CAM's score of
+    the same segment (see video_weight). The T-CAM classifies better where the head has had few pseudo segments to learn
+    classes from."""
     attention_power: float = Field(default=0.0, ge=0)
-    """Head: score = sigmoid(logit) * (mean attention inside)^this; 0 ignores the attention."""
+    """Head: the class probability counts as sigmoid(logit) * (mean attention inside)^this; 0 ignores the attention."""
     cam_weight: PositiveFloat = 1.0
     """head+cam: factor on T-CAM scores before they are ranked together with the head's."""
     suppression: Literal["soft", "hard", "fuse", "none"] = "soft"
@@ -140,7 +144,7 @@ def localize(
     chosen = choose_classes(video_scores, threshold=recipe.class_threshold, choice=recipe.class_choice)
     parts: list[Candidates] = []
     if recipe.source != "cam" and head is not None:
-        parts.append(_head_candidates(head, chosen, attention, recipe))
+        parts.append(_head_candidates(head, chosen, cas, attention, video_scores, recipe))
     if recipe.source != "head":
         cam = cam_candidates(cas, attention, chosen, video_scores, recipe=recipe)
         parts.append(Candidates(cam.segments, cam.labels, cam.scores * recipe.cam_weight) if len(parts) else cam)
@@ -217,13 +221,23 @@ def _thresholds(curve: str, recipe: LocalizeRecipe) -> tuple[float, ...]:
 
 
 def _head_candidates(
-    head: Candidates, chosen: Bool[Array, " c"], attention: Float[Array, " t"], recipe: LocalizeRecipe
+    head: Candidates,
+    chosen: Bool[Array, " c"],
+    cas: Float[Array, "t c"],
+    attention: Float[Array, " t"],
+    video_scores: Float[Array, " c"],
+    recipe: LocalizeRecipe,
 ) -> Candidates:
     kept = head.take(chosen[head.labels]) if recipe.gate else head
-    if not recipe.attention_power:
-        return kept
-    weight = mean_inside(attention, kept.segments) ** recipe.attention_power
-    return Candidates(kept.segments, kept.labels, kept.scores * weight)
+    scores = kept.scores
+    if recipe.attention_power:
+        scores = scores * mean_inside(attention, kept.segments) ** recipe.attention_power
+    if recipe.head_score == "mean":
+        curves = cas.T * attention
+        contrast = outer_inner(curves, kept.segments, row=kept.labels, margin=recipe.margin)
+        of_cam = contrast + recipe.video_weight * video_scores[kept.labels]
+        scores = np.sqrt(scores * of_cam.clip(min=0))
+    return Candidates(kept.segments, kept.labels, scores)
 
 
 def _suppress(candidates: Candidates, recipe: LocalizeRecipe) -> Candidates:

@@ -166,6 +166,19 @@ def test_attention_weighs_the_head() -> None:
     assert [d.score for d in found] == pytest.approx([0.8 * 0.8, 0.8 * 0.45])
 
 
+def test_head_is_scored_by_the_tcam_as_well() -> None:
+    """head_score mean: the geometric mean of the head's score and of what the T-CAM gives the same segment. A segment
+    that the T-CAM contradicts scores 0, and is dropped."""
+    head = head_candidates((10, 20, 1, 0.5), (8, 22, 1, 0.5), (40, 50, 1, 0.9))
+    recipe = LocalizeRecipe(head_score="mean", suppression="none", video_weight=0.2)
+    plateau, around = 0.9 * 0.8, curves()[0][8, 1] * curves()[1][8]
+    wider = (10 * plateau + 4 * around) / 14 - around
+    expected = [(plateau - around + 0.18) * 0.5, (wider + 0.18) * 0.5, 0.18 * 0.9]
+    assert [d.score for d in detect(recipe, head=head)] == pytest.approx(sorted(np.sqrt(expected), reverse=True))
+    without = recipe.model_copy(update={"video_weight": 0.0, "min_score": 1e-6})
+    assert [round(d.start / 0.64) for d in detect(without, head=head)] == [10, 8]
+
+
 def test_both_sources_compete() -> None:
     """Head and T-CAM candidates are suppressed together, the latter's scores times their weight."""
     head = head_candidates((10, 20, 1, 0.5))
