@@ -169,7 +169,7 @@ def test_attention_weighs_the_head() -> None:
 def test_head_is_scored_by_the_tcam_as_well() -> None:
     """head_score mean: the geometric mean of the head's score and of what the T-CAM gives the same segment. A segment
     that the T-CAM contradicts scores 0, and is dropped."""
-    head = head_candidates((10, 20, 1, 0.5), (8, 22, 1, 0.5), (40, 50, 1, 0.9))
+    head = head_candidates((10, 20, 1, 0.5), (8, 22, 1, 0.5), (36, 39, 1, 0.9))
     recipe = LocalizeRecipe(head_score="mean", suppression="none", video_weight=0.2)
     plateau, around = 0.9 * 0.8, curves()[0][8, 1] * curves()[1][8]
     wider = (10 * plateau + 4 * around) / 14 - around
