@@ -65,8 +65,13 @@ class Own(Preset):
     @property
     def method(self) -> Mapping[MethodSettings, Changes]:
         """As measured elsewhere, but that pseudo segments are cut from the fused curve, since several classes of a
-        video share one attention, and that class queries are standardized, since real descriptions are alike."""
-        changes = {"model.head.pseudo_labels.curves": ["fused"], "model.ksm.standardize": True}
+        video share one attention, and that class queries are standardized, since real descriptions are alike; KSM's
+        T-CAM then votes, too."""
+        changes = {
+            "model.head.pseudo_labels.curves": ["fused"],
+            "model.head.pseudo_labels.cams": ["host", "ksm"],
+            "model.ksm.standardize": True,
+        }
         return {"measured": {**MEASURED, **changes}, "paper": PAPER}
 
     @property
@@ -111,7 +116,7 @@ class Own(Preset):
                 host=PlainRecipe(),
                 ksm=KsmRecipe(width=96, heads=4, context=4, pooling=PoolingRecipe(kind="spread")),
                 csr=CsrRecipe(width=64, heads=2, encoder_layers=1, decoder_layers=1),
-                head=HeadRecipe(pseudo_labels=PseudoLabelRecipe(teacher_decay=0.99)),
+                head=HeadRecipe(pseudo_labels=PseudoLabelRecipe(teacher_decay=0.99, warmup=0.2)),
             ),
             loop=LoopRecipe(steps=600, host_lr=2e-3, lr=2e-3, schedule="cosine", warmup=40),
         )
