@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, Strict, ValidationError
+from pydantic import ValidationError
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from cache.files.json_text import read_json
 from cache.files.kinds import not_a
 from cache.recipe import differences
 from training.checkpoints.folder import STATE_FILE, finished, sizes, write_checkpoint
+from training.checkpoints.plain_fields import PlainFields
 from training.errors import TrainingError
 from training.logs.logs import Means
 from training.model.csr import ReconstructionAttention
@@ -64,20 +65,6 @@ class State:
         host."""
         model = self.recipe.model
         return self.version < 3 and model.use_csr and model.dpid.schedule == "alternate"
-
-
-class _Plain(BaseModel):
-    """The fields of state.json that are no recipes, by their types; a text is no list of its letters."""
-
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
-
-    step: NonNegativeInt
-    classes: Annotated[tuple[str, ...], Strict(False)]
-    words: Annotated[tuple[str, ...], Strict(False)]
-    data: str
-    means: dict[str, Annotated[tuple[float, int], Strict(False)]]
-    finished: bool
-    version: int
 
 
 @dataclass(frozen=True)
@@ -150,7 +137,7 @@ def load_state(folder: Path) -> State:
         found = raw.get("version") if isinstance(raw, dict) else type(raw).__name__
         raise TrainingError(f"{path}: version: found {found}, expected {VERSION}; train again with `make train`")
     try:
-        plain = _Plain.model_validate({**raw, "finished": finished(raw)})
+        plain = PlainFields.model_validate({**raw, "finished": finished(raw)})
         return State(
             step=plain.step,
             recipe=TrainRecipe.model_validate(raw["recipe"]),

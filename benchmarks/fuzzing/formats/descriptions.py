@@ -226,6 +226,7 @@ def _columns(rng: random.Random, rows: list[Row], suffix: str) -> Input:
 
 def _key(row: Row) -> tuple | None:
     """The key of a row that can be imported."""
+    row["description"] = _of_parts(row.get("description"))
     values: list[Any] = [row.get(name) for name in COLUMNS]
     if not all(isinstance(value, str) and value.strip() and _storable(value) for value in values):
         return None
@@ -241,6 +242,13 @@ def _key(row: Row) -> tuple | None:
     if row.get("model_id") is not None and not row["model_id"].strip():
         return None
     return (video, label, kind) if answer.strip() and _is_duration(row) and _are_seconds(row) else None
+
+
+def _of_parts(content: Any) -> Any:
+    """The text of a message's content, which servers give as a list of parts, too."""
+    if isinstance(content, list):
+        return "\n".join(part for part in map(_of_parts, content) if isinstance(part, str))
+    return content
 
 
 def _storable(text: str) -> bool:

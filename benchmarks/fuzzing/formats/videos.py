@@ -74,13 +74,10 @@ class Whole:
 
     seconds: tuple[float, ...]
     numbers: tuple[int, ...]
+    length: float
+    """To the end of the last frame."""
     damaged: bool = False
     """Whether a packet could not be decoded."""
-
-    @property
-    def length(self) -> float:
-        """To the end of the last frame."""
-        return max(self.seconds) + 1 / _FPS
 
     @property
     def sound(self) -> bool:
@@ -120,7 +117,7 @@ class Videos:
         kind = rng.choice(list(_KINDS))
         suffix = kind.rpartition(".")[2]
         data = base(kind)
-        same = Whole(tuple(k / _FPS for k in range(_FRAMES)), tuple(range(_FRAMES)))
+        same = Whole(tuple(k / _FPS for k in range(_FRAMES)), tuple(range(_FRAMES)), _FRAMES / _FPS)
         match rng.choice(("same", "joined", "fields", "fields", "fields", "blocks", "noise", "noise", "another")):
             case "same":
                 done, suffix, data = _same(rng, suffix, data)
@@ -247,19 +244,20 @@ def _joined(path: Path, first: bytes, second: bytes) -> Whole:
         try:
             parts.append(_decoded(part))
         except Unreadable:
-            parts.append(Whole((), (), damaged=True))
+            parts.append(Whole((), (), 0.0, damaged=True))
     one, other = parts
     seconds = (*one.seconds, *(one.length + time for time in other.seconds))
-    return Whole(seconds, one.numbers + other.numbers, damaged=other.damaged)
+    return Whole(seconds, one.numbers + other.numbers, one.length + other.length, damaged=other.damaged)
 
 
 def _decoded(path: Path) -> Whole:
     seconds: list[float] = []
     numbers: list[int] = []
-    damaged = False
+    length, damaged = 0.0, False
     try:
         with av.open(str(path), metadata_errors="replace") as file:
             stream = file.streams.video[0]
+            stream.thread_count = 1  # damage is concealed otherwise by several
             origin = float(file.start_time or 0) / av.time_base
             for packet in file.demux(stream):
                 try:
@@ -267,17 +265,19 @@ def _decoded(path: Path) -> Whole:
                         stamp = frame.dts if file.format.name == "avi" or frame.pts is None else frame.pts
                         if stamp is None:
                             raise Unreadable("no times")
-                        seconds.append(float(stamp * (stream.time_base or 0)) - origin)
+                        tick = float(stream.time_base or 0)
+                        seconds.append(stamp * tick - origin)
+                        length = max(length, seconds[-1] + (frame.duration * tick or 1 / _FPS))
                         numbers.append(read(frame.to_ndarray(format="rgb24")))  # pyright: ignore[reportAttributeAccessIssue]
                 except av.error.FFmpegError:
                     damaged = True
     except Exception as error:  # whatever PyAV raises for a damaged file
         if not seconds:
             raise Unreadable(f"{type(error).__name__}: {error}") from error
-        damaged = True
+        # Else the file ends here, as the length says.
     if not seconds:
         raise Unreadable("no frame")
-    return Whole(tuple(seconds), tuple(numbers), damaged)
+    return Whole(tuple(seconds), tuple(numbers), length, damaged)
 
 
 FORMAT = Videos()

@@ -45,6 +45,9 @@ def rewrite(checkpoint: Path, **fields: Any) -> None:
     [
         ("classes", "ab"),
         ("classes", [1, 2]),
+        ("classes", ["b", "b"]),
+        ("classes", ["b", "\u200b"]),
+        ("classes", ["b", "\x1b[31m"]),
         ("words", "a"),
         ("step", "1"),
         ("step", True),
