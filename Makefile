@@ -25,7 +25,7 @@ export HF_HUB_OFFLINE := 1
 export HF_HUB_DISABLE_PROGRESS_BARS := 1
 endif
 
-.PHONY: help setup demo demo-smoke videos import-dataset import-checkpoint priors import features train eval evaluate-file diagnose \
+.PHONY: help setup demo demo-smoke videos import-dataset import-checkpoint priors import features train lr-range tune eval evaluate-file diagnose \
         report compare table3 table4 table5 ablations inspect export migrate cuda-wheels \
         test pytest lint format types contracts clean clean-demo clean-venv
 
@@ -72,6 +72,12 @@ features: $(STAMP) $(VIDEOS)  ## encode every video as snippet features, one str
 
 train: $(STAMP)  ## train MLLM4WTAL, or a host alone
 	@$(PY) -m pipelines train $(PRESET) $(ARGS)
+
+lr-range: $(STAMP)  ## look for a learning rate of the host: a short training whose rates rise
+	@$(PY) -m pipelines lr-range $(PRESET) $(ARGS)
+
+tune: $(STAMP)  ## choose settings of a host from video labels alone: cache/data/<dataset>/tuned.json, runs/<preset>-tune/tune.html
+	@$(PY) -m pipelines tune $(PRESET) $(ARGS)
 
 eval: $(STAMP)  ## localize actions in the test videos and print the mAP
 	@$(PY) -m pipelines eval $(PRESET) $(ARGS)

@@ -122,6 +122,10 @@ class Dataset:
             raise CacheError(f"dataset {self.name}: no video has subset {subset!r}; its subsets are {subsets}")
         return chosen
 
+    def labelled(self, subset: str) -> list[VideoEntry]:
+        """The videos of one subset that have a label."""
+        return [video for video in self.split(subset) if video.labels]
+
     def class_index(self, label: str) -> int:
         """Index of a class. Raises CacheError, naming the nearest class, if the dataset does not have it."""
         try:

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pipelines.asked import asked_fields, asked_host, asked_settings
+from pipelines.asked import asked_fields, asked_host, asked_settings, asked_tuned
 from pipelines.terminal import attended
 
 if TYPE_CHECKING:
@@ -43,12 +44,16 @@ class Command:
     """Whether only the presets of the demo have it."""
 
 
+def _tuned(preset: Any, arguments: Arguments) -> Path | None:
+    return asked_tuned(arguments, preset.dataset, found=preset.finds_tuned)
+
+
 def _table(name: TableName, about: str) -> Command:
     return Command(
         name,
         about,
         "experiments.make",
-        lambda preset, arguments: preset.tables(asked_settings(arguments)),
+        lambda preset, arguments: preset.tables(asked_settings(arguments), _tuned(preset, arguments)),
         finish=lambda recipe, arguments: recipe.of(name).with_options(asked_fields(arguments)),
     )
 
@@ -108,7 +113,22 @@ GROUPS: Mapping[str, tuple[Command, ...]] = {
             "train",
             "Train MLLM4WTAL, or a host (baseline method) alone.",
             "runs.train",
-            lambda preset, arguments: preset.train_on(asked_host(arguments), asked_settings(arguments)),
+            lambda preset, arguments: preset.train_on(
+                asked_host(arguments), asked_settings(arguments), _tuned(preset, arguments)
+            ),
+            finish=lambda recipe, arguments: recipe.refuse_both(asked_fields(arguments)),
+        ),
+        Command(
+            "lr-range",
+            "Look for a learning rate of the host: a short training whose rates rise (range test).",
+            "runs.lr_range",
+            lambda preset, arguments: preset.lr_range(asked_host(arguments), asked_settings(arguments)),
+        ),
+        Command(
+            "tune",
+            "Choose settings of a host from video labels alone: trials, a page, and tuned.json.",
+            "tuning.tune",
+            lambda preset, arguments: preset.tune(asked_host(arguments)),
         ),
         Command(
             "import-checkpoint",
@@ -120,7 +140,11 @@ GROUPS: Mapping[str, tuple[Command, ...]] = {
     ),
     "Evaluate": (
         Command(
-            "eval", "Localize actions in the test videos and print the mAP.", "runs.evaluate", lambda p, _: p.evaluate()
+            "eval",
+            "Localize actions in the test videos and print the mAP.",
+            "runs.evaluate",
+            lambda p, _: p.evaluate(),
+            finish=lambda recipe, arguments: recipe.as_tuned(asked_fields(arguments)),
         ),
         Command(
             "evaluate-file",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,6 +22,16 @@ def asked_host(arguments: Sequence[str]) -> HostKind | None:
 def asked_settings(arguments: Sequence[str]) -> MethodSettings:
     """The value of `--settings`; "measured" if it is missing."""
     return "paper" if _value(arguments, "--settings") == "paper" else "measured"
+
+
+def asked_tuned(arguments: Sequence[str], dataset: Path, *, found: bool) -> Path | None:
+    """The file of `--tuned`; when it is not given and `found`, the tuned.json of the dataset (`--dataset` or
+    `dataset`), if it exists. None for `--tuned none`."""
+    named = _value(arguments, "--tuned")
+    if named is not None:
+        return None if named.lower() == "none" else Path(named)
+    file = Path(_value(arguments, "--dataset") or dataset) / "tuned.json"
+    return file if found and file.exists() else None
 
 
 def asked_fields(arguments: Sequence[str]) -> frozenset[str]:

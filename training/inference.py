@@ -111,7 +111,7 @@ def draw_curves(
     device = next(trained.model.parameters()).device
     batch = torch.from_numpy(np.array(features, dtype=np.float32))[None].to(device)
     mask = torch.ones(batch.shape[:2], dtype=torch.bool, device=device)
-    output = trained.model.localize_forward(batch, mask)
+    output = trained.model.localize_forward(batch, mask, kind=recipe.video_scores)
     csr = trained.csr
     curves = Curves(
         video_id,

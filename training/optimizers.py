@@ -24,6 +24,10 @@ class LoopRecipe(Recipe):
 
     steps: PositiveInt = 5000
     """Training steps: updates of the host by L_match, and as many of CSR by L_rec, with any model.dpid.schedule."""
+    epochs: PositiveFloat | None = None
+    """Passes over the training videos, in place of `steps`: before a training they are turned into `steps`, which alone
+    count from there on, and recipe.json has no epochs. A pass is as many videos as there are: pairs are drawn, so a
+    video may come twice. None: `steps` as given."""
     accumulate: PositiveInt = 1
     """Gradient accumulation: batches whose gradients are averaged for one update."""
     optimizer: Literal["adam", "adamw"] = "adam"

@@ -1,5 +1,6 @@
 """TrainRecipe: the complete config of a training run, with the settings of data, model, loop and validation."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import NonNegativeInt
@@ -37,3 +38,13 @@ class TrainRecipe(Recipe):
     """Steps, optimizers, checkpoints."""
     validation: Annotated[ValidationRecipe, RUN_ONLY] = ValidationRecipe()
     """Validation during training."""
+
+    def in_steps(self, videos: int) -> "TrainRecipe":
+        """The same with loop.epochs, if given, turned into loop.steps: as many as show `videos` training videos so many
+        times. All that trains, and all that names a run by its recipe, has the steps alone."""
+        epochs = self.loop.epochs
+        if epochs is None:
+            return self
+        each = self.data.batch_size * self.loop.accumulate
+        steps = math.ceil(round(epochs * videos / each, 6))  # the product may be off by its last bits
+        return self.changed({"loop.steps": max(1, steps), "loop.epochs": None})

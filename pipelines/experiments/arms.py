@@ -117,6 +117,7 @@ def _ablations() -> Plan:
         *_options("suppression", "model.ksm.suppression", ("product", "suppress")),
         *_options("dpid", "model.dpid.schedule", ("alternate", "joint")),
         Arm("dpid-off", "without DPID", {"model.use_dpid": False}, group="dpid"),
+        *_options("gate", "model.dpid.gate", ("none", "confident")),
         *_options("teacher", "model.dpid.teacher", ("self", "average")),
         *(
             Arm(f"period-{steps}", f"dpid.period {steps}", {**alternating, "model.dpid.period": steps}, group="period")
@@ -126,6 +127,10 @@ def _ablations() -> Plan:
         *_options("texts", "model.csr.texts", ("complete", "class_name", "template")),
         *_options("attentions", f"{votes}.attentions", (("ksm",), ("csr",), ("ksm", "csr"))),
         *_options("cams", f"{votes}.cams", (("host",), ("ksm",), ("host", "ksm"))),
+        *_options("curves", f"{votes}.curves", (("fused",), ("attention",), ("cas",))),
+        *_options("merge", f"{votes}.merge", ("fuse", "nms", "ricker")),
+        *_options("agreement", f"{votes}.agreement", (0.0, 1.0, 2.0)),
+        *_options("levels", "model.head.levels", (3, 5, 8)),
         *(
             Arm(f"source-{source}", f"detections from {source}", localize={"source": source}, group="source")
             for source in ("head", "cam", "head+cam")

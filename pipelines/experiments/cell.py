@@ -11,15 +11,19 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from cache.errors import CacheError
 from cache.files.lock import hold
+from cache.recipe import Recipe
 from pipelines.console import guarded, say
 from pipelines.experiments.grid import CellRun
 from pipelines.runs import evaluate, train
 from training.checkpoints.checkpoint import TRAINING_FILE
 from training.checkpoints.folder import drop_training_state
 
+R = TypeVar("R", bound=Recipe)
 _PATIENCE = 20.0
 """Seconds in which the training may write its checkpoint after the command has ended."""
 
@@ -44,8 +48,9 @@ def main(recipe: CellRun) -> None:
     say("done")
 
 
-def _work() -> None:
-    recipe = CellRun.model_validate_json(sys.stdin.buffer.readline())
+def work(kind: type[R], main: Callable[[R], None]) -> None:
+    """Read the task from standard input and do it; used by every kind of worker."""
+    recipe = kind.model_validate_json(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_input, daemon=True).start()
     main(recipe)
 
@@ -61,4 +66,4 @@ def _end_with_input() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(_work))
+    sys.exit(guarded(lambda: work(CellRun, main)))

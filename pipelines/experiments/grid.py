@@ -53,6 +53,8 @@ class TableRun(Recipe):
     """Subset that is evaluated in addition to the reported one, for choosing settings; None evaluates no other."""
     seeds: PositiveInt = 3
     """Number of seeds of each row: --seed, --seed + 1, ..."""
+    folds: tuple[Path, ...] = ()
+    """Cross-validation: folders of datasets that are trained and evaluated in place of the dataset, one seed each."""
     arms: Annotated[tuple[str, ...], tyro.conf.arg(name="rows", aliases=("--arms",))] = ()
     """Rows of the table, by their names in its CSV; all when not given. Rows that they are compared with are added."""
     groups: tuple[str, ...] = ()
@@ -69,18 +71,27 @@ class TableRun(Recipe):
     hosts: Annotated[dict[str, dict[str, Any]], tyro.conf.Suppress] = Field(default={})
     """Changes of the preset's training for each host, except for fields that are set by options."""
 
+    localize: Annotated[dict[str, dict[str, Any]], tyro.conf.Suppress] = Field(default={})
+    """Changes of the post-processing for each host that settings were tuned for, except for fields that are set by
+    options."""
+
     def of(self, table: TableName) -> TableRun:
         """The same for another table."""
         return self.model_copy(update={"table": table})
 
     def with_options(self, fields: Set[str]) -> TableRun:
         """The same without the preset's changes of these fields, which options on the command line set for every
-        host."""
+        host. Raises CacheError if both steps and epochs are set."""
+        self.train.refuse_both(fields)
         kept = {
             host: {field: value for field, value in changes.items() if field not in fields}
             for host, changes in self.hosts.items()
         }
-        return self.model_copy(update={"hosts": kept})
+        read = {
+            host: {field: value for field, value in changes.items() if f"evaluate.localize.{field}" not in fields}
+            for host, changes in self.localize.items()
+        }
+        return self.model_copy(update={"hosts": kept, "localize": read})
 
     @property
     def plan(self) -> Plan:
@@ -93,9 +104,15 @@ class TableRun(Recipe):
         return self.train.run / self.table
 
     @property
-    def dataset(self) -> Path:
-        """Folder of the dataset."""
-        return self.train.dataset
+    def parts(self) -> list[tuple[int, TrainRun]]:
+        """The seeds, each with what it is trained on: the dataset, or the fold of its turn."""
+        first = self.train.train.seed
+        if not self.folds:
+            return [(seed, self.train) for seed in range(first, first + self.seeds)]
+        return [
+            (first + number, self.train.model_copy(update={"dataset": folder}))
+            for number, folder in enumerate(self.folds)
+        ]
 
 
 class CellRun(Recipe):
@@ -154,10 +171,15 @@ def cells(recipe: TableRun) -> list[Cell]:
     """
     recipe.train.refuse_other_settings()
     _refuse_unfair(recipe)
-    content = Content(recipe.train)
-    first = recipe.train.train.seed
-    seeds = range(first, first + recipe.seeds)
-    return [_cell(recipe, arm, seed, content) for seed in seeds for arm in recipe.plan.arms]
+    if recipe.folds and (recipe.train.features or recipe.train.embeddings):
+        raise CacheError("folds: found beside --features or --embeddings, expected each fold to have its own")
+    known: dict[Path, Content] = {}
+    grid = []
+    for seed, part in recipe.parts:
+        if part.dataset not in known:
+            known[part.dataset] = Content(part)
+        grid += [_cell(recipe, part, arm, seed, known[part.dataset]) for arm in recipe.plan.arms]
+    return grid
 
 
 def _refuse_unfair(recipe: TableRun) -> None:
@@ -171,22 +193,26 @@ def _refuse_unfair(recipe: TableRun) -> None:
     raise CacheError(f"{recipe.table}, rows {', '.join(lacking)}: {message}{rest}")
 
 
-def _cell(recipe: TableRun, arm: Arm, seed: int, content: Content) -> Cell:
-    training = recipe.train.train
-    host = arm.host or recipe.train.host
+def _cell(recipe: TableRun, part: TrainRun, arm: Arm, seed: int, content: Content) -> Cell:
+    training = part.train
+    host = arm.host or part.host
     if host is not None:
         training = on_host(training, host, recipe.hosts.get(host, {}))
     training = training.changed({**arm.changes, "seed": seed})
-    run = recipe.train.run / "cells" / key_of(training, content.of_training(training))
-    train = recipe.train.model_copy(update={"run": run, "host": None, "train": training})
-    reported = recipe.evaluate.changed({f"localize.{name}": value for name, value in arm.localize.items()})
+    training = training.in_steps(content.videos(training.data.subset))
+    run = part.run / "cells" / key_of(training, content.of_training(training))
+    tuned = recipe.localize.get(training.model.host.kind, {})
+    places: dict[str, Any] = {"run": run, "host": None, "train": training, "tuned": None, "localize": tuned}
+    train = part.model_copy(update=places)
+    reading = {**tuned, **arm.localize}
+    reported = recipe.evaluate.changed({f"localize.{name}": value for name, value in reading.items()})
     choices = [reported]
     if recipe.validation is not None:
         # no protocol names its videos: all of the subset are used, with the thresholds of the reported scores
         plain = {"protocol": "seconds", "subset": recipe.validation, "tious": reported.chosen().tious}
         unset = dict.fromkeys(ProtocolChoice.model_fields)
         choices.append(reported.model_copy(update={**unset, **plain}))
-    places: dict[str, Any] = {"run": run, "dataset": recipe.dataset, "features": recipe.train.features_folder}
+    places = {"run": run, "dataset": part.dataset, "features": part.features_folder}
     places["curves"] = False  # no report is made of a table's runs
     evaluations = []
     for one in choices:
@@ -204,6 +230,7 @@ class Content:
         """`former`: compute the hashes of version 0.1."""
         dataset = Dataset.load(run.dataset / "annotations.json")
         self.store = FeatureStore.open(run.features_folder)
+        self.videos = cache(lambda subset: len(dataset.labelled(subset)))
         self.annotations = cache(partial(annotations_content, dataset))
         features = former_features_content if former else features_content
         embeddings = former_embeddings_content if former else embeddings_content

@@ -12,7 +12,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+from cache.recipe import Recipe
 from pipelines.console import progress, say
 from pipelines.experiments.grid import Cell, CellRun
 
@@ -23,12 +25,46 @@ _PATIENCE = 30.0
 """Seconds in which workers may write their checkpoints after the command was interrupted."""
 
 
+class Work(Protocol):
+    """What one worker does: the module that it runs, and the task that the module reads."""
+
+    @property
+    def module(self) -> str:
+        """Its module, which calls `cell.work`."""
+        ...
+
+    @property
+    def run(self) -> Recipe:
+        """Its task."""
+        ...
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it is for, in messages."""
+        ...
+
+    @property
+    def log(self) -> Path:
+        """File that receives its output."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Its size."""
+        ...
+
+    def steps_done(self) -> int:
+        """How much of it is done."""
+        ...
+
+
 @dataclass(frozen=True)
 class Job:
     """One training with all its wanted scores, for all runs of the table that share it."""
 
     run: CellRun
     names: tuple[str, ...]
+    module: str = "pipelines.experiments.cell"
 
     @property
     def log(self) -> Path:
@@ -41,19 +77,24 @@ class Job:
         return self.run.train.train.loop.steps + 1
 
     def steps_done(self) -> int:
-        """Steps so far, read from metrics.jsonl while its worker runs."""
-        try:
-            *_, last = (self.run.train.run / "metrics.jsonl").read_bytes().splitlines()
-            return int(json.loads(last)["step"])
-        except (OSError, ValueError, KeyError):
-            return 0  # nothing yet, or a line that is being written
+        """Steps so far, read while its worker runs."""
+        return steps_of(self.run.train.run)
+
+
+def steps_of(run: Path) -> int:
+    """Steps that a training has taken, as its metrics.jsonl says."""
+    try:
+        *_, last = (run / "metrics.jsonl").read_bytes().splitlines()
+        return int(json.loads(last)["step"])
+    except (OSError, ValueError, KeyError):
+        return 0  # nothing yet, or a line that is being written
 
 
 @dataclass(frozen=True)
 class Failure:
     """A job whose worker failed."""
 
-    job: Job
+    job: Work
     why: str
     """Exit code and last line of its log."""
 
@@ -75,14 +116,14 @@ def missing_jobs(cells: Sequence[Cell]) -> list[Job]:
     return jobs
 
 
-def run_jobs(jobs: Sequence[Job], *, workers: int, devices: Sequence[int] = ()) -> list[Failure]:
+def run_jobs(jobs: Sequence[Work], *, workers: int, devices: Sequence[int] = (), label: str = "table") -> list[Failure]:
     """Run every job, `workers` at a time. A failure is printed at once, and the other jobs continue."""
     failures: list[Failure] = []
     waiting, ended = deque(jobs), 0
     total = sum(job.steps for job in jobs)
     over = 0
-    running: dict[int, tuple[Job, subprocess.Popen[bytes]]] = {}
-    with _workers(running), progress("table", unit="steps") as report:
+    running: dict[int, tuple[Work, subprocess.Popen[bytes]]] = {}
+    with _workers(running), progress(label, unit="steps") as report:
         while waiting or running:
             for place in range(workers):
                 if waiting and place not in running:
@@ -102,13 +143,13 @@ def run_jobs(jobs: Sequence[Job], *, workers: int, devices: Sequence[int] = ()) 
     return failures
 
 
-def _start(job: Job, device: int | None) -> subprocess.Popen[bytes]:
+def _start(job: Work, device: int | None) -> subprocess.Popen[bytes]:
     environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONUNBUFFERED": "1"}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
     if device is not None:
         environment["CUDA_VISIBLE_DEVICES"] = str(device)
     job.log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pipelines.experiments.cell"]
+    command = [sys.executable, "-m", job.module]
     with job.log.open("ab") as log:
         # in its own session: Ctrl-C in the terminal reaches only this command, which then stops its workers once
         process = subprocess.Popen(
@@ -134,7 +175,7 @@ def _close(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def _workers(running: dict[int, tuple[Job, subprocess.Popen[bytes]]]) -> Iterator[None]:
+def _workers(running: dict[int, tuple[Work, subprocess.Popen[bytes]]]) -> Iterator[None]:
     """At the end, stop workers that still run; a training writes its checkpoint first."""
     try:
         yield
@@ -151,6 +192,6 @@ def _workers(running: dict[int, tuple[Job, subprocess.Popen[bytes]]]) -> Iterato
                 process.wait()
 
 
-def _reason(job: Job, code: int) -> str:
+def _reason(job: Work, code: int) -> str:
     lines = [line for line in job.log.read_text("utf-8", errors="replace").splitlines() if line.strip()]
     return f"exit code {code}, {lines[-1].strip() if lines else 'nothing in its log'}"

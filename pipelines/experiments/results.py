@@ -71,7 +71,6 @@ def collect(recipe: TableRun, cells: Sequence[Cell]) -> Results:
     done = [cell for cell in cells if cell.done]
     if not done:
         raise CacheError("no run of the table is finished, so there is nothing to write")
-    videos = done[0].metrics()[0].videos
     reported = _Subset(recipe, done, place=0)
     beside = None if recipe.validation is None else _Subset(recipe, done, place=1)
     rows = [
@@ -88,7 +87,7 @@ def collect(recipe: TableRun, cells: Sequence[Cell]) -> Results:
         Difference(recipe.plan.arm(one), recipe.plan.arm(other), reported.gain(one, other))
         for one, other in recipe.plan.further
     ]
-    return Results(tuple(rows), tuple(further), reported.protocol, videos, recipe.validation)
+    return Results(tuple(rows), tuple(further), reported.protocol, reported.videos, recipe.validation)
 
 
 def _runs(cells: Sequence[Cell], name: str) -> list[CellRun]:
@@ -96,12 +95,17 @@ def _runs(cells: Sequence[Cell], name: str) -> list[CellRun]:
 
 
 class _Subset:
-    """The scores of all runs on one subset, on the same bootstrap samples of its videos."""
+    """The scores of all runs on one subset, on the same bootstrap samples of its videos. Folds are resampled each by
+    itself."""
 
     def __init__(self, recipe: TableRun, cells: Sequence[Cell], *, place: int) -> None:
-        self.dataset = Dataset.load(recipe.dataset / "annotations.json")
         self.protocol = cells[0].run.evaluations[place].chosen()
-        self.redraws = Redraws.draw(len(protocol_videos(self.dataset, self.protocol)), recipe.bootstrap)
+        folders = dict.fromkeys(part.dataset for _, part in recipe.parts)
+        self.datasets = {folder: Dataset.load(folder / "annotations.json") for folder in folders}
+        self.drawn = {
+            folder: Redraws.draw(len(protocol_videos(dataset, self.protocol)), recipe.bootstrap)
+            for folder, dataset in self.datasets.items()
+        }
         known: dict[EvalRun, np.ndarray] = {}
         self.by_arm: dict[str, Scores] = {}
         for cell in cells:
@@ -113,17 +117,28 @@ class _Subset:
     def own(self, name: str) -> Interval | None:
         """Interval of a row."""
         scores = self.by_arm.get(name)
-        return None if scores is None else self.redraws.interval(np.stack(list(scores.values())))
+        return None if scores is None else self._redraws.interval(np.stack(list(scores.values())))
 
     def gain(self, name: str, baseline: str | None) -> Interval | None:
         """Interval of the paired differences of a row to another."""
-        return self.redraws.difference(self.by_arm.get(name, {}), self.by_arm.get(baseline or "", {}))
+        return self._redraws.difference(self.by_arm.get(name, {}), self.by_arm.get(baseline or "", {}))
+
+    @property
+    def videos(self) -> int:
+        """Test videos, of all folds."""
+        return sum(len(protocol_videos(dataset, self.protocol)) for dataset in self.datasets.values())
+
+    @property
+    def _redraws(self) -> Redraws:
+        """Any of them: intervals over scores depend on their seed and level alone."""
+        return next(iter(self.drawn.values()))
 
     def _scores(self, evaluation: EvalRun) -> np.ndarray:
+        assert evaluation.dataset is not None
         metrics = Metrics.load(metrics_file(evaluation))
         path = metrics_file(evaluation).with_name(DETECTIONS_FILE)
-        hits = class_hits(self.dataset, DetectionTable.read(path), self.protocol)
-        scores = resampled_scores(hits, self.redraws.videos)
+        hits = class_hits(self.datasets[evaluation.dataset], DetectionTable.read(path), self.protocol)
+        scores = resampled_scores(hits, self.drawn[evaluation.dataset].videos)
         if not np.allclose(scores[0], (*metrics.map, metrics.average), atol=1e-4):
             raise CacheError(
                 f"{path}: found an average mAP of {scores[0, -1]:.4f}, expected {metrics.average:.4f} as in "

@@ -94,10 +94,11 @@ def _notes(
         recipe.plan.arm(name).title for name in dict.fromkeys(arm.baseline for arm in recipe.plan.arms) if name
     ]
     against = baselines[0] if len(baselines) == 1 else "the same host alone"
-    several = recipe.seeds > 1
+    several = len(recipe.parts) > 1
     over = "test videos and seeds" if several else "test videos only; one seed does not show the variance over seeds"
+    each = amount(len(recipe.parts), "fold") if recipe.folds else amount(recipe.seeds, "seed")
     notes = [
-        f"mAP [%], mean of {amount(recipe.seeds, 'seed')}, ± standard deviation; {amount(results.videos, 'video')}; "
+        f"mAP [%], mean of {each}, ± standard deviation; {amount(results.videos, 'video')}; "
         f"{results.protocol.describe()}. gain: mean difference of the average to {against} with the same seed; in "
         f"brackets: {100 * recipe.bootstrap.level:g}% confidence interval (bootstrap over {over})."
     ]

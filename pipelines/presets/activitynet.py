@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.presets.base import Preset
@@ -62,9 +63,9 @@ class ActivityNet12(Preset):
         """Weights of the public code's ActivityNet variant."""
         return super().import_checkpoint().model_copy(update={"variant": "activitynet"})
 
-    def tables(self, settings: MethodSettings = "measured") -> TableRun:
+    def tables(self, settings: MethodSettings = "measured", tuned: Path | None = None) -> TableRun:
         """The reported subset is validation; no other one has ground truth."""
-        return super().tables(settings).model_copy(update={"validation": None})
+        return super().tables(settings, tuned).model_copy(update={"validation": None})
 
     def diagnose(self) -> DiagnoseRun:
         """With DETAD's bins of length, coverage and instances for ActivityNet."""

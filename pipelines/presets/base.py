@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from pipelines.runs.diagnose import DiagnoseRun
     from pipelines.runs.evaluate import EvalRun
     from pipelines.runs.import_checkpoint import ImportCheckpointRun
+    from pipelines.runs.lr_range import LrRangeRun
     from pipelines.runs.report import ReportRun
+    from pipelines.tuning.recipe import TuneRun
     from training.hosts.recipes import HostKind
     from training.recipe import TrainRecipe
 
@@ -100,9 +102,13 @@ class Preset:
         """Recipe of `make train`."""
         return self.train_on(None)
 
-    def train_on(self, host: HostKind | None, settings: MethodSettings = "measured") -> TrainRun:
-        """Recipe of `make train ARGS="--host ... --settings ..."`, with the preset's settings for that host."""
+    def train_on(
+        self, host: HostKind | None, settings: MethodSettings = "measured", tuned: Path | None = None
+    ) -> TrainRun:
+        """Recipe of `make train ARGS="--host ... --settings ..."`, with the preset's settings for that host, and those
+        of `tuned` on top."""
         from pipelines.run_folder.recipe import TrainRun, on_host
+        from pipelines.run_folder.tuned import load_tuned
 
         training = self.training()
         known = tuple(dict.fromkeys((training.model.host.kind, *self.hosts)))
@@ -110,7 +116,33 @@ class Preset:
             training = on_host(training, host, self.hosts.get(host))
         training = training.changed(self.method[settings])
         run = TrainRun(dataset=self.dataset, run=self.run, train=training)
-        return run.model_copy(update={"known_hosts": known, "preset_settings": settings})
+        run = run.model_copy(update={"known_hosts": known, "preset_settings": settings})
+        chosen = None if tuned is None else load_tuned(tuned).hosts.get(training.model.host.kind)
+        if chosen is None:
+            return run.model_copy(update={"tuned": tuned})
+        tuning = {"tuned": tuned, "localize": chosen.localize, "train": training.changed(chosen.train)}
+        return run.model_copy(update=tuning)
+
+    @property
+    def finds_tuned(self) -> bool:
+        """Whether settings that `make tune` chose are used without being asked for."""
+        return False
+
+    def tune(self, host: HostKind | None = None) -> TuneRun:
+        """Recipe of `make tune`: the host alone."""
+        from pipelines.tuning.recipe import TuneRun
+
+        parts = ("use_ksm", "use_csr", "use_dpid", "use_head")
+        start = self.train_on(host)
+        alone = start.train.changed({f"model.{part}": False for part in parts})
+        run = Path("runs") / f"{self.name}-tune"
+        return TuneRun(train=start.model_copy(update={"run": run, "train": alone}))
+
+    def lr_range(self, host: HostKind | None, settings: MethodSettings = "measured") -> LrRangeRun:
+        """Recipe of `make lr-range`: that of `make train`, with rates that rise."""
+        from pipelines.runs.lr_range import LrRangeRun
+
+        return LrRangeRun(train=self.train_on(host, settings))
 
     def evaluate(self) -> EvalRun:
         """Recipe of `make eval`."""
@@ -130,14 +162,21 @@ class Preset:
 
         return ReportRun(run=self.run)
 
-    def tables(self, settings: MethodSettings = "measured") -> TableRun:
-        """Recipe of `make table3`, `table4`, `table5` and `ablations`."""
+    def tables(self, settings: MethodSettings = "measured", tuned: Path | None = None) -> TableRun:
+        """Recipe of `make table3`, `table4`, `table5` and `ablations`; every host has its settings of `tuned`, if there
+        are any."""
         from pipelines.experiments.grid import TableRun
+        from pipelines.run_folder.tuned import load_tuned
 
         tables, method = Path("runs") / f"{self.name}-tables", self.method[settings]
-        hosts = {host: {**changes, **method} for host, changes in self.hosts.items()}
+        chosen = {} if tuned is None else load_tuned(tuned).hosts
+        hosts = {
+            host: {**changes, **method, **(chosen[host].train if host in chosen else {})}
+            for host, changes in self.hosts.items()
+        }
         return TableRun(
-            train=self.train_on(None, settings).model_copy(update={"run": tables}),
+            localize={host: one.localize for host, one in chosen.items()},
+            train=self.train_on(None, settings, tuned).model_copy(update={"run": tables}),
             evaluate=self.evaluate().model_copy(update={"run": tables}),
             hosts=hosts,
         )

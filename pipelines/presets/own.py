@@ -29,6 +29,11 @@ class Own(Preset):
         """The schedules of the hosts' public code."""
         return THUMOS14_HOSTS
 
+    @property
+    def finds_tuned(self) -> bool:
+        """They are: the preset's own have not been measured on other data."""
+        return True
+
     def import_dataset(self) -> ImportDatasetRun:
         """Videos and labels.csv in my_videos/."""
         return super().import_dataset().model_copy(update={"source": Path("my_videos")})

@@ -70,10 +70,10 @@ class Thumos14(Preset):
         """Protocol `thumos14-212`: the test videos of the annotations in common use, in seconds."""
         return super().evaluate().model_copy(update={"protocol": "thumos14-212"})
 
-    def tables(self, settings: MethodSettings = "measured") -> TableRun:
+    def tables(self, settings: MethodSettings = "measured", tuned: Path | None = None) -> TableRun:
         """With published figures. THUMOS14 has no separate videos for choosing settings: it trains on validation."""
         published = Path("pipelines/experiments/published.csv")
-        return super().tables(settings).model_copy(update={"published": published, "validation": None})
+        return super().tables(settings, tuned).model_copy(update={"published": published, "validation": None})
 
     def diagnose(self) -> DiagnoseRun:
         """With DETAD's bins of length, coverage and instances for THUMOS14."""

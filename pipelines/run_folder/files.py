@@ -6,14 +6,21 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cache.errors import CacheError
+from cache.files.json_text import read_json
 from training.checkpoints.folder import is_finished, steps_taken
+from training.checks.doubt import FILE as LEARNED_FILE
+from training.checks.doubt import Doubt
 from training.evaluation.diagnosis.schema import FILE as DIAGNOSIS_FILE
+from training.evaluation.diagnosis.schema import PSEUDO_FILE, PSEUDO_RUNS_FILE
 from training.evaluation.diagnosis.schema import RUNS_FILE as DIAGNOSES_FILE
 
 RECIPE_FILE = "recipe.json"
 METRICS_FILE, DETECTIONS_FILE, CURVES_FILE = "metrics.json", "detections.json", "curves.npz"
 REPORT_FILE = "report.html"
-RESULTS = (METRICS_FILE, DETECTIONS_FILE, CURVES_FILE, DIAGNOSIS_FILE, DIAGNOSES_FILE, REPORT_FILE)
+RESULTS = (
+    METRICS_FILE, DETECTIONS_FILE, CURVES_FILE, DIAGNOSIS_FILE, DIAGNOSES_FILE, PSEUDO_FILE, PSEUDO_RUNS_FILE,
+    REPORT_FILE, LEARNED_FILE,
+)  # fmt: skip
 """Files that are computed from the weights of a run; training invalidates them."""
 
 
@@ -23,6 +30,15 @@ def remove_results(run: Path) -> list[Path]:
     for path in removed:
         path.unlink()
     return removed
+
+
+def warnings_of(run: Path) -> tuple[str, ...]:
+    """What the weights of a run have not learned, as `make train` found; none if there is no learned.json."""
+    path = run / LEARNED_FILE
+    if not path.exists():
+        return ()
+    document, _ = read_json(path)
+    return tuple(str(Doubt.parse(doubt, source=str(path))) for doubt in document["doubts"])
 
 
 def refuse_unfinished(runs: Iterable[Path], *, asked: bool) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
+from pydantic import Field
 
+from cache.annotations import Dataset
 from cache.errors import CacheError
 from cache.recipe import Recipe
 from cache.tables.folders import only_fingerprint
@@ -60,6 +62,11 @@ class TrainRun(Recipe):
     Other options change single fields of them."""
     unpublished_settings: bool = False
     """Allow a host for which the preset has no settings; it is trained with the schedule of the preset's own host."""
+    tuned: Path | None = None
+    """File of settings that `make tune` chose; other options change single fields of them. Preset own uses the
+    tuned.json of its dataset, if there is one; none trains without."""
+    localize: Annotated[dict[str, Any], tyro.conf.Suppress] = Field(default={})
+    """Changes of the post-processing that the file holds; `make eval` applies them."""
     known_hosts: Annotated[tuple[str, ...] | None, tyro.conf.Suppress] = None
     """Hosts for which the preset has settings; None without a preset, and then every host is accepted."""
     preset_settings: Annotated[MethodSettings | None, tyro.conf.Suppress] = None
@@ -70,14 +77,14 @@ class TrainRun(Recipe):
     """The training itself."""
 
     def resolved(self) -> TrainRun:
-        """The same with `host` applied to the model's recipe.
+        """The same with `host` applied to the model's recipe, and loop.epochs turned into loop.steps.
 
         Raises CacheError if the preset has no settings for the host, or if a saved recipe is given another host or
         other settings than it was made with, since its schedule is that of its own host.
         """
         self.refuse_other_settings()
         if self.host is None:
-            return self
+            return self._in_steps()
         if self.lacks_settings(self.host):
             raise CacheError(self.without_settings([self.host]))
         own = self.train.model.host.kind
@@ -86,7 +93,23 @@ class TrainRun(Recipe):
                 f"host {self.host}: found a saved recipe of {own}, with the schedule of {own}; start from a preset "
                 "instead (--host without --recipe), or keep that schedule with --unpublished-settings"
             )
-        return self.model_copy(update={"host": None, "train": on_host(self.train, self.host)})
+        return self.model_copy(update={"host": None, "train": on_host(self.train, self.host)})._in_steps()
+
+    def _in_steps(self) -> TrainRun:
+        if self.train.loop.epochs is None:
+            return self
+        videos = Dataset.load(self.dataset / "annotations.json").labelled(self.train.data.subset)
+        return self.model_copy(update={"train": self.train.in_steps(len(videos))})
+
+    def refuse_both(self, asked: Set[str]) -> TrainRun:
+        """The same. Raises CacheError if options ask for loop.steps (by dotted names) where loop.epochs replaces
+        them."""
+        if self.train.loop.epochs is not None and "loop.steps" in asked:
+            raise CacheError(
+                f"loop.epochs: found {self.train.loop.epochs:g} beside loop.steps {self.train.loop.steps}, expected "
+                "one of them: leave out --loop.steps, or --loop.epochs (--loop.epochs None if a saved recipe has it)"
+            )
+        return self
 
     def refuse_other_settings(self) -> None:
         """Raise CacheError if `settings` are not those that `train` was made with."""

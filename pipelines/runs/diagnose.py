@@ -15,7 +15,14 @@ from pipelines.console import say
 from pipelines.runs.diagnose_print import print_diagnosis, print_runs
 from pipelines.runs.evaluate_file import named_as_annotated
 from training.evaluation.diagnosis.diagnose import diagnose
-from training.evaluation.diagnosis.schema import FILE, RUNS_FILE, Diagnosis, DiagnosisRecipe
+from training.evaluation.diagnosis.schema import (
+    FILE,
+    PSEUDO_FILE,
+    PSEUDO_RUNS_FILE,
+    RUNS_FILE,
+    Diagnosis,
+    DiagnosisRecipe,
+)
 from training.evaluation.diagnosis.seeds import Run, over_runs
 from training.evaluation.evaluate import UnknownLabels, counted
 from training.evaluation.protocol import PROTOCOLS, Protocol, ProtocolName, tiou_grid
@@ -30,14 +37,19 @@ class DiagnoseRun(Recipe):
     """Folders of evaluated runs that differ only in their seed, instead of `run`: mean and standard deviation."""
     against: tuple[Path, ...] = ()
     """Folders of evaluated runs that `runs` (or `run`) are compared with, such as the host alone (baseline)."""
+    pseudo_segments: bool = False
+    """Diagnose, instead of the detections of `run` (or of `runs` and `against`), the pseudo segments that its
+    localization head was last trained on, against the ground truth of its training videos, which training never reads;
+    written to pseudo_diagnosis.json."""
     detections: Path | None = None
     """Results JSON of any program, instead of a run; needs `annotations`."""
     annotations: Path | None = None
     """Annotations for these detections; when not given, those of the dataset that the run was trained on."""
     protocol: ProtocolName | None = None
-    """Evaluation protocol: videos, units, thresholds; when not given, that of the run's metrics.json, else seconds."""
+    """Evaluation protocol: videos, units, thresholds; when not given, that of the run's metrics.json, else seconds (as
+    for pseudo segments)."""
     subset: str | None = None
-    """Subset that is diagnosed; the protocol's when not given."""
+    """Subset that is diagnosed; the protocol's when not given, for pseudo segments that of the training."""
     tious: str | None = None
     """Thresholds of temporal IoU: start:step:end, or numbers separated by commas; the protocol's when not given."""
     unknown_labels: UnknownLabels = "error"
@@ -57,12 +69,19 @@ class DiagnoseRun(Recipe):
             tiou_grid(value)
         return value
 
+    @property
+    def file(self) -> str:
+        """Name of the file that a diagnosis is written to."""
+        return PSEUDO_FILE if self.pseudo_segments else FILE
+
 
 def main(recipe: DiagnoseRun) -> None:
     """Write diagnosis.json and print its tables."""
     if recipe.detections is not None:
-        if recipe.runs or recipe.against:
-            raise CacheError("detections: expected alone, found with --runs or --against, which are folders of runs")
+        if recipe.runs or recipe.against or recipe.pseudo_segments:
+            raise CacheError(
+                "detections: expected alone, found with --runs, --against or --pseudo-segments, which are of runs"
+            )
         folder = recipe.output or recipe.detections.parent
         print_diagnosis(_of_file(recipe, recipe.detections, folder), shown=recipe.shown)
     elif recipe.runs or recipe.against:
@@ -77,12 +96,12 @@ def _several(recipe: DiagnoseRun, folders: Sequence[Path]) -> None:
     runs = [_of_run(recipe, folder, folder) for folder in folders]
     against = [_of_run(recipe, folder, folder) for folder in recipe.against]
     every = [run.diagnosis for run in (*runs, *against)]
-    refuse_mixture([*folders, *recipe.against], every, file=FILE, fields=("videos", "truths"))
+    refuse_mixture([*folders, *recipe.against], every, file=recipe.file, fields=("videos", "truths"))
     found = over_runs(runs, against)
-    path = (recipe.output or folders[0]) / RUNS_FILE
+    path = (recipe.output or folders[0]) / (PSEUDO_RUNS_FILE if recipe.pseudo_segments else RUNS_FILE)
     found.save(path)
     print_runs(found, runs[0].diagnosis, shown=recipe.shown)
-    say(f"written: {path}, and {FILE} in the folder of every run")
+    say(f"written: {path}, and {recipe.file} in the folder of every run")
 
 
 def _of_run(recipe: DiagnoseRun, folder: Path, output: Path) -> Run:
@@ -90,14 +109,22 @@ def _of_run(recipe: DiagnoseRun, folder: Path, output: Path) -> Run:
     from pipelines.run_folder.files import DETECTIONS_FILE, METRICS_FILE, RECIPE_FILE
     from pipelines.run_folder.metrics import Metrics
     from pipelines.run_folder.recipe import TrainRun
+    from training.checkpoints.pseudo_detections import pseudo_detections
 
-    if not (folder / DETECTIONS_FILE).exists():
+    if not recipe.pseudo_segments and not (folder / DETECTIONS_FILE).exists():
         raise CacheError(f"{folder / DETECTIONS_FILE}: no such file, so the run is not evaluated; run `make eval`")
     trained = TrainRun.load(folder / RECIPE_FILE)
     dataset = Dataset.load(recipe.annotations or trained.dataset / "annotations.json")
-    own = Metrics.load(folder / METRICS_FILE).protocol if (folder / METRICS_FILE).exists() else None
-    table = DetectionTable.read(folder / DETECTIONS_FILE)
-    found = _diagnosed(recipe, dataset, table, _protocol(recipe, own), folder.resolve().name, output)
+    name = folder.resolve().name
+    if recipe.pseudo_segments:
+        table, name = pseudo_detections(folder), f"pseudo segments of {name}"
+        subset = recipe.subset or trained.train.data.subset  # that of the run's protocol is for testing
+        protocol = _protocol(recipe, None).model_copy(update={"subset": subset})
+    else:
+        table = DetectionTable.read(folder / DETECTIONS_FILE)
+        own = Metrics.load(folder / METRICS_FILE).protocol if (folder / METRICS_FILE).exists() else None
+        protocol = _protocol(recipe, own)
+    found = _diagnosed(recipe, dataset, table, protocol, name, output)
     return Run(found, trained.train.seed)
 
 
@@ -120,6 +147,6 @@ def _diagnosed(
 ) -> Diagnosis:
     what = counted(dataset, table, protocol, unknown_labels=recipe.unknown_labels)
     found = diagnose(what, recipe=recipe.diagnosis, name=name, classes=dataset.classes)
-    found.save(output / FILE)
-    say(f"diagnosis: {output / FILE}")
+    found.save(output / recipe.file)
+    say(f"diagnosis: {output / recipe.file}")
     return found

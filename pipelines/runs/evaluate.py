@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from statistics import median_low
 from typing import Literal
@@ -13,7 +13,7 @@ from cache.detections import Detection, DetectionTable, write_detections
 from cache.errors import CacheError
 from cache.features import FeatureStore
 from cache.wording import amount
-from pipelines.console import progress, say, table
+from pipelines.console import note, progress, say, table
 from pipelines.run_folder.files import (
     CURVES_FILE,
     DETECTIONS_FILE,
@@ -22,6 +22,7 @@ from pipelines.run_folder.files import (
     RECIPE_FILE,
     REPORT_FILE,
     refuse_unfinished,
+    warnings_of,
 )
 from pipelines.run_folder.metrics import Metrics
 from pipelines.run_folder.recipe import TrainRun
@@ -65,6 +66,19 @@ class EvalRun(ProtocolChoice):
     device: DeviceName | None = None
     """Device of the model; loop.device of the training when not given."""
 
+    def as_tuned(self, fields: Set[str]) -> EvalRun:
+        """The same with the post-processing that the run's settings were tuned with, but for the fields that options
+        set."""
+        if not (self.run / RECIPE_FILE).exists() or self.official is not None:
+            return self
+        trained = TrainRun.load(self.run / RECIPE_FILE)
+        if not trained.localize:
+            return self
+        changes = {f"localize.{name}": value for name, value in trained.localize.items()}
+        kept = {name: value for name, value in changes.items() if name not in fields}
+        note(f"post-processing of {trained.tuned}: {', '.join(f'{name} {value}' for name, value in kept.items())}")
+        return self.changed(kept)
+
 
 def main(recipe: EvalRun) -> None:
     """Localize, write the results, print the mAP."""
@@ -72,6 +86,8 @@ def main(recipe: EvalRun) -> None:
     if metrics is not None:
         print_map([metrics])
         print_footprint(metrics)
+    for warning in warnings_of(recipe.run):
+        say(f"warning: {warning}")
 
 
 def evaluate(recipe: EvalRun) -> Metrics | None:

@@ -31,6 +31,7 @@ from pipelines.run_folder.files import (
     RECIPE_FILE,
     REPORT_FILE,
     refuse_unfinished,
+    warnings_of,
 )
 from pipelines.run_folder.metrics import Metrics
 from pipelines.run_folder.recipe import TrainRun
@@ -120,7 +121,8 @@ def read_run(folder: Path) -> RunResult:
     metrics = Metrics.load(folder / METRICS_FILE) if (folder / METRICS_FILE).exists() else None
     history = folder / HISTORY_FILE
     lines = history.read_text(encoding="utf-8").splitlines() if history.exists() else []
-    return RunResult(folder.name, TrainRun.load(folder / RECIPE_FILE), metrics, tuple(map(json.loads, lines)))
+    recipe, warnings = TrainRun.load(folder / RECIPE_FILE), warnings_of(folder)
+    return RunResult(folder.name, recipe, metrics, tuple(map(json.loads, lines)), warnings)
 
 
 def _diagnosis(recipe: ReportRun, run: RunResult, dataset: Dataset, detections: DetectionTable) -> Diagnosis | None:

@@ -54,6 +54,11 @@ class DataRecipe(Recipe):
             raise ValueError("stretch: found True without num_snippets, expected the length to stretch videos to")
         return self
 
+    @property
+    def batch_size(self) -> int:
+        """Videos in each batch."""
+        return 2 * self.num_pairs + self.singles
+
 
 @dataclass(frozen=True)
 class _Movable:
@@ -162,7 +167,7 @@ class WtalData:
     ) -> None:
         self.recipe, self.seed, self.choice, self.store = recipe, seed, choice, store
         self.classes = dataset.classes
-        videos = [video for video in dataset.split(recipe.subset) if video.labels]
+        videos = dataset.labelled(recipe.subset)
         self.video_ids = tuple(video.video_id for video in videos)
         self.labels = np.zeros((len(videos), len(self.classes)), np.float32)
         for row, video in enumerate(videos):
@@ -182,11 +187,6 @@ class WtalData:
 
     def __len__(self) -> int:
         return len(self.video_ids)
-
-    @property
-    def batch_size(self) -> int:
-        """Videos in each batch."""
-        return 2 * self.recipe.num_pairs + self.recipe.singles
 
     def batch(self, step: int) -> Batch:
         """The batch of `step`: pairs first, then singles; where no class has two videos, singles alone."""
@@ -252,7 +252,7 @@ class WtalData:
         count = self.recipe.num_pairs if self._pairable else 0
         chosen = rng.integers(len(self._pairable), size=count) if count else []
         paired = [rng.choice(self._pairable[c], size=2, replace=False) for c in chosen]
-        singles = self.batch_size - 2 * count
+        singles = self.recipe.batch_size - 2 * count
         rest = rng.choice(len(self), size=singles, replace=singles > len(self))
         rows = np.concatenate([*paired, rest]).astype(np.int64)
         return rows, np.arange(2 * count, dtype=np.int64).reshape(count, 2)

@@ -301,6 +301,13 @@ class GauFuse(Host[GauFuseOutput]):
         """See `Host`; both branches' attended features."""
         return _mixed(output.original.attended, output.moved.attended, share=self.recipe.moved_video)
 
+    def presence(self, output: GauFuseOutput, mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b c"]:
+        """See `Host`; the class-wise pooled features, which are trained with the background present, of both
+        branches."""
+        share = self.recipe.moved_video
+        pooled = (1 - share) * output.original.classwise + share * output.moved.classwise
+        return (pooled[:, :-1] - pooled[:, -1:]).sigmoid()
+
 
 def _mixed(original: Float[Tensor, "*b k"], moved: Float[Tensor, "*b k"], *, share: float) -> Float[Tensor, "*b k"]:
     """Probabilities of both branches' logits; `share` is that of the moved snippets."""

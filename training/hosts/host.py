@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from cache.recipe import Recipe
 from training.batches.data import Batch, Targets
-from training.nn.losses import suppress, topk_mean
+from training.nn.losses import classification_loss, suppress
+from training.nn.pooling import Pooling, PoolingRecipe, TopPooling
 from training.nn.precision import as_float32
 
 
@@ -53,16 +54,28 @@ class BaseHostRecipe(Recipe, ABC):
         """The host, freshly initialized, for features of these streams (widths by name, in their order)."""
 
 
+class PooledHostRecipe(BaseHostRecipe, ABC):
+    """Settings of a host that pools the scores of snippets into those of a video."""
+
+    pooling: PoolingRecipe = PoolingRecipe()
+    """Which snippets speak for a video, in training and in inference."""
+
+
 OutputT = TypeVar("OutputT", bound=HostOutput)
 
 
 class Host(nn.Module, ABC, Generic[OutputT]):
-    """A host method. Its constructor sets `width` and `mil_ratio`."""
+    """A host method. Its constructor sets `width` and `mil_ratio`, and `pooling` if it is another than the top
+    snippets."""
 
     width: int
     """Width of the embedding."""
     mil_ratio: int
     """The top t / mil_ratio snippets speak for a video."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pooling: Pooling | None = None
 
     @abstractmethod
     def forward(self, features: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> OutputT:
@@ -93,9 +106,26 @@ class Host(nn.Module, ABC, Generic[OutputT]):
         says otherwise."""
         return suppress(output.cas, output.attention)
 
+    def pool(self, scores: Float[Tensor, "b t k"], output: OutputT, mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b k"]:
+        """Scores of each video: those of its snippets, pooled."""
+        pooling = TopPooling((self.mil_ratio,)) if self.pooling is None else self.pooling
+        return pooling(scores, output.attention, mask)
+
+    def mil(
+        self, scores: Float[Tensor, "b t k"], output: OutputT, targets: Targets, *, background: float
+    ) -> Float[Tensor, ""]:
+        """Multiple-instance learning: `classification_loss` on the pooled scores."""
+        return classification_loss(self.pool(scores, output, targets.mask), targets.labels, background=background)
+
     def video_scores(self, output: OutputT, mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b k"]:
-        """Probability of each class, and last of the background, in each video."""
-        return topk_mean(self.suppressed(output), mask, ratio=self.mil_ratio).softmax(dim=-1)
+        """Probability of each class, and last of the background, in each video: they share 1."""
+        return self.pool(self.suppressed(output), output, mask).softmax(dim=-1)
+
+    def presence(self, output: OutputT, mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b c"]:
+        """Probability of each class in each video against the background alone, whatever else is in the video: about
+        0.5 where the host has learned that the class is there."""
+        pooled = self.pool(output.cas, output, mask)
+        return (pooled[:, :-1] - pooled[:, -1:]).sigmoid()
 
 
 def first_step(share: float, total_steps: int) -> int:

@@ -12,12 +12,12 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
 from training.batches.data import Targets
-from training.hosts.host import BaseHostRecipe, Host, HostOutput
+from training.hosts.host import Host, HostOutput, PooledHostRecipe
 from training.nn.layers import Dropout, SnippetConv
-from training.nn.losses import guide_loss, mil_loss, norm_loss
+from training.nn.losses import guide_loss, norm_loss
 
 
-class PlainRecipe(BaseHostRecipe):
+class PlainRecipe(PooledHostRecipe):
     """The plain host."""
 
     title: ClassVar[str] = "plain"
@@ -46,6 +46,7 @@ class PlainHost(Host[HostOutput]):
         super().__init__()
         self.recipe = recipe
         self.mil_ratio = recipe.mil_ratio
+        self.pooling = recipe.pooling.build(ratio=recipe.mil_ratio, columns=num_classes + 1)
         self.width = recipe.width or width
         self.embed = nn.ModuleList([SnippetConv(width, self.width), SnippetConv(self.width, self.width)])
         self.attention_hidden = SnippetConv(self.width, max(1, self.width // 4))
@@ -65,10 +66,10 @@ class PlainHost(Host[HostOutput]):
 
     def loss(self, output: HostOutput, targets: Targets, *, step: int, total_steps: int) -> dict[str, Tensor]:
         """MIL on S with background, MIL on suppressed S without, sparsity and guide."""
-        recipe, mask, labels = self.recipe, targets.mask, targets.labels
+        recipe, mask = self.recipe, targets.mask
         return {
-            "mil": mil_loss(output.cas, mask, labels, background=1, ratio=recipe.mil_ratio),
-            "mil_suppressed": mil_loss(self.suppressed(output), mask, labels, background=0, ratio=recipe.mil_ratio),
+            "mil": self.mil(output.cas, output, targets, background=1),
+            "mil_suppressed": self.mil(self.suppressed(output), output, targets, background=0),
             "norm": recipe.norm * norm_loss([output.attention], mask),
             "guide": recipe.guide * guide_loss(output.cas, [output.attention], mask),
         }

@@ -18,15 +18,15 @@ from torch import Tensor, nn
 from training.batches.data import Targets
 from training.compat.forms import LogitDropout, average_with_zeros, product_scores
 from training.errors import TrainingError
-from training.hosts.host import BaseHostRecipe, Host, StreamsOutput
+from training.hosts.host import Host, PooledHostRecipe, StreamsOutput
 from training.nn.layers import Dropout, SnippetConv, average_pool
-from training.nn.losses import guide_loss, mil_loss, mutual_loss, norm_loss, pair_loss, suppress
+from training.nn.losses import guide_loss, mutual_loss, norm_loss, pair_loss, suppress
 
 SLOPE = 0.2
 """Of every leaky ReLU."""
 
 
-class TwoStreamRecipe(BaseHostRecipe):
+class TwoStreamRecipe(PooledHostRecipe):
     """Settings that the hosts of this family share. The defaults are CO2-Net's on THUMOS14."""
 
     official: bool = False
@@ -92,6 +92,7 @@ class TwoStreamHost(Host[OutputT], Generic[OutputT]):
             )
         self.recipe = recipe
         self.mil_ratio = recipe.mil_ratio
+        self.pooling = recipe.pooling.build(ratio=recipe.mil_ratio, columns=num_classes + 1)
         self.split = list(streams.values())
         self.width = recipe.width or sum(self.split)
         self.build_streams(*self.split)
@@ -132,8 +133,8 @@ class TwoStreamHost(Host[OutputT], Generic[OutputT]):
         suppressed = suppress(output.cas, output.attention)
         attentions = (output.attention, *output.streams)
         return {
-            "mil": mil_loss(output.cas, mask, labels, background=1, ratio=recipe.mil_ratio),
-            "mil_suppressed": mil_loss(suppressed, mask, labels, background=0, ratio=recipe.mil_ratio),
+            "mil": self.mil(output.cas, output, targets, background=1),
+            "mil_suppressed": self.mil(suppressed, output, targets, background=0),
             "pair": recipe.pair * pair_loss(output.embedding, suppressed, mask, labels, targets.pairs),
             "mutual": recipe.mutual * mutual_loss(output.streams[0], output.streams[1], mask),
             "norm": recipe.norm * norm_loss(attentions, mask),

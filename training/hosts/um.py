@@ -15,7 +15,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from training.batches.data import Targets
-from training.hosts.host import BaseHostRecipe, Host, HostOutput
+from training.hosts.host import Host, HostOutput, PooledHostRecipe
 from training.nn.layers import Dropout, SnippetConv
 from training.nn.losses import label_shares, top_weights
 from training.nn.precision import full_precision
@@ -24,7 +24,7 @@ NO_BACKGROUND = -1e4
 """Logit of the background, a class that UM does not have."""
 
 
-class UmRecipe(BaseHostRecipe):
+class UmRecipe(PooledHostRecipe):
     """UM. The defaults are those of the public code on THUMOS14."""
 
     title: ClassVar[str] = "UM"
@@ -67,6 +67,7 @@ class Um(Host[UmOutput]):
         super().__init__()
         self.recipe = recipe
         self.mil_ratio = recipe.mil_ratio
+        self.pooling = recipe.pooling.build(ratio=recipe.mil_ratio, columns=num_classes + 1)
         self.width = recipe.width or width
         self.embed = SnippetConv(width, self.width)
         self.embed.linear.reset_parameters()  # torch's own start, as in the public code
@@ -113,3 +114,8 @@ class Um(Host[UmOutput]):
     def suppressed(self, output: UmOutput) -> Float[Tensor, "b t k"]:
         """See `Host`; nothing is suppressed."""
         return output.cas
+
+    def presence(self, output: UmOutput, mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b c"]:
+        """See `Host`; without a background, against the video's best class: 0.5 is that of the best."""
+        classes = self.pool(output.cas, output, mask)[:, :-1]
+        return (classes - classes.amax(dim=-1, keepdim=True)).sigmoid()

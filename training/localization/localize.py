@@ -24,6 +24,10 @@ PublicFamily = Literal["co2net", "um", "gaufuse"]
 """Hosts whose public code has post-processing of its own; DELU, DDG-Net and Boosting-WTAL have that of CO2-Net."""
 
 
+VideoScores = Literal["softmax", "against_background"]
+"""Kinds of video scores: shared by all classes and the background, or of each class by itself."""
+
+
 class LocalizeRecipe(Recipe):
     """Post-processing. Defaults for T-CAM proposals are those of the CO2-Net family, without its defects."""
 
@@ -32,8 +36,15 @@ class LocalizeRecipe(Recipe):
     official: PublicFamily | None = None
     """T-CAM: use the post-processing of this host's public code, with its defects (listed in `compat.localize`);
     `official_recipe` has the settings that go with it. None: the corrected post-processing."""
+    video_scores: VideoScores = "softmax"
+    """Probability of each class in the video: softmax = shared by all classes and the background, so that each of n
+    classes that are there has about 1 / n; against_background = of each class against the background alone, about 0.5
+    where it is there, however many others are (the host UM has no background: against the best class)."""
+    class_choice: Literal["absolute", "relative"] = "absolute"
+    """Which classes are localized: absolute = those whose video score reaches class_threshold, or the best one if none
+    does; relative = those whose video score reaches class_threshold times the best one's."""
     class_threshold: float = Field(default=0.2, ge=0, le=1)
-    """Classes whose video score reaches this are localized; if none does, the best one is."""
+    """Classes whose video score reaches this (see class_choice) are localized."""
     curves: tuple[Literal["attention", "cas", "fused"], ...] = ("attention",)
     """T-CAM: curves that are cut into proposals. attention (the same segments for every class), cas = the class's
     T-CAM, fused = T-CAM times attention."""
@@ -87,6 +98,11 @@ class LocalizeRecipe(Recipe):
     def _public_code_has_no_head(self) -> LocalizeRecipe:
         if self.official is not None and self.source != "cam":
             raise ValueError(f"official: found {self.official!r} with source {self.source!r}, expected source 'cam'")
+        if self.official is not None and (self.video_scores, self.class_choice) != ("softmax", "absolute"):
+            raise ValueError(
+                f"official: found {self.official!r} with video_scores {self.video_scores!r} and class_choice "
+                f"{self.class_choice!r}, expected 'softmax' and 'absolute', as the public code has them"
+            )
         return self
 
 
@@ -121,7 +137,7 @@ def localize(
         raise ValueError(f"{video_id}: localize.source is {recipe.source!r}, but the model has no localization head")
     if not len(cas):
         return []
-    chosen = choose_classes(video_scores, threshold=recipe.class_threshold)
+    chosen = choose_classes(video_scores, threshold=recipe.class_threshold, choice=recipe.class_choice)
     parts: list[Candidates] = []
     if recipe.source != "cam" and head is not None:
         parts.append(_head_candidates(head, chosen, attention, recipe))
@@ -156,9 +172,12 @@ def write_out(
     return [Detection(video_id, classes[label], score, *span) for label, score, span in zip(*columns, strict=True)]
 
 
-def choose_classes(video_scores: Float[Array, " c"], *, threshold: float) -> Bool[Array, " c"]:
-    """The classes whose video score reaches the threshold, or the best one if none does."""
-    chosen = video_scores >= threshold
+def choose_classes(
+    video_scores: Float[Array, " c"], *, threshold: float, choice: Literal["absolute", "relative"] = "absolute"
+) -> Bool[Array, " c"]:
+    """The classes whose video score reaches the threshold, relative to the best one's if `choice` says so; the best one
+    if none does."""
+    chosen = video_scores >= (threshold if choice == "absolute" else threshold * video_scores.max())
     if not chosen.any():
         chosen[np.argmax(video_scores)] = True
     return chosen

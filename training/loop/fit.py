@@ -49,7 +49,8 @@ def fit(
     `TrainingError` before the first step if features, labels or texts are missing or the checkpoint was made by another
     recipe, and at any step whose loss or gradient is not finite; `CacheError` if another process trains in `run`.
     """
-    trainer, loop = Trainer(data, recipe, run=run), recipe.loop
+    trainer = Trainer(data, recipe, run=run)
+    recipe, loop = trainer.recipe, trainer.recipe.loop
     (run / FOLDER).mkdir(parents=True, exist_ok=True)
     with hold(run / FOLDER), deferred_stops() as stop:
         means = trainer.restore() if resume else None

@@ -1,6 +1,8 @@
 """The teacher: a moving average of the model that makes the pseudo segments of the localization head."""
 
 import copy
+import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -10,8 +12,14 @@ from torch import Tensor
 
 from training.batches.data import WtalData
 from training.hosts.host import HostOutput, first_step
+from training.model.localization_head import HeadRecipe
 from training.model.mllm4wtal import Mllm4Wtal, ModelRecipe
 from training.model.pseudo_labels import PseudoBatch, PseudoLabelRecipe, PseudoSegments, pseudo_segments
+
+_log = logging.getLogger(__name__)
+
+TOO_LONG = 0.05
+"""Share of the pseudo segments that may be longer than the head's pyramid is made for, before a warning."""
 
 
 def copy_for_teaching(model: Mllm4Wtal) -> Mllm4Wtal:
@@ -55,6 +63,19 @@ def make_pseudo_segments(teacher: Mllm4Wtal, data: WtalData, *, device: torch.de
             curve, labels = curves[place, :length], videos.targets.labels[place]
             pseudo[video_id] = pseudo_segments(curve[:, :-1], curve[:, -1], labels, recipe)
     return pseudo
+
+
+def warn_of_long_segments(pseudo: Mapping[str, PseudoSegments], recipe: HeadRecipe) -> None:
+    """Log a warning if many pseudo segments are too long for the head's pyramid, with the levels that would do."""
+    lengths = torch.cat([torch.zeros(0), *(one.end - one.start for one in pseudo.values())])
+    too_long = int((lengths > recipe.longest).sum())
+    if too_long > TOO_LONG * len(lengths):
+        levels = math.ceil(math.log2(lengths.quantile(1 - TOO_LONG).item() / recipe.reach))
+        _log.warning(
+            "model.head.levels: %d of %d pseudo segments are longer than the %g snippets that %d levels are made for, "
+            "so their bounds are learned badly; use %d",
+            too_long, len(lengths), recipe.longest, recipe.levels, levels,
+        )  # fmt: skip
 
 
 def _share_of_ksm(recipe: ModelRecipe) -> float:

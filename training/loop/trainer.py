@@ -1,6 +1,6 @@
 """The trainer: the state of a training run, and one step of it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,14 @@ from training.errors import TrainingError
 from training.logs.logs import Means
 from training.loop.accelerator import accelerator_of, without_settings
 from training.loop.review import review_videos, with_notes
-from training.loop.teacher import copy_for_teaching, is_due, make_pseudo_segments, pseudo_of_batch, update_average
+from training.loop.teacher import (
+    copy_for_teaching,
+    is_due,
+    make_pseudo_segments,
+    pseudo_of_batch,
+    update_average,
+    warn_of_long_segments,
+)
 from training.model.distillation import Phase, updates_of
 from training.model.mllm4wtal import Mllm4Wtal
 from training.model.pseudo_labels import PseudoSegments
@@ -36,13 +43,17 @@ NORM = "gradient_norm."
 """Prefix of the gradient norms among the figures of a step: gradient_norm.match is that of L_match before clipping."""
 
 
+class NotFinite(TrainingError):
+    """A loss term or gradient is not finite; the weights are those before the update."""
+
+
 class Trainer:
     """The state of a training run: model, optimizers, moving average, pseudo segments, notes. `advance` takes one
     step."""
 
     def __init__(self, data: WtalData, recipe: TrainRecipe, *, run: Path) -> None:
         # pydantic does not check copies with changed fields
-        recipe = TrainRecipe.model_validate(recipe.model_dump())
+        recipe = TrainRecipe.model_validate(recipe.model_dump()).in_steps(len(data))
         if (data.recipe, data.seed, data.choice) != (recipe.data, recipe.seed, recipe.model.text_choice):
             raise ValueError("data: made with another recipe, seed or choice of texts than the run's")
         self.data, self.recipe, self.run = data, recipe, run
@@ -68,19 +79,24 @@ class Trainer:
         """Snippets that the model has processed since the trainer was made, padding included."""
         self.ahead: Prefetcher | None = None
         """Makes batches ahead of the steps, while it is open; without it they are made when needed."""
+        self.factor: Callable[[int], float] = lambda step: rate_factor(step, recipe.loop)
+        """Factor on the learning rates at a step: that of the recipe's schedule."""
         self._held: dict[int, Batch] = {}
 
     def advance(self) -> dict[str, float]:
         """One update of the host, and the updates of CSR that are due. Returns their loss terms and gradient norms
         (`NORM`).
 
-        Everything random in it depends on (seed, step) alone. Raises `TrainingError` before an update whose losses or
+        Everything random in it depends on (seed, step) alone. Raises `NotFinite` before an update whose losses or
         gradients are not finite.
         """
         recipe, step, total = self.recipe, self.step, self.recipe.loop.steps
         labels = recipe.model.head.pseudo_labels
         if recipe.model.use_head and self.average is not None and is_due(step, labels, total_steps=total):
+            first = self.pseudo is None
             self.pseudo = make_pseudo_segments(self.average, self.data, device=self.device)
+            if first:
+                warn_of_long_segments(self.pseudo, recipe.model.head)
         host = self.model.host
         if host.reviews(step, total):
             self.notes = review_videos(host, self.data, self.notes, step=step, total_steps=total, device=self.device)
@@ -116,7 +132,7 @@ class Trainer:
         norms = {NORM + name: gradient_norm(optimizer, clip=loop.clip) for name, optimizer in active.items()}
         values = finite_values(sums | norms, self.step)
         for optimizer in active.values():
-            take_step(optimizer, factor=rate_factor(self.step, loop))
+            take_step(optimizer, factor=self.factor(self.step))
         return values
 
     def _batch(self, number: int, phase: Phase) -> Batch:
@@ -197,13 +213,13 @@ class Trainer:
 def finite_values(figures: Mapping[str, Tensor], step: int) -> dict[str, float]:
     """Loss terms and gradient norms as numbers, in one transfer from the device.
 
-    Raises `TrainingError` naming those that are not finite: no optimizer may step on them.
+    Raises `NotFinite` naming those that are not finite: no optimizer may step on them.
     """
     values = dict(zip(figures, torch.stack([value.float() for value in figures.values()]).tolist(), strict=True))
     broken = {name: value for name, value in values.items() if not np.isfinite(value)}
     if broken:
         found = ", ".join(f"{name} = {value}" for name, value in broken.items())
-        raise TrainingError(
+        raise NotFinite(
             f"step {step}: found {found}, expected finite loss terms and gradients; the weights are those before this "
             "update. Lower loop.lr and loop.host_lr, or loop.clip; with loop.precision bf16, try no"
         )

@@ -11,6 +11,7 @@ from cache.features import FeatureStore
 from training.checkpoints.checkpoint import Trained
 from training.errors import TrainingError
 from training.evaluation.evaluate import evaluate_detections
+from training.evaluation.label_free.evidence import video_map
 from training.evaluation.protocol import PROTOCOLS
 from training.inference import detect
 from training.localization.localize import LocalizeRecipe
@@ -26,7 +27,7 @@ class Validator:
                 f"validation.subset: found {recipe.subset}, which is trained on; expected another subset"
             )
         self.dataset, self.store, self.recipe = dataset, store, recipe
-        self.videos: Sequence[VideoEntry] = [video for video in dataset.split(recipe.subset) if video.labels]
+        self.videos: Sequence[VideoEntry] = dataset.labelled(recipe.subset)
         if not self.videos or (recipe.criterion == "segments" and not any(video.segments for video in self.videos)):
             needed = "videos with labels" if not self.videos else "segments"
             raise TrainingError(
@@ -48,29 +49,17 @@ class Validator:
             scores.append(curves.video_scores)
             all_detections += detections
         if self.recipe.criterion == "labels":
-            return video_map(np.stack(scores), self._labels())
+            return video_map(np.stack(scores), label_matrix(self.dataset, self.videos))
         protocol = PROTOCOLS["seconds"].model_copy(update={"subset": self.recipe.subset})
         return evaluate_detections(self.dataset, DetectionTable.of(all_detections), protocol).scores.average
 
-    def _labels(self) -> Float[np.ndarray, "v c"]:
-        labels = np.zeros((len(self.videos), len(self.dataset.classes)))
-        for row, video in enumerate(self.videos):
-            labels[row, [self.dataset.class_index(label) for label in video.labels]] = 1
-        return labels
 
-
-def video_map(scores: Float[np.ndarray, "v c"], labels: Float[np.ndarray, "v c"]) -> float:
-    """Video-level mAP: average precision of ranking the videos by score, as a mean over the classes that any video has.
-
-    Average precision is the mean of the precisions at the videos of the class; among equal scores, videos without the
-    class come first.
-    """
-    precisions = []
-    for score, label in zip(scores.T, labels.T, strict=True):
-        if label.any():
-            hits = label[np.lexsort((label, -score))]
-            precisions.append((hits.cumsum() / np.arange(1, len(hits) + 1))[hits > 0].mean())
-    return float(np.mean(precisions))
+def label_matrix(dataset: Dataset, videos: Sequence[VideoEntry]) -> Float[np.ndarray, "v c"]:
+    """Multi-hot labels of videos."""
+    labels = np.zeros((len(videos), len(dataset.classes)))
+    for row, video in enumerate(videos):
+        labels[row, [dataset.class_index(label) for label in video.labels]] = 1
+    return labels
 
 
 def _localize(trained: Trained) -> LocalizeRecipe:

@@ -10,8 +10,8 @@ embedding, x = 1 + N_context + n.
     (5)   F_query = encoder(T_query) at START                   `queries`              k e
     (6)   M = F_e . F_query^T                                   `match`                b t k
     (7)   M^ = A_KSM * M                                        `suppressed`           b t k
-    (8)   mean of the top t / mil_ratio snippets                `losses.topk_mean`     b k
-    (9)   softmax over the k classes                            `losses.mil_loss`      b k
+    (8)   mean of the top t / mil_ratio snippets                `pooling`              b k
+    (9)   softmax over the k classes                            `classification_loss`  b k
     (10)  L_KSM: cross-entropy, background in M, none in M^     `loss`                 a scalar each
 """
 
@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 from cache.recipe import Recipe
 from training.batches.texts import QuerySource
-from training.nn.losses import mil_loss, suppress
+from training.nn.losses import classification_loss, suppress
+from training.nn.pooling import PoolingRecipe
 from training.nn.precision import full_precision
 from training.nn.transformer import Block, sinusoids
 
@@ -55,6 +56,8 @@ class KsmRecipe(Recipe):
     lowest."""
     mil_ratio: PositiveInt = 7
     """MIL top-k pooling over the snippets of a video with k = t / mil_ratio (eq 8)."""
+    pooling: PoolingRecipe = PoolingRecipe()
+    """Which snippets speak for a video (eq 8 has the top ones), in training and in inference."""
     weight: NonNegativeFloat = 1.0
     """Weight of L_KSM (eq 10)."""
 
@@ -71,6 +74,7 @@ class ClassMatching(nn.Module):
     def __init__(self, recipe: KsmRecipe, *, embedding_width: int, num_classes: int) -> None:
         super().__init__()
         self.recipe, self.embedding_width = recipe, embedding_width
+        self.pooling = recipe.pooling.build(ratio=recipe.mil_ratio, columns=num_classes + 1)
         self.register_buffer("class_queries", torch.zeros(num_classes + 1, embedding_width))
 
     @full_precision()
@@ -149,8 +153,9 @@ class KeySemanticMatching(ClassMatching):
     ) -> dict[str, Tensor]:
         """L_KSM: M with the background present, M^ with it absent (eqs 7 to 10)."""
         suppressed = self.suppressed(matching, attention)
-        ratio, weight = self.recipe.mil_ratio, self.recipe.weight
+        present, absent = (self.pooling(scores, attention, mask) for scores in (matching, suppressed))
+        weight = self.recipe.weight
         return {
-            "matching": weight * mil_loss(matching, mask, labels, background=1, ratio=ratio),
-            "matching_suppressed": weight * mil_loss(suppressed, mask, labels, background=0, ratio=ratio),
+            "matching": weight * classification_loss(present, labels, background=1),
+            "matching_suppressed": weight * classification_loss(absent, labels, background=0),
         }

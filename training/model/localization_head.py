@@ -31,7 +31,8 @@ class HeadRecipe(Recipe):
     width: PositiveInt = 64
     """Channels of the pyramid and of both towers."""
     levels: PositiveInt = 5
-    """Pyramid levels; level l has stride 2^l snippets (1, 2, 4, 8, 16)."""
+    """Pyramid levels; level l has stride 2^l snippets (1, 2, 4, 8, 16). Actions of up to reach * 2^levels snippets fit
+    the pyramid (`longest`); more levels than that cost little."""
     depth: PositiveInt = 1
     """Convolution blocks in each tower (class, boundary), shared by the levels."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -56,6 +57,12 @@ class HeadRecipe(Recipe):
     """Weight of the MIL term."""
     pseudo_labels: PseudoLabelRecipe = PseudoLabelRecipe()
     """Pseudo segments that the head is trained on."""
+
+    @property
+    def longest(self) -> float:
+        """Length in snippets of the longest segment whose bounds are at most `reach` strides of the top level from its
+        centre. Longer ones are learned, too, but from points that see neither bound."""
+        return self.reach * 2**self.levels
 
 
 @dataclass(frozen=True)

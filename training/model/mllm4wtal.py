@@ -23,12 +23,11 @@ from training.hosts.co2net import Co2NetRecipe
 from training.hosts.host import Host, HostOutput
 from training.hosts.recipes import HostRecipe
 from training.model.csr import CompleteSemanticReconstruction, CsrRecipe
-from training.model.distillation import DpidRecipe, Phase
+from training.model.distillation import DpidRecipe, Phase, match_distance, reconstruct_distance
 from training.model.ksm import ClassMatching, KeySemanticMatching, KsmRecipe
 from training.model.localization_head import HeadRecipe, LocalizationHead, head_loss
 from training.model.localizer import Localizer
 from training.model.pseudo_labels import PseudoBatch
-from training.nn.losses import attention_mse
 from training.nn.precision import full_precision
 
 POOL_CHUNK = 256
@@ -194,8 +193,9 @@ class Mllm4Wtal(Localizer[KeySemanticMatching]):
                 losses = self.ksm.loss(scores, output.attention, targets.mask, targets.labels)
             terms |= {f"ksm.{name}": value for name, value in losses.items()}
         if teacher_csr is not None:
-            weight = self.recipe.dpid.match_weight
-            terms["dpid.match"] = weight * attention_mse(output.attention, teacher_csr, targets.mask)
+            dpid = self.recipe.dpid
+            distance = match_distance(output.attention, teacher_csr, targets.mask, dpid)
+            terms["dpid.match"] = dpid.match_weight * distance
         if self.head is not None and pseudo is not None:
             points = self.head(output.embedding, targets.mask).float()
             with full_precision():
@@ -214,8 +214,9 @@ class Mllm4Wtal(Localizer[KeySemanticMatching]):
             losses = self.csr.loss(batch.features, mask, attention_csr, sentences, words)
             terms |= {f"csr.{name}": value for name, value in losses.items()}
         if teacher_ksm is not None:
-            weight = self.recipe.dpid.reconstruct_weight
-            terms["dpid.reconstruct"] = weight * attention_mse(attention_csr, teacher_ksm, mask)
+            dpid = self.recipe.dpid
+            distance = reconstruct_distance(attention_csr, teacher_ksm, mask, dpid)
+            terms["dpid.reconstruct"] = dpid.reconstruct_weight * distance
         return terms
 
     def store_queries(self, pool: QueryPool) -> None:

@@ -1,8 +1,9 @@
 """Pseudo segments for the localization head, from the teacher's T-CAM and attention.
 
 For every class that a video is labelled with, its curves are cut at several thresholds to make proposals, which are
-scored by the outer-inner score on the fused curve. Overlapping proposals are averaged or suppressed; those with a score
-near the best of their class are kept, with a soft weight.
+scored by the outer-inner score on the fused curve and by how far the thresholds agree on them. Overlapping proposals
+are averaged or suppressed, or all of them vote; segments with a score near the best of their class are kept, with a
+soft weight.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from cache.recipe import RUN_ONLY, Recipe
 from training.localization.proposals import Candidates, outer_inner, propose, stretch
-from training.localization.suppression import fuse, hard_nms
+from training.localization.suppression import fuse, hard_nms, rank
+from training.localization.votes import ricker, support
 
 
 class PseudoLabelRecipe(Recipe):
@@ -42,10 +44,16 @@ class PseudoLabelRecipe(Recipe):
     """Thresholds on a curve, which is first normalised to [0, 1] (its minimum and maximum over the video)."""
     margin: PositiveFloat = 0.25
     """Outer-inner score: width of the outer region on either side, as a share of the segment's length."""
-    merge: Literal["fuse", "nms"] = "fuse"
-    """Overlapping proposals of a class: fuse = averaged, weighted by score; nms = suppressed by the best."""
+    agreement: NonNegativeFloat = 0.0
+    """Scores are multiplied by (agreement of the proposal)^this before proposals are merged; 0 ignores it. The
+    agreement is the tIoU with what each threshold on each curve proposes there, averaged over all of them: 1 where all
+    propose the same segment, low where few propose anything."""
+    merge: Literal["fuse", "nms", "ricker"] = "fuse"
+    """Proposals of a class: fuse = overlapping ones are averaged, weighted by score; nms = suppressed by the best;
+    ricker = each votes, with its score, for its extent and against what is around it (a Ricker wavelet), and segments
+    are where the sum is positive."""
     tiou: float = Field(default=0.3, ge=0, lt=1)
-    """tIoU above which two proposals are averaged, or one of them suppressed."""
+    """merge=fuse or nms: tIoU above which two proposals are averaged, or one of them suppressed."""
     temperature: PositiveFloat = 0.1
     """merge=fuse: weights are exp(score / temperature), with scores as shares of the best of the class."""
     keep: float = Field(default=0.4, ge=0, le=1)
@@ -133,20 +141,32 @@ def _of_classes(
     """Pseudo segments of all present classes at once; their labels are row indices."""
     fused = probability * attention
     curves = {"fused": fused, "attention": attention[None], "cas": probability}
-    row, segments = propose(
-        [(stretch(curves[name]), recipe.thresholds) for name in recipe.curves], rows=len(probability)
-    )
+    votes = [(stretch(curves[name]), recipe.thresholds) for name in recipe.curves]
+    row, segments = propose(votes, rows=len(probability))
     scores = outer_inner(fused, segments, row=row, margin=recipe.margin)
-    largest = np.zeros(len(probability))
-    np.maximum.at(largest, row, scores)
+    ballots = np.ones(len(scores))
+    if recipe.agreement or recipe.merge == "ricker":
+        supported = support(row, segments, votes)
+        scores = scores * supported.mean(axis=1) ** recipe.agreement
+        ballots = (supported == 1).sum(axis=1)
     positive = scores > 0
-    proposals = Candidates(segments[positive], row[positive], scores[positive] / largest[row[positive]])
+    proposals = _shares(Candidates(segments[positive], row[positive], scores[positive]))
     match recipe.merge:
         case "fuse":
             merged = fuse(proposals, tiou=recipe.tiou, temperature=recipe.temperature)
         case "nms":
             merged = hard_nms(proposals, tiou=recipe.tiou)
+        case "ricker":
+            cast = Candidates(proposals.segments, proposals.labels, proposals.scores * ballots[positive])
+            merged = rank(_shares(ricker(cast, length=probability.shape[1])))
     merged = merged.take(merged.scores >= recipe.keep)
     merged = merged.take(np.argsort(merged.labels, kind="stable"))  # best first within a class
     place = np.arange(len(merged)) - np.searchsorted(merged.labels, merged.labels)
     return merged.take(place < recipe.most)
+
+
+def _shares(candidates: Candidates) -> Candidates:
+    """Scores, which are positive, as shares of the best of their class."""
+    largest = np.zeros(candidates.labels.max(initial=-1) + 1)
+    np.maximum.at(largest, candidates.labels, candidates.scores)
+    return Candidates(candidates.segments, candidates.labels, candidates.scores / largest[candidates.labels])

@@ -25,6 +25,8 @@ class RunResult:
     """None without ground truth."""
     history: tuple[Mapping[str, float], ...]
     """Lines of metrics.jsonl."""
+    warnings: tuple[str, ...] = ()
+    """What its weights have not learned."""
 
 
 @dataclass(frozen=True)

@@ -64,8 +64,13 @@ def _header(content: ReportContent, links: str) -> str:
         tiles = _tiles(metrics, content.other.metrics if content.other else None)
     return (
         f'<header><p class="eyebrow">MLLM4WTAL · run report</p><h1>{escape(run.name)}</h1>'
-        f"<p>{escape(' · '.join(facts))}</p><p>{''.join(chips)}</p>{links}{tiles}{_recipe(run)}</header>"
+        f"<p>{escape(' · '.join(facts))}</p>{_warnings(run)}"
+        f"<p>{''.join(chips)}</p>{links}{tiles}{_recipe(run)}</header>"
     )
+
+
+def _warnings(run: RunResult) -> str:
+    return "".join(f'<p class="warning"><b>Warning:</b> {escape(warning)}.</p>' for warning in run.warnings)
 
 
 def _tiles(metrics: Metrics, other: Metrics | None) -> str:

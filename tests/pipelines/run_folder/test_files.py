@@ -109,4 +109,5 @@ def test_figures_of_other_detections_do_not_stay(run: TrainRun, tmp_path: Path):
     annotations.write_text(json.dumps(document))
     bare = EvalRun(run=run.run, subset="testing", dataset=annotations.parent, features=run.features_folder)
     assert evaluate(bare) is None
-    assert sorted(name for name in RESULTS if (run.run / name).exists()) == ["curves.npz", "detections.json"]
+    left = ["curves.npz", "detections.json", "learned.json"]
+    assert sorted(name for name in RESULTS if (run.run / name).exists()) == left

@@ -14,10 +14,12 @@ from pipelines.run_folder.recipe import TrainRun
 from pipelines.runs import diagnose
 from pipelines.runs.diagnose import DiagnoseRun
 from pipelines.runs.evaluate import METRICS_FILE
+from tests.support.data.toy_data import tiny_recipe, toy_dataset, toy_training_data
 from training.evaluation.diagnosis.schema import Diagnosis, RunsDiagnosis
 from training.evaluation.diagnosis.seeds import Run, figures, over_runs
 from training.evaluation.protocol import PROTOCOLS
 from training.localization.localize import LocalizeRecipe
+from training.loop.trainer import Trainer
 from training.recipe import TrainRecipe
 
 TRUTH = (Segment("Jump", 0.0, 10.0), Segment("Dive", 20.0, 30.0))
@@ -81,6 +83,30 @@ def test_a_run_is_diagnosed_under_its_own_protocol(tmp_path: Path, annotations: 
     diagnose.main(DiagnoseRun(run=folder, protocol="seconds", output=tmp_path / "other"))
     found = Diagnosis.load(tmp_path / "other" / "diagnosis.json")
     assert (found.protocol, found.name) == (PROTOCOLS["seconds"], "run")
+
+
+def test_pseudo_segments_are_diagnosed_on_the_training_videos(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of the checkpoint, against the ground truth of the subset that the run was trained on, in a file of their
+    own; detections are not needed."""
+    dataset = toy_dataset()
+    dataset.save(tmp_path / "data" / "annotations.json")
+    trainer = Trainer(toy_training_data(tmp_path / "features"), tiny_recipe(), run=tmp_path / "run")
+    for _ in range(5):
+        trainer.advance()
+    trainer.save({})
+    TrainRun(dataset=tmp_path / "data", run=tmp_path / "run", train=trainer.recipe).save(tmp_path / "run" / RECIPE_FILE)
+    diagnose.main(DiagnoseRun(run=tmp_path / "run", pseudo_segments=True, tious="0.1,0.5"))
+    found = Diagnosis.load(tmp_path / "run" / "pseudo_diagnosis.json")
+    assert trainer.pseudo is not None
+    assert (found.protocol.subset, found.tious, found.name) == ("training", (0.1, 0.5), "pseudo segments of run")
+    assert found.detections == sum(len(one.weight) for one in trainer.pseudo.values())
+    assert found.truths == sum(len(video.segments) for video in dataset.split("training"))
+    assert "pseudo segments of run" in capsys.readouterr().out
+    assert not (tmp_path / "run" / "diagnosis.json").exists()
+    with pytest.raises(CacheError, match="detections: expected alone"):
+        diagnose.main(DiagnoseRun(run=tmp_path, detections=tmp_path / "results.json", pseudo_segments=True))
 
 
 def test_several_seeds(tmp_path: Path, annotations: Path, capsys: pytest.CaptureFixture[str]) -> None:

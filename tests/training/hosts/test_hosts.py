@@ -1,5 +1,6 @@
 """Hosts: what holds for every one of them, and what is special to each. Parity is in test_parity."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -155,6 +156,52 @@ def test_plain_terms_restated():
         "guide": 2.0 * plain_guide(cas, attention, lengths),
     }
     assert {name: t.item() for name, t in terms.items()} == pytest.approx(expected, rel=1e-4)
+
+
+def test_training_and_video_scores_pool_alike():
+    """The loss on the suppressed scores is the cross-entropy of the video scores, whatever the pooling."""
+    mask = mask_of(9, 12, 15)
+    truth = targets(mask)
+    shares = truth.labels / truth.labels.sum(1, keepdim=True)
+    for kind in ("top", "spread", "fitted", "log_sum_exp", "attention", "auto"):
+        for name in ("plain", "co2net"):
+            host = build(name, pooling={"kind": kind}).eval()
+            output = host(features_of(mask), mask)
+            scores = host.video_scores(output, mask)[:, :-1]
+            expected = -(shares * scores.log()).sum(1).mean().item()
+            found = host.loss(output, truth, step=0, total_steps=1)["mil_suppressed"].item()
+            assert found == pytest.approx(expected, rel=1e-3), (kind, name)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_presence_is_of_each_class_by_itself(name: str):
+    """In [0, 1], and no more than the padding allows; it need not sum to anything."""
+    host = build(name).eval()
+    mask = mask_of(12, 7, padding=3)
+    output = host(features_of(mask), mask)
+    found = host.presence(output, mask)
+    assert found.shape == (2, CLASSES)
+    assert ((found >= 0) & (found <= 1)).all()
+    alone = mask_of(7)
+    again = host.presence(host(features_of(mask)[1:, :7], alone), alone)
+    assert torch.allclose(found[1], again[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["plain", "co2net", "um"])
+def test_presence_does_not_depend_on_the_other_classes(name: str):
+    """Two classes that are there have half of a softmax each, and the presence that one has alone."""
+    host, mask = build(name).eval(), mask_of(10)
+    output = host(features_of(mask), mask)
+    one, two = torch.zeros(1, 10, CLASSES + 1), torch.zeros(1, 10, CLASSES + 1)
+    background = NO_BACKGROUND if name == "um" else 8.0
+    for scores, present in ((one, [0]), (two, [0, 1])):
+        scores[..., present], scores[..., -1] = 8.0, background
+    both = [replace(output, cas=scores, attention=torch.ones(1, 10)) for scores in (one, two)]
+    shared = [host.video_scores(found, mask)[0, 0].item() for found in both]
+    assert shared[1] < 0.7 * shared[0]
+    first, second = (host.presence(found, mask)[0] for found in both)
+    assert first.tolist() == pytest.approx([0.5, 0, 0], abs=1e-3)
+    assert second.tolist() == pytest.approx([0.5, 0.5, 0], abs=1e-3)
 
 
 WEIGHTS = {

@@ -70,6 +70,28 @@ def test_which_classes() -> None:
     assert choose_classes(np.array([0.1, 0.15, 0.1]), threshold=0.2).tolist() == [False, True, False]
 
 
+def test_which_classes_beside_the_best() -> None:
+    """Five classes that share a softmax are all there, though none reaches the threshold; a faint one is not."""
+    shared = np.array([0.19, 0.18, 0.17, 0.16, 0.15, 0.02])
+    assert choose_classes(shared, threshold=0.2).sum() == 1
+    assert choose_classes(shared, threshold=0.2, choice="relative").tolist() == [True] * 5 + [False]
+    assert choose_classes(np.zeros(3), threshold=0.2, choice="relative").any()
+    found = detect(CAM.model_copy(update={"class_choice": "relative"}), video_scores=np.array([0.05, 0.1, 0.01]))
+    assert {d.label for d in found} == {"Jump"}  # class 0 is at half of the best, but its T-CAM is flat
+    scores = np.array([0.05, 0.1, 0.01])
+    lenient = CAM.model_copy(update={"class_choice": "relative", "min_score": 0.0})
+    assert {d.label for d in detect(lenient, video_scores=scores)} == {"Dive", "Jump"}
+    strict = lenient.model_copy(update={"class_threshold": 0.6})
+    assert {d.label for d in detect(strict, video_scores=scores)} == {"Jump"}
+
+
+@pytest.mark.parametrize(("field", "value"), [("video_scores", "against_background"), ("class_choice", "relative")])
+def test_public_code_chooses_its_own_way(field: str, value: str) -> None:
+    """Its post-processing knows neither; the message names what was found and what is expected."""
+    with pytest.raises(ValueError, match=rf"official: found 'um' with .*{field} '{value}'.*expected 'softmax'"):
+        LocalizeRecipe.model_validate({"source": "cam", "official": "um", field: value})
+
+
 def test_one_segment_list_a_class() -> None:
     """The attention's segments serve every chosen class; each stands once however many thresholds cut it alike."""
     cas, attention = curves()

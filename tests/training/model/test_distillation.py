@@ -12,7 +12,7 @@ from tests.support.data.toy_data import tiny_recipe, toy_model, toy_training_dat
 from training.batches.data import WtalData
 from training.loop.teacher import copy_for_teaching
 from training.loop.trainer import Trainer
-from training.model.distillation import DpidRecipe, Phase, updates_of
+from training.model.distillation import DpidRecipe, Phase, lowest_share, updates_of
 from training.model.mllm4wtal import Mllm4Wtal
 from training.nn.losses import attention_mse
 
@@ -213,3 +213,49 @@ def test_without_dpid_the_branches_are_apart(data: WtalData):
     without, _ = gradients(build(data, use_dpid=False), data, "joint")
     assert with_terms.keys() - without.keys() == {"dpid.match", "dpid.reconstruct"}
     assert {name: with_terms[name] for name in without} == pytest.approx(without)
+
+
+def test_gated_terms_restated(data: WtalData):
+    """Means over the snippets of highest A_CSR (match) and lowest A_KSM (reconstruct) alone, in plain loops."""
+    dpid = DpidRecipe(schedule="joint", gate="confident", background=0.45, foreground=0.26)
+    model, batch = build(data, dpid=dpid), data.batch(0)
+    assert model.csr is not None
+    mask = batch.targets.mask
+    ksm, csr = model.host(batch.features, mask).attention, model.csr.attention(batch.features, mask)
+    match, reconstruct = [], []
+    for row, length in enumerate(mask.sum(1).tolist()):
+        own, other = ksm[row, :length].tolist(), csr[row, :length].tolist()
+        order = sorted(range(length), key=lambda t, other=other: -other[t])
+        sure = [t for place, t in enumerate(order) if place + 0.5 <= 0.26 * length]
+        match.append(sum((own[t] - other[t]) ** 2 for t in sure) / len(sure))
+        order = sorted(range(length), key=lambda t, own=own: own[t])
+        sure = [t for place, t in enumerate(order) if place + 0.5 <= 0.45 * length]
+        reconstruct.append(sum((own[t] - other[t]) ** 2 for t in sure) / len(sure))
+    terms, _ = gradients(model, data, "joint")
+    assert terms["dpid.match"] == pytest.approx(1.5 * sum(match) / len(match), rel=1e-4)
+    assert terms["dpid.reconstruct"] == pytest.approx(1.5 * sum(reconstruct) / len(reconstruct), rel=1e-4)
+
+
+def test_flat_attention_has_no_lowest_snippets():
+    """Equal values are in together or not at all; padding is never in, nor does it count."""
+    values = torch.tensor([[0.5] * 10, [0, 0, 0, 1, 1, 1, 1, 1, 1, 1.0], [0.4, 0.1, 0.2, 0.3, -9, -9, -9, -9, -9, -9]])
+    mask = torch.arange(10) < torch.tensor([10, 10, 4])[:, None]
+    low = lowest_share(values, mask, 0.4)
+    assert not low[0].any()
+    assert low[1].tolist() == [True] * 3 + [False] * 7
+    assert low[2].tolist() == [False, True, True, *[False] * 7]
+    assert not lowest_share(-values, mask, 0.2)[1].any()  # seven snippets share the top: none of them stands out
+    assert torch.equal(lowest_share(values, mask, 1.0), mask)
+
+
+@pytest.mark.parametrize("level", [0.02, 0.98])
+def test_a_flat_teacher_teaches_nothing(data: WtalData, level: float):
+    """A_CSR that is the same everywhere pulls the host's attention along, unless only confident snippets teach."""
+    shares = {}
+    for gate in ("none", "confident"):
+        model = build(data, dpid={"schedule": "joint", "gate": gate})
+        model.csr.attention = lambda features, mask: torch.full(mask.shape, level)  # pyright: ignore
+        terms = model(data.batch(0), phase="match", step=0, total_steps=1)
+        shares[gate] = terms["dpid.match"].item()
+    assert shares["none"] > 0
+    assert shares["confident"] == 0

@@ -23,6 +23,7 @@ from training.model.localization_head import HeadRecipe, head_loss
 from training.model.mllm4wtal import Mllm4Wtal, inference_model
 from training.model.pseudo_labels import PseudoBatch, PseudoLabelRecipe, PseudoSegments
 from training.nn.layers import Dropout
+from training.nn.pooling import PoolingRecipe
 
 HOSTS = {
     "plain": PlainRecipe(width=8, dropout=0.0),
@@ -139,6 +140,34 @@ def test_fused_t_cam_restated(data: WtalData, suppression: str):
         top = np.sort(values[0].detach().numpy(), axis=0)[::-1][:count].mean(0)
         scores.append(np.exp(top) / np.exp(top).sum())
     assert np.allclose(result.video_scores[0].detach(), (0.75 * scores[0] + 0.25 * scores[1])[:-1], atol=1e-5)
+
+
+def test_video_scores_against_the_background(data: WtalData):
+    """Of host and KSM, each with its own pooling, which inference has, too: the pooled class against the pooled
+    background."""
+    pooling = PoolingRecipe(kind="auto", sharpness=0.5)
+    ksm = tiny_recipe().model.ksm.model_copy(update={"pooling": pooling})
+    model = toy_model(data, fusion=0.25, ksm=ksm).eval()
+    model.store_queries(data.query_pool())
+    assert model.ksm is not None
+    lean = inference_model(model.recipe, streams=STREAMS, num_classes=len(CLASSES)).eval()
+    weights = model.state_dict()
+    lean.load_state_dict({name: weights[name] for name in lean.state_dict()})
+    assert lean.ksm is not None
+    assert "pooling.sharpness" in lean.ksm.state_dict()
+    videos = next(data.whole(1))
+    features, mask = videos.features, videos.targets.mask
+    output = model.host(features, mask)
+    cas = output.cas[0].detach().numpy()
+    matching = model.ksm.match(output.embedding, model.ksm.class_queries)[0].detach().numpy()
+    top = np.sort(cas, axis=0)[::-1][: max(1, len(cas) // 7)].mean(0)
+    shares = np.exp(0.5 * matching) / np.exp(0.5 * matching).sum(0)
+    expected = 0.0
+    for share, pooled in ((0.75, top), (0.25, (shares * matching).sum(0))):
+        expected = expected + share / (1 + np.exp(pooled[-1] - pooled[:-1]))
+    found = lean.localize_forward(features, mask, kind="against_background")
+    assert np.allclose(found.video_scores[0].detach(), expected, atol=1e-5)
+    assert torch.equal(found.cas, model.localize_forward(features, mask).cas)
 
 
 def test_branches_need_word_vectors():

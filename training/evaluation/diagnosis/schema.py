@@ -16,6 +16,8 @@ from cache.recipe import Recipe
 from training.evaluation.protocol import Protocol
 
 FILE, RUNS_FILE = "diagnosis.json", "diagnosis_runs.json"
+PSEUDO_FILE, PSEUDO_RUNS_FILE = "pseudo_diagnosis.json", "pseudo_diagnosis_runs.json"
+"""The same of the pseudo segments of training."""
 ErrorKind = Literal["double", "wrong_label", "localization", "confusion", "background"]
 CharacteristicName = Literal["length", "coverage", "instances"]
 Borders = Literal["quantiles", "thumos14", "activitynet"]

@@ -1,0 +1,1 @@
+"""Real hand gestures (SHREC 2021) as a weakly-supervised benchmark."""

@@ -1,0 +1,119 @@
+"""Real hand gestures as a weakly-supervised benchmark: Tables 3 and 4 of the paper, with their diagnosis, on a CPU.
+
+`python -m benchmarks gestures --train FOLDER [--test FOLDER] [--hosts plain delu ...] [--rows host head ksm csr both]`
+reads the SHREC 2021 recordings (`benchmarks.gestures.recordings` says in which forms), makes features and descriptions,
+and trains on labels alone. Without a test folder it cross-validates: every recording of the training folder is tested
+in one of --folds folds, with one seed each. With one, --seeds seeds are trained on all training recordings. Finished
+runs are never repeated. Classes, folds and settings are the same whatever the test folder holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from benchmarks.gestures.datasets import folds_of, write_dataset
+from benchmarks.gestures.diagnosis import print_diagnoses
+from benchmarks.gestures.pretrained import pretrain, read_trimmed
+from benchmarks.gestures.recordings import Recording, read_recordings
+from benchmarks.gestures.streams import GridChoice
+from cache.errors import UserError
+from cache.wording import amount
+from pipelines.console import fail, say
+from pipelines.experiments.grid import TableRun, cells
+from pipelines.experiments.make import main as make_table
+from pipelines.presets.own import Own
+from training.hosts.recipes import HOST_TITLES
+
+_ROWS = ("host", "head", "ksm", "csr", "both")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make the datasets, train the tables, print them and the diagnosis of their runs; 1 if a run failed."""
+    options = _options(arguments)
+    started = time.monotonic()
+    training = _told(options.train, read_recordings(options.train))
+    testing = None if options.test is None else _told(options.test, read_recordings(options.test))
+    folders = write_datasets(options, training, testing)
+    failed = 0
+    for table in tables(options, folders):
+        failed |= make_table(table)
+        print_diagnoses(cells(table))
+    say(f"{time.monotonic() - started:.0f} s")
+    return failed
+
+
+def _told(folder: Path, recordings: Sequence[Recording]) -> Sequence[Recording]:
+    gestures = sum(len(one.gestures) for one in recordings)
+    say(f"{folder}: {amount(len(recordings), 'recording')}, {amount(gestures, 'gesture')}")
+    for line in (line for one in recordings for line in one.dropped):
+        say(f"left out: {line}")
+    return recordings
+
+
+def write_datasets(
+    options: argparse.Namespace, training: Sequence[Recording], testing: Sequence[Recording] | None
+) -> list[Path]:
+    """The folders of the datasets, one for each fold, or one alone."""
+    choice = GridChoice(frames=2 * options.stride, stride=options.stride)
+    pretrained = None
+    if options.pretrain is not None:
+        trimmed = read_trimmed(options.pretrain)
+        pretrained = cache(lambda: pretrain(trimmed, choice, width=choice.pretrained))
+    if testing is not None:
+        folder = options.output / "data" / "official"
+        write_dataset(folder, training, testing, choice=choice, pretrained=pretrained)
+        return [folder]
+    folders = []
+    for number, (rest, held_out) in enumerate(folds_of(training, count=options.folds, seed=0)):
+        if options.only and number not in options.only:
+            continue
+        folders.append(options.output / "data" / f"fold{number}")
+        write_dataset(folders[-1], rest, held_out, choice=choice, pretrained=pretrained)
+    return folders
+
+
+def tables(options: argparse.Namespace, folders: Sequence[Path]) -> list[TableRun]:
+    """Table 3 on the first host, and Table 4 if there are several hosts; preset `own` on these folders."""
+    preset = Own()
+    train = preset.train_on(options.hosts[0]).model_copy(update={"dataset": folders[0], "run": options.output})
+    evaluate = preset.evaluate().model_copy(update={"protocol": "seconds", "subset": "testing"})
+    if options.steps is not None:
+        train = train.changed({"train.loop.steps": options.steps})
+    base = preset.tables().model_copy(update={"train": train, "evaluate": evaluate, "validation": None})
+    folds = tuple(folders) if options.test is None else ()
+    base = base.model_copy(update={"folds": folds, "seeds": options.seeds, "workers": options.workers})
+    chosen = [base.of("table3").model_copy(update={"arms": tuple(options.rows)})]
+    if len(options.hosts) > 1:
+        rows = tuple(f"{host}-{part}" for host in options.hosts for part in ("alone", "whole"))
+        chosen.append(base.of("table4").model_copy(update={"arms": rows}))
+    return chosen
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--train", type=Path, required=True, help="folder of the training recordings")
+    parser.add_argument("--test", type=Path, help="folder of the test recordings; without it, folds of --train")
+    parser.add_argument("--folds", type=int, default=5, help="number of folds without --test (default 5)")
+    parser.add_argument("--only", type=int, nargs="*", default=[], help="numbers of the folds that are run (all)")
+    parser.add_argument("--seeds", type=int, default=2, help="seeds with --test (default 2); a fold has one seed")
+    parser.add_argument("--hosts", nargs="+", default=["plain"], choices=list(HOST_TITLES), metavar="HOST")
+    parser.add_argument("--rows", "--arms", nargs="+", default=list(_ROWS), choices=_ROWS, metavar="ROW")
+    parser.add_argument("--pretrain", type=Path, help="folder of SFINGE 3D: pre-train an encoder on its gestures")
+    parser.add_argument("--stride", type=int, default=8, help="frames of 20 ms from snippet to snippet (default 8)")
+    parser.add_argument("--steps", type=int, help="training steps, instead of those of preset own")
+    parser.add_argument("--workers", type=int, default=2, help="trainings at a time (default 2)")
+    parser.add_argument("--output", type=Path, default=Path("runs/gestures"), help="folder of all that is written")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except UserError as error:
+        fail(str(error))
+        sys.exit(2)

@@ -1,0 +1,1 @@
+"""Settings chosen from video labels alone: what is searched, the split, the trials, the choice."""
