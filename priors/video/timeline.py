@@ -32,7 +32,7 @@ class Timeline:
     """Hands packets on with time stamps that never start again; counts how often they did.
 
     Where they fall back, or in a broadcast format leap ahead, another recording begins: it is shown after what was
-    there before.
+    there before. Not so where a single packet was ahead of the others, as where packets have changed places.
     """
 
     def __init__(self, tick: Fraction, *, broadcast: bool) -> None:
@@ -40,6 +40,7 @@ class Timeline:
         self._tick, self._broadcast = tick, broadcast
         self._shift = 0
         self._last: int | None = None  # decoding time as the file has it
+        self._before: int | None = None  # that of the packet before the last
         self._end = 0  # of what was shown so far, on the continued clock
 
     def __call__(self, found: Iterable[av.Packet]) -> Iterator[av.Packet]:
@@ -53,7 +54,7 @@ class Timeline:
                 self.breaks += 1
                 self._shift, self._last = self._end - shown, None
             if packet.dts is not None:
-                self._last = packet.dts
+                self._before, self._last = self._last, packet.dts
             self._end = max(self._end, shown + self._shift + (packet.duration or 1))
             if self._shift:
                 packet.pts = None if packet.pts is None else packet.pts + self._shift
@@ -66,6 +67,8 @@ class Timeline:
         if packet.dts is None:
             return (shown - self._last) * self._tick < -_BACK_SHOWN
         seconds = (packet.dts - self._last) * self._tick
+        if seconds < 0 and self._before is not None and packet.dts > self._before:
+            return False
         return seconds < -_BACK or (self._broadcast and seconds > _FORWARD)
 
 

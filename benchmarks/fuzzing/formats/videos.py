@@ -231,8 +231,9 @@ def _plain(path: Path) -> Whole:
     data = path.read_bytes()
     for kind in _KINDS:
         whole = base(kind)
-        if data.startswith(whole) and len(data) > len(whole) and whole.startswith(data[len(whole) :]):
-            return _joined(path, whole, data[len(whole) :])
+        more = data[len(whole) :]
+        if data.startswith(whole) and len(more) > len(whole) // 4 and whole.startswith(more):
+            return _joined(path, whole, more)
     return _decoded(path)
 
 

@@ -30,7 +30,7 @@ def dataset_of(path: Path, *, tidied: bool = False) -> tuple[tuple[str, ...], Vi
     document = document_of(path)
     database = objects_of(document, "database", _joined)
     for entry in database.values():
-        _check(entry)
+        _check(entry, tidied=tidied)
     if tidied:
         _tidy(document, database)
     labels = [item["label"] for entry in database.values() for item in entry.get("annotations", [])]
@@ -87,7 +87,7 @@ def _joined(first: Any, second: Any) -> Any:
     return first | {"annotations": lists_joined(*lists)}  # pyright: ignore[reportArgumentType]
 
 
-def _check(entry: Any) -> None:
+def _check(entry: Any, *, tidied: bool) -> None:
     if not isinstance(entry, dict) or not isinstance(entry.get("subset"), str):
         raise Unreadable("no subset")
     if not isinstance(entry.get("path", ""), (str, type(None))):
@@ -98,7 +98,8 @@ def _check(entry: Any) -> None:
     for item in entry.get("annotations", []):
         if not isinstance(item, dict):
             raise Unreadable("an annotation that is no object")
-        name_of(item.get("label"))
+        label = item.get("label")
+        name_of(tidy(label) if tidied and isinstance(label, str) else label)  # a line break is white space to an import
 
 
 def _video(entry: dict, classes: tuple[str, ...], spelled: dict[str, str]) -> tuple:
