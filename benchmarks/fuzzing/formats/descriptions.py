@@ -298,7 +298,7 @@ def _plain_csv(path: Path) -> list[Row | None]:
 
 
 def _plain_jsonl(path: Path) -> list[Row | None]:
-    rows = [_json(line) for line in text_of_table(path).split("\n") if line.strip()]
+    rows = [_json(line) for line in re.split("\r\n|\r|\n", text_of_table(path)) if line.strip()]
     _check_columns([row for row in rows if row is not None])
     return rows
 

@@ -174,7 +174,12 @@ class Words:
 
 def _value(lines: list[str]) -> dict[str, bytes]:
     """Rows by width, which is that of most lines."""
-    found = [(number, re.split("[ \t]+", line)) for number, line in enumerate(lines, start=1) if line]
+    # A carriage return inside a line is white space to a number.
+    found = [
+        (number, [part.strip("\r") for part in re.split("[ \t]+", line)])
+        for number, line in enumerate(lines, start=1)
+        if line
+    ]
     if not found:
         raise Unreadable("nothing")
     first = found[0][1]
