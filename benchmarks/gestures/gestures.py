@@ -3,8 +3,9 @@
 `python -m benchmarks gestures --train FOLDER [--test FOLDER] [--hosts plain delu ...] [--rows host head ksm csr both]`
 reads the SHREC 2021 recordings (`benchmarks.gestures.recordings` says in which forms), makes features and descriptions,
 and trains on labels alone. Without a test folder it cross-validates: every recording of the training folder is tested
-in one of --folds folds, with one seed each. With one, --seeds seeds are trained on all training recordings. Finished
-runs are never repeated. Classes, folds and settings are the same whatever the test folder holds.
+in one of --folds folds, with one seed each. With one, --seeds seeds are trained on all training recordings. Settings
+are those of preset own, or with --tune those that `make tune` chooses from video labels: of the training recordings, or
+of those of the first fold for all folds. Finished runs are never repeated.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pipelines.console import fail, say
 from pipelines.experiments.grid import TableRun, cells
 from pipelines.experiments.make import main as make_table
 from pipelines.presets.own import Own
+from pipelines.tuning.tune import main as tune
 from training.hosts.recipes import HOST_TITLES
 
 _ROWS = ("host", "head", "ksm", "csr", "both")
@@ -40,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     testing = None if options.test is None else _told(options.test, read_recordings(options.test))
     folders = write_datasets(options, training, testing)
     failed = 0
-    for table in tables(options, folders):
+    for table in tables(options, folders, tuned(options, folders[0])):
         failed |= make_table(table)
         print_diagnoses(cells(table))
     say(f"{time.monotonic() - started:.0f} s")
@@ -77,21 +79,38 @@ def write_datasets(
     return folders
 
 
-def tables(options: argparse.Namespace, folders: Sequence[Path]) -> list[TableRun]:
+def tuned(options: argparse.Namespace, folder: Path) -> Path | None:
+    """The file of settings that `make tune` chooses for every host from the video labels of one dataset's training
+    videos; None if they are not asked for."""
+    if not options.tune:
+        return None
+    file = options.output / "tuned.json"
+    for host in options.hosts:
+        search = Own().tune(host)
+        train = search.train.model_copy(update={"dataset": folder, "run": options.output / "tune" / host})
+        changes = {"train": train, "output": file, "trials": options.trials, "workers": options.workers}
+        tune(search.model_copy(update=changes))
+    return file
+
+
+def tables(options: argparse.Namespace, folders: Sequence[Path], chosen: Path | None) -> list[TableRun]:
     """Table 3 on the first host, and Table 4 if there are several hosts; preset `own` on these folders."""
     preset = Own()
-    train = preset.train_on(options.hosts[0]).model_copy(update={"dataset": folders[0], "run": options.output})
-    evaluate = preset.evaluate().model_copy(update={"protocol": "seconds", "subset": "testing"})
+    train = preset.train_on(options.hosts[0], tuned=chosen)
+    train = train.model_copy(update={"dataset": folders[0], "run": options.output})
     if options.steps is not None:
         train = train.changed({"train.loop.steps": options.steps})
-    base = preset.tables().model_copy(update={"train": train, "evaluate": evaluate, "validation": None})
+    evaluate = preset.evaluate().model_copy(update={"protocol": "seconds", "subset": "testing"})
     folds = tuple(folders) if options.test is None else ()
-    base = base.model_copy(update={"folds": folds, "seeds": options.seeds, "workers": options.workers})
-    chosen = [base.of("table3").model_copy(update={"arms": tuple(options.rows)})]
+    changes = {"train": train, "evaluate": evaluate, "validation": None, "folds": folds}
+    base = preset.tables(tuned=chosen).model_copy(
+        update={**changes, "seeds": options.seeds, "workers": options.workers}
+    )
+    chosen_tables = [base.of("table3").model_copy(update={"arms": tuple(options.rows)})]
     if len(options.hosts) > 1:
         rows = tuple(f"{host}-{part}" for host in options.hosts for part in ("alone", "whole"))
-        chosen.append(base.of("table4").model_copy(update={"arms": rows}))
-    return chosen
+        chosen_tables.append(base.of("table4").model_copy(update={"arms": rows}))
+    return chosen_tables
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -105,6 +124,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rows", "--arms", nargs="+", default=list(_ROWS), choices=_ROWS, metavar="ROW")
     parser.add_argument("--pretrain", type=Path, help="folder of SFINGE 3D: pre-train an encoder on its gestures")
     parser.add_argument("--stride", type=int, default=8, help="frames of 20 ms from snippet to snippet (default 8)")
+    parser.add_argument("--tune", action="store_true", help="choose the settings of every host by make tune first")
+    parser.add_argument("--trials", type=int, default=16, help="trials of --tune for each host (default 16)")
     parser.add_argument("--steps", type=int, help="training steps, instead of those of preset own")
     parser.add_argument("--workers", type=int, default=2, help="trainings at a time (default 2)")
     parser.add_argument("--output", type=Path, default=Path("runs/gestures"), help="folder of all that is written")

@@ -4,7 +4,7 @@
 [--many]` trains the host on each shape (classes a video, share of action, classes, videos) under each setting, and
 prints mAP over tIoU 0.1 to 0.7, with the mean rank and the worst case of each setting: what it loses on a shape beside
 the best setting there. A setting is never bad if its worst case is small. `--many` adds shapes of 4,000 videos. All
-settings share the schedule. A host other than `plain` (`--host`) needs the settings that it has.
+settings share the schedule. Of another host (`--host`) those fields are changed that it has.
 """
 
 from __future__ import annotations
@@ -138,11 +138,17 @@ def run_shape(shape: Shape, settings: Sequence[str], *, host: str, steps: int, s
             setting = SETTINGS[name]
             key = name.partition("/")[0]
             if key not in models:
-                recipe = base.changed({f"model.host.{field}": value for field, value in setting.host.items()})
+                recipe = base.changed(_of_host(setting.host, base))
                 data = WtalData(dataset, store, None, recipe=recipe.data, seed=seed, choice=recipe.model.text_choice)
                 models[key] = train(data, recipe, folder / "run")
             result[name] = score(models[key], dataset, store, setting.localize)
     return result
+
+
+def _of_host(changes: Mapping[str, Any], recipe: TrainRecipe) -> Mapping[str, Any]:
+    """Those that the host has a field for."""
+    known = type(recipe.model.host).model_fields
+    return {f"model.host.{name}": value for name, value in changes.items() if name.partition(".")[0] in known}
 
 
 def table(figures: Mapping[str, Mapping[str, float]], settings: Sequence[str]) -> str:

@@ -57,6 +57,7 @@ class Dimension:
 
 TRAINING: tuple[Dimension, ...] = (
     Dimension("loop.host_lr", Span(2e-4, 5e-3)),
+    Dimension("model.host.pooling.kind", Choice(("spread", "top"))),
     Dimension("model.host.mil_ratio", Span(2, 40, whole=True)),
     Dimension("model.host.norm", Span(0.02, 2.0)),
     Dimension("model.host.guide", Span(0.02, 2.0)),
@@ -67,8 +68,8 @@ TRAINING: tuple[Dimension, ...] = (
 amount of data."""
 
 LOCALIZE: tuple[Dimension, ...] = (
-    Dimension("class_threshold", Choice((0.02, 0.05, 0.1, 0.2))),
-    Dimension("curves", Choice((["attention"], ["cas"], ["fused"]))),
+    Dimension("class_threshold", Choice((0.05, 0.1, 0.2))),
+    Dimension("curves", Choice((["attention"], ["cas"], ["attention", "cas"]))),
 )
 """Fields of the post-processing, which needs no training: every combination is tried in every trial."""
 

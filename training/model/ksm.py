@@ -50,6 +50,10 @@ class KsmRecipe(Recipe):
     """Dropout inside the text encoder."""
     scale: bool = True
     """Divide the inner products of eq 6 by the square root of the embedding's width."""
+    standardize: bool = False
+    """Standardise F_query (eq 5) over the classes, number by number: what all descriptions share says nothing about a
+    class. Descriptions of similar actions share most words, and their encodings would stay too alike to be told
+    apart."""
     suppression: Literal["product", "suppress"] = "product"
     """How A_KSM suppresses M (eq 7): product = A_KSM * M as in the paper, where a low attention raises negative scores;
     suppress = `losses.suppress` as in the hosts, where a low attention moves every score towards the snippet's
@@ -120,9 +124,21 @@ class KeySemanticMatching(ClassMatching):
 
     def queries(self, words: Float[Tensor, "c n g"], mask: Bool[Tensor, "c n"]) -> Float[Tensor, "k e"]:
         """F_query of one text per class, and of the background."""
+        return self._standardized(self._encode_with_background(words, mask))
+
+    def _encode_with_background(self, words: Float[Tensor, "c n g"], mask: Bool[Tensor, "c n"]) -> Float[Tensor, "k e"]:
         background = torch.cat((self.background, self.background.new_zeros(words.shape[1] - 1, words.shape[2])))
         only_first = torch.arange(words.shape[1], device=mask.device) == 0
         return self.encode(torch.cat((words, background.unsqueeze(0))), torch.cat((mask, only_first.unsqueeze(0))))
+
+    def _standardized(self, queries: Float[Tensor, "k e"]) -> Float[Tensor, "k e"]:
+        """Queries with mean 0 and deviation 1 over the classes, if the recipe says so and there are several. The
+        background's keeps its own."""
+        classes = queries[:-1]
+        if not self.recipe.standardize or len(classes) < 2:
+            return queries
+        deviation, mean = torch.std_mean(classes, dim=0, correction=0)
+        return torch.cat(((classes - mean) / (deviation + 1e-5), queries[-1:]))
 
     @torch.no_grad()
     def store_queries(
@@ -138,10 +154,13 @@ class KeySemanticMatching(ClassMatching):
         """
         was_training = self.training
         self.eval()
-        encoded = [(self.encode(words, mask), self.queries(words[:1], mask[:1])[-1]) for words, mask in chunks]
+        encoded = [
+            (self.encode(words, mask), self._encode_with_background(words[:1], mask[:1])[-1]) for words, mask in chunks
+        ]
         pool = torch.cat([queries for queries, _ in encoded]) * weights.unsqueeze(1)
         self.class_queries.zero_().index_add_(0, classes, pool)
         self.class_queries[-1] = encoded[0][1]  # the background's, equal in all chunks
+        self.class_queries.copy_(self._standardized(self.class_queries))
         self.train(was_training)
 
     def loss(

@@ -37,11 +37,12 @@ def test_a_dataset_has_its_shape(tmp_path: Path, name: str):
     assert np.mean(shares) == pytest.approx(shape.share, abs=0.05)
 
 
-def test_one_training_serves_several_readings(tmp_path: Path):
-    """Each setting asked for has a figure in percent."""
-    names = ["published", "published/both+cas"]
+@pytest.mark.parametrize("host", ["plain", "um"])
+def test_one_training_serves_several_readings(host: str):
+    """Each setting asked for has a figure in percent, of a host without an attention of its own, too."""
+    names = ["fitted", "fitted/both+cas"]
     assert set(names) <= SETTINGS.keys()
-    found = run_shape(Shape.parse("1x15%-2c-4v"), names, host="plain", steps=2, seed=0)
+    found = run_shape(Shape.parse("1x15%-2c-4v"), names, host=host, steps=2, seed=0)
     assert list(found) == names
     assert all(0 <= value <= 100 for value in found.values())
 

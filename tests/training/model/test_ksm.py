@@ -112,3 +112,32 @@ def test_stored_queries_are_the_means_of_the_pools():
     assert torch.allclose(ksm.class_queries[1], 0.25 * encoded[0] + 0.75 * encoded[2], atol=1e-6)
     assert torch.allclose(ksm.class_queries[3], ksm.queries(words, mask)[3], atol=1e-6)
     assert "class_queries" in ksm.state_dict()
+
+
+def test_standardized_queries_lose_what_all_classes_share():
+    """Over the classes each number has mean 0 and deviation 1; the background, and a single class, stay as they are."""
+    plain, (words, mask) = build().eval(), texts()
+    raw = plain.queries(words, mask)
+    queries = build(standardize=True).eval().queries(words, mask)
+    expected = (raw[:-1] - raw[:-1].mean(0)) / raw[:-1].std(0, correction=0)
+    assert torch.allclose(queries[:-1], expected, atol=1e-2)
+    assert torch.allclose(queries[:-1].mean(0), torch.zeros(6), atol=1e-5)
+    assert torch.allclose(queries[:-1].std(0, correction=0), torch.ones(6), atol=1e-2)
+    assert torch.equal(queries[-1], raw[-1])
+    alone = build(standardize=True).eval().queries(words[:1], mask[:1])
+    assert torch.equal(alone, plain.queries(words[:1], mask[:1]))
+
+
+def test_stored_queries_are_standardized_behind_their_means():
+    """Means over the pools come first, so that a class with many texts counts once."""
+    (words, mask), pool = texts(), (torch.tensor([1, 0, 1]), torch.tensor([0.25, 1.0, 0.75]))
+    stored = []
+    for standardize in (False, True):
+        ksm = build(standardize=standardize)
+        ksm.store_queries([(words, mask)], *pool)
+        stored.append(ksm.class_queries)
+    raw, queries = stored
+    assert torch.allclose(queries[:-1].mean(0), torch.zeros(6), atol=1e-5)
+    centred = raw[:-1] - raw[:-1].mean(0)
+    assert torch.allclose(queries[:-1], centred / (raw[:-1].std(0, correction=0) + 1e-5), atol=1e-5)
+    assert torch.equal(queries[-1], raw[-1])
