@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import json
 import logging
-import math
 import os
 import unicodedata
 from collections.abc import Collection, Mapping
@@ -14,8 +13,8 @@ from pathlib import Path
 
 from cache.errors import CacheError
 from cache.files.atomic import atomic_path
-from cache.files.json_text import Joined, joined_lists, read_json
-from cache.files.texts import shown, tidy, unfit
+from cache.files.json_text import Joined, finite_number, joined_lists, read_json
+from cache.files.texts import can_name_a_file, shown, tidy, unfit
 from cache.video_files import may_be_video
 
 _log = logging.getLogger(__name__)
@@ -187,7 +186,7 @@ def _classes(path: Path, document: Mapping, found: set[str]) -> tuple[tuple[str,
     """The classes, and for every label its class: the one that it is but for Unicode's form and white space."""
     declared = document.get("classes")
     if declared is not None:
-        if not isinstance(declared, list) or not all(isinstance(name, str) for name in declared):
+        if not isinstance(declared, list) or not all(isinstance(name, str) and tidy(name) for name in declared):
             raise CacheError(f"{path}: classes: expected a list of class names")
         if len(set(declared)) != len(declared):
             raise CacheError(f"{path}: classes: found a class twice, expected each once")
@@ -243,8 +242,8 @@ def _entry(
         raise CacheError(f"{path}: database: found the id {shown(video_id)}, {wrong}")
     classes, spelled = names
     # Files are named by the id (features, thumbnails), so it must be a plain file name.
-    if not video_id or video_id.startswith(".") or any(sign in video_id for sign in "/\\\0"):
-        raise CacheError(f"{where}: a video id must be usable as a file name")
+    if not can_name_a_file(video_id):
+        raise CacheError(f"{path}: database: found the id {shown(video_id)}, expected one usable as a file name")
     if not isinstance(entry, Mapping) or not isinstance(entry.get("subset"), str):
         raise CacheError(f"{where}.subset: expected the name of a subset, such as 'training'")
     duration = entry.get("duration")
@@ -254,7 +253,7 @@ def _entry(
     labels: set[str] = set()
     segments = []
     for index, item in enumerate(annotations):
-        if not isinstance(item, Mapping) or not isinstance(item.get("label"), str) or not item["label"].strip():
+        if not isinstance(item, Mapping) or not isinstance(item.get("label"), str) or not tidy(item["label"]):
             raise CacheError(f"{where}.annotations[{index}].label: expected the name of an action class")
         label = spelled[item["label"]]
         labels.add(label)
@@ -285,11 +284,8 @@ def _stretch(where: str, value: object) -> tuple[float, float]:
 
 
 def _seconds(where: str, value: object) -> float:
-    try:
-        number = float(value)  # pyright: ignore[reportArgumentType]  # public files hold numbers as strings, too
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number) or number < 0:
+    number = finite_number(value)
+    if number is None or number < 0:
         raise CacheError(f"{where}: found {value!r}, expected seconds")
     return number
 

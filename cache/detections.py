@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 
 from cache.errors import CacheError
 from cache.files.atomic import atomic_path
-from cache.files.json_text import joined_lists, read_json
+from cache.files.json_text import finite_number, joined_lists, read_json
 from cache.files.texts import shown, tidy, unfit
 
 _log = logging.getLogger(__name__)
@@ -80,9 +80,11 @@ class DetectionTable:
         except (KeyError, TypeError, ValueError, OverflowError):
             raise _first_problem(path, results) from None
         segments = np.array(times, dtype=np.float64).reshape(-1, 2)
+        kinds = {type(number) for row in rows for number in (row["score"], *row["segment"])}
         sound = np.isfinite(score) & np.isfinite(segments).all(axis=1) & (segments[:, 0] <= segments[:, 1])
         typed = all(isinstance(row["label"], str) and isinstance(row["segment"], list) for row in rows)
-        if not sound.all() or not typed:
+        # Text may be a number, and truth values are none, though Python takes them for 0 and 1.
+        if not sound.all() or not typed or (kinds - {float, int} and _has_problem(results)):
             raise _first_problem(path, results)
         labels, label = _numbered(names)
         video = np.repeat(np.arange(len(results)), [len(rows_of) for rows_of in results.values()])
@@ -193,6 +195,8 @@ def _check_names(path: Path, names: Iterable[str]) -> None:
     for name in names:
         if (wrong := unfit(name)) is not None:
             raise CacheError(f"{path}: results: found the name {shown(name)}, {wrong}")
+        if not tidy(name):
+            raise CacheError(f"{path}: results: found the name {shown(name)}, in which nothing shows")
 
 
 def _first_problem(path: Path, results: dict[str, list]) -> CacheError:
@@ -202,24 +206,20 @@ def _first_problem(path: Path, results: dict[str, list]) -> CacheError:
     return CacheError(f"{path}: results.{video}[{index}]{problem}")
 
 
+def _has_problem(results: dict[str, list]) -> bool:
+    return any(_problem(row) for rows in results.values() for row in rows)
+
+
 def _problem(row: object) -> str | None:
     if not isinstance(row, dict):
         return f": found {row!r}, expected {{label, score, segment: [start, end]}}"
     if not isinstance(row.get("label"), str):
         return f".label: found {row.get('label')!r}, expected the name of a class"
-    if _finite(row.get("score")) is None:
+    if finite_number(row.get("score")) is None:
         return f".score: found {row.get('score')!r}, expected a finite number"
     segment = row.get("segment")
-    times = [_finite(value) for value in segment] if isinstance(segment, list) else []
+    times = [finite_number(value) for value in segment] if isinstance(segment, list) else []
     start, end = times if len(times) == 2 else (None, None)
     if start is None or end is None or end < start:
         return f".segment: found {segment!r}, expected [start, end] in seconds, finite, the end not before the start"
     return None
-
-
-def _finite(value: object) -> float | None:
-    try:
-        number = float(value)  # pyright: ignore[reportArgumentType]  # whatever is no number raises
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None

@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from tokenize import TokenError
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import PositiveFloat, PositiveInt, field_validator
 
 from cache.errors import CacheError
 from cache.files.atomic import atomic_path, remove_unfinished
@@ -24,6 +24,7 @@ Positions = TypeVar("Positions", float, np.ndarray)
 GRID_FILE = "features.json"
 NPY_DAMAGE = (OSError, ValueError, TypeError, EOFError, SyntaxError, TokenError)
 """What numpy raises for a damaged .npy file; the last two, and TypeError, are for a damaged header."""
+_LONGEST_HEADER = 1 << 20
 _MEND = "run `make features`, or point to the folder that has them"
 
 
@@ -31,15 +32,28 @@ def map_npy(path: Path) -> np.ndarray:
     """The array of a .npy file, memory-mapped. Raises FileNotFoundError, and CacheError, which says what the file is
     where it is none, if it cannot be read."""
     try:
+        with path.open("rb") as file:
+            check_npy_header(file)
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise
     except NPY_DAMAGE as error:
         raise CacheError(f"{path}: {not_a(path, '.npy file', 'npy') or f'cannot be read: {error}'}") from error
-    if not isinstance(array, np.ndarray):  # numpy opens .npz files, too
-        array.close()
-        raise CacheError(f"{path}: {not_a(path, '.npy file', 'npy') or 'holds several arrays, expected one'}")
+    promised, size = getattr(array, "offset", 0) + array.nbytes, path.stat().st_size
+    if size > promised > array.nbytes:  # numpy passes over what is too much: numbers that were shifted, other arrays
+        raise CacheError(f"{path}: holds {size} bytes, expected {promised} by its header ({array.shape} {array.dtype})")
     return array
+
+
+def check_npy_header(file: BinaryIO) -> None:
+    """Raise ValueError for what is no .npy file (numpy opens archives and pickles, too), and for a header longer than
+    any is, for which numpy makes room at once. Leaves the file at its start."""
+    head = file.read(12)
+    file.seek(0)
+    if head[:6] != np.lib.format.MAGIC_PREFIX:
+        raise ValueError(f"it begins with {head[:6]!r}")
+    if head[6:7] != b"\1" and int.from_bytes(head[8:12], "little") > _LONGEST_HEADER:
+        raise ValueError(f"its header would have {int.from_bytes(head[8:12], 'little')} bytes")
 
 
 class FeatureGrid(Recipe):
@@ -53,6 +67,14 @@ class FeatureGrid(Recipe):
     """Frames that one snippet covers."""
     snippet_stride: PositiveInt
     """Frames from the start of one snippet to the start of the next."""
+
+    @field_validator("streams", "fps", "snippet_frames", "snippet_stride", mode="before")
+    @classmethod
+    def _no_truth_values(cls, value: object) -> object:
+        """Pydantic takes `true` for 1."""
+        if any(isinstance(one, bool) for one in (value.values() if isinstance(value, dict) else [value])):
+            raise ValueError("a number")
+        return value
 
     def __eq__(self, other: object) -> bool:
         """Whether all fields are equal, including the order of the streams, which is that of the columns."""

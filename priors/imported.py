@@ -14,7 +14,7 @@ from typing import Any
 from cache.annotations import Dataset
 from cache.descriptions.flags import flags_of
 from cache.errors import CacheError
-from cache.files.json_text import parse_json
+from cache.files.json_text import finite_number, parse_json
 from cache.files.records import Record, file_sha256, read_records
 from cache.recipe import Recipe
 from cache.tables.schema import DESCRIPTION_KEY, DESCRIPTIONS, KINDS, Description
@@ -265,10 +265,7 @@ def _seconds(values: Mapping[str, Any]) -> tuple[float, ...]:
 def _duration(values: Mapping[str, Any]) -> float | None:
     value = values.get("duration")
     if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            value = math.nan
+        value = finite_number(value) or math.nan
     if value is not None and not (_is_time(value) and value > 0):
         raise _Bad("duration", f"found {_short(values['duration'])}, expected seconds above 0")
     return None if value is None else float(value)

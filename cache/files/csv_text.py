@@ -58,7 +58,8 @@ def _separator(file: TextIO) -> tuple[str, int]:
     start = file.tell()
     sample = file.read(_LONGEST_SNIFF)
     file.seek(start)
-    first = sample.splitlines()[0].strip() if sample.strip() else ""
+    first = sample.splitlines()[0] if sample.strip() else ""
+    first = first if first[len(_EXCEL) :] in SEPARATORS else first.strip()
     if first.lower().startswith(_EXCEL) and first[len(_EXCEL) :] in SEPARATORS:
         file.readline()
         return first[len(_EXCEL) :], 2

@@ -82,6 +82,20 @@ def parse_json(text: str, *, values_are_checked: bool = False) -> Any:
     return _parse(text, {}, values_are_checked=values_are_checked)[0]
 
 
+def finite_number(value: object) -> float | None:
+    """A finite number, which may be written as text, as public files have them.
+
+    None for everything else: a truth value, and digits with underscores between, which only Python takes for a number.
+    """
+    if isinstance(value, bool) or (isinstance(value, str) and "_" in value):
+        return None
+    try:
+        number = float(value)  # pyright: ignore[reportArgumentType]  # whatever is no number raises
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
 def joined_lists(first: list[Any], second: list[Any]) -> list[Any] | None:
     """Both lists as one; None where they have something in common, which nobody can tell from a repetition."""
     known = {json.dumps(item, sort_keys=True) for item in first}

@@ -134,7 +134,7 @@ def _archive(path: Path) -> Kind:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError):
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):  # the last two of damaged names and versions
         return Kind("zip", "a ZIP archive that is damaged or cut short", "download it again")
     if any(name.endswith("/data.pkl") for name in names):
         return _TORCH

@@ -18,6 +18,9 @@ _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff"))
 """Soft hyphen, zero-width space, marks of direction, word joiner, byte order mark."""
 _DRAWN_ALIKE = str.maketrans("АВЕІЈКМНОРСТХаеіјорсухΑΒΕΗΙΚΜΝΟΡΤΧο", "ABEIJKMHOPCTXaeijopcyxABEHIKMNOPTXo")
 """Cyrillic and Greek letters that look like Latin ones (the clear cases of Unicode's confusables.txt)."""
+_LONGEST_NAME = 200
+"""Bytes of a name that a file can have, and leave room for suffixes and for the prefix of a file that is being written;
+file systems take 255."""
 _OTHER_FORMATS = {b"PK\x03\x04": "a ZIP archive, as an Excel workbook is", b"\xd0\xcf\x11\xe0": "an old Excel workbook"}
 
 
@@ -83,6 +86,12 @@ def unfit(name: str) -> str | None:
     if found := next((sign for sign in name if unicodedata.category(sign) == "Cc"), None):
         return f"which holds the control character {found!r}"
     return None
+
+
+def can_name_a_file(name: str) -> bool:
+    """Whether files can be called by this name, an id, with a suffix behind it."""
+    length = len(name.encode("utf-8", "surrogatepass"))
+    return 0 < length <= _LONGEST_NAME and not name.startswith(".") and not any(sign in name for sign in "/\\\0")
 
 
 def shown(name: object) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cache.annotations import Dataset, read_joined
 from cache.errors import CacheError
+from cache.files.json_text import finite_number
 from cache.files.texts import shown, tidy
 from cache.layouts.found import Found, Quirk
 
@@ -92,11 +93,8 @@ def _mend(document: dict) -> tuple[int, list[str]]:
             if not isinstance(segment, list) or len(segment) != 2:
                 continue  # Dataset.parse reports it
             texts += sum(isinstance(time, str) for time in segment)
-            try:
-                start, end = map(float, segment)
-            except (TypeError, ValueError, OverflowError):
-                continue
-            if start > end:
+            start, end = map(finite_number, segment)
+            if start is not None and end is not None and start > end:
                 item["segment"] = None
                 reversed_.append(f"{video_id} {item.get('label')} {start:g}-{end:g} s")
     return texts, reversed_

@@ -6,7 +6,6 @@ bytes; labels are str or bytes, depending on the Python version that wrote them.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from cache.annotations import Segment, VideoEntry
 from cache.errors import CacheError
+from cache.files.json_text import finite_number
 from cache.files.texts import text_lines
 from cache.layouts.found import Found, Quirk, check_names
 from cache.layouts.pickled import is_pickled, plain_objects, refusal
@@ -33,24 +33,28 @@ def read_co2(folder: Path, *, features: Path | None, allow_pickle: bool) -> Foun
     """Read the folder of the annotations. Raises CacheError naming the file, the video and what was expected, or, if
     pickles are not allowed, why."""
     columns = _columns(folder, allow_pickle=allow_pickle)
-    classes = tuple(map(_text, plain_objects(folder / "classlist.npy", allow_pickle=allow_pickle)))
+    path = folder / "classlist.npy"
+    classes = tuple(_text(path, name) for name in plain_objects(path, allow_pickle=allow_pickle))
     if len(set(classes)) != len(classes):
-        raise CacheError(f"{folder / 'classlist.npy'}: found a class twice, expected each once")
-    names = [_text(name) for name in columns["videoname"]]
+        raise CacheError(f"{path}: found a class twice, expected each once")
+    names = [_text(folder / "videoname.npy", name) for name in columns["videoname"]]
     check_names(names, where=folder / "videoname.npy")
     ambiguous, quirks = _ambiguous(folder / AMBIGUOUS_FILE, set(names))
+    backwards: list[str] = []
     videos = tuple(
         VideoEntry(
             name,
-            _text(columns["subset"][row]),
+            _text(folder / "subset.npy", columns["subset"][row]),
             _duration(folder, name, columns["duration"][row]),
             _labels(folder / "labels_all.npy", name, columns["labels_all"][row], classes),
-            _segments(folder, name, columns["labels"][row], columns["segments"][row], classes),
+            _segments(folder, name, (columns["labels"][row], columns["segments"][row]), classes, backwards),
             None,
             tuple(ambiguous.get(name, ())),
         )
         for row, name in enumerate(names)
     )
+    what = "segments that end before they start"
+    quirks.append(Quirk.of("reversed", what, "left out; their labels stay", backwards, unit="instances"))
     kinds = [*_kinds(folder, columns, allow_pickle=allow_pickle), *_rates(folder)]
     name = folder.name.removesuffix("-Annotations")
     return Found("co2", name, classes, videos, video_labels=True, features=features, quirks=(*kinds, *quirks))
@@ -72,28 +76,36 @@ def _columns(folder: Path, *, allow_pickle: bool) -> Columns:
     return columns
 
 
-def _text(value: object) -> str:
+def _text(path: Path, value: object) -> str:
     try:
-        return (value.decode("utf-8") if isinstance(value, bytes) else str(value)).strip()
+        text = value.decode("utf-8") if isinstance(value, bytes) else value
     except UnicodeDecodeError as error:
-        raise CacheError(f"found the name {value!r}, expected UTF-8") from error
+        raise CacheError(f"{path}: found the name {value!r}, expected UTF-8") from error
+    if not isinstance(text, str):
+        raise CacheError(f"{path}: found {value!r}, expected a name")
+    return text.strip()
 
 
 def _duration(folder: Path, name: str, value: Any) -> float:
     number = value[0] if isinstance(value, list) and len(value) == 1 else value
-    if not isinstance(number, int | float) or not math.isfinite(number) or number <= 0:
+    seconds = finite_number(number) if isinstance(number, int | float) else None
+    if seconds is None or seconds <= 0:
         raise CacheError(f"{folder / 'duration.npy'}: {name}: found {value!r}, expected seconds above 0")
-    return float(number)
+    return seconds
 
 
 def _labels(path: Path, name: str, found: Any, classes: Sequence[str]) -> tuple[str, ...]:
-    labels = [_text(label) for label in found] if isinstance(found, list | tuple) else [_text(found)]
+    labels = [_text(path, label) for label in (found if isinstance(found, list | tuple) else [found])]
     if unknown := sorted(set(labels) - set(classes)):
         raise CacheError(f"{path}: {name}: found {unknown}, which classlist.npy does not have")
     return tuple(label for label in classes if label in labels)
 
 
-def _segments(folder: Path, name: str, labels: Any, stretches: Any, classes: Sequence[str]) -> tuple[Segment, ...]:
+def _segments(
+    folder: Path, name: str, columns: tuple[Any, Any], classes: Sequence[str], backwards: list[str]
+) -> tuple[Segment, ...]:
+    """The segments of one video from its labels and times; `backwards` receives those that end before they start."""
+    labels, stretches = columns
     where = f"{folder / 'segments.npy'}: {name}"
     if not isinstance(labels, list) or not isinstance(stretches, list) or len(labels) != len(stretches):
         counts = [len(each) if isinstance(each, list) else repr(each) for each in (stretches, labels)]
@@ -103,13 +115,14 @@ def _segments(folder: Path, name: str, labels: Any, stretches: Any, classes: Seq
     for index, (label, stretch) in enumerate(zip(labels, stretches, strict=True)):
         if not isinstance(stretch, list | tuple) or len(stretch) != 2:
             raise CacheError(f"{where}: segment {index}: found {stretch!r}, expected [start, end] in seconds")
-        try:
-            start, end = map(float, stretch)
-        except (TypeError, ValueError):
-            start = end = math.nan
-        if not math.isfinite(start + end) or start < 0:
+        start, end = map(finite_number, stretch)
+        if start is None or end is None or start < 0:
             raise CacheError(f"{where}: segment {index}: found {stretch!r}, expected [start, end] in seconds")
-        segments.append(Segment(_text(label), start, end))
+        text = _text(folder / "labels.npy", label)
+        if start > end:
+            backwards.append(f"{name} {text} {start:g}-{end:g} s")
+        else:
+            segments.append(Segment(text, start, end))
     return tuple(segments)
 
 
@@ -157,11 +170,8 @@ def _ambiguous(path: Path, names: set[str]) -> tuple[dict[str, list[tuple[float,
     raw = path.read_bytes()
     for number, line in text_lines(path):
         words = line.split()
-        try:
-            start, end = map(float, words[-2:])
-        except ValueError:
-            start = end = math.nan
-        if len(words) < 3 or not math.isfinite(start + end) or not 0 <= start <= end:
+        start, end = map(finite_number, words[-2:]) if len(words) > 2 else (None, None)
+        if start is None or end is None or not 0 <= start <= end:
             raise CacheError(f"{path}: line {number}: found {line!r}, expected a video, start and end in seconds")
         if words[0] in names:
             stretches.setdefault(words[0], []).append((start, end))

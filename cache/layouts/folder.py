@@ -13,7 +13,7 @@ from pathlib import Path
 from cache.annotations import VideoEntry
 from cache.errors import CacheError
 from cache.files.csv_text import csv_rows, fitted, named_columns
-from cache.files.texts import open_text, plain, shown, tidy, unfit
+from cache.files.texts import can_name_a_file, open_text, plain, shown, tidy, unfit
 from cache.layouts.found import Found, Quirk
 from cache.video_files import NAMED_SUFFIXES, may_be_video, reason
 from cache.wording import amount
@@ -113,9 +113,11 @@ def _files(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
 def _not_found(name: str, line: int, files: Mapping[str, list[Path]], videos: Path) -> str:
     """Why a name of the table is no video's."""
     path = videos / name
-    if ".." not in path.parts and "\0" not in name and (path.exists() or path.is_symlink()) and (why := reason(path)):
-        return f"video: found {shown(name)}, which {why}"
-    beside = sorted(file.name for file in videos.glob(f"{escape(name)}.*")) if "\0" not in name else []
+    beside: list[str] = []
+    if name and all(map(can_name_a_file, Path(name).parts)):
+        if (path.exists() or path.is_symlink()) and (why := reason(path)):
+            return f"video: found {shown(name)}, which {why}"
+        beside = sorted(file.name for file in videos.glob(f"{escape(name)}.*"))
     near = next((known for known in files if known.casefold() == name.casefold()), None)
     hint = "; a header has the columns video,label[,subset]" if line == 1 else ""
     if near is not None:

@@ -11,7 +11,7 @@ from pydantic import NonNegativeInt, field_validator
 
 from cache.annotations import VideoEntry
 from cache.errors import CacheError
-from cache.files.texts import plain
+from cache.files.texts import can_name_a_file, plain, shown
 from cache.recipe import Recipe
 
 Layout = Literal["co2", "um", "activitynet", "folder"]
@@ -86,6 +86,8 @@ def check_names(video_ids: Sequence[str], *, where: Path) -> None:
     for position, video_id in enumerate(video_ids):
         if video_id in seen:
             raise CacheError(f"{where}: found {video_id!r} twice, the second time as number {position}")
-        if not video_id or video_id.startswith(".") or any(sign in video_id for sign in "/\\\0"):
-            raise CacheError(f"{where}: number {position}: found {video_id!r}, expected a name that a file can have")
+        if not can_name_a_file(video_id):
+            raise CacheError(
+                f"{where}: number {position}: found {shown(video_id)}, expected a name that a file can have"
+            )
         seen.add(video_id)

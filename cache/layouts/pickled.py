@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, ClassVar
 import numpy as np
 
 from cache.errors import CacheError
-from cache.features import NPY_DAMAGE
+from cache.features import NPY_DAMAGE, check_npy_header, map_npy
 from cache.files.kinds import not_a
 
 _SHORT = 256
@@ -98,10 +98,7 @@ def plain_objects(path: Path, *, allow_pickle: bool) -> list[Any]:
     Raises CacheError as `stored_objects` does.
     """
     if not is_pickled(path):
-        try:
-            return np.load(path, allow_pickle=False).tolist()
-        except NPY_DAMAGE as error:
-            raise CacheError(f"{path}: cannot be read: {error}") from error
+        return map_npy(path).tolist()
     shape, items = stored_objects(path, allow_pickle=allow_pickle)
     with _opened(path) as file:
         try:
@@ -131,6 +128,7 @@ def _opened(path: Path) -> BinaryIO:
 
 def _header(path: Path, file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
     try:
+        check_npy_header(file)
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         return read(file)

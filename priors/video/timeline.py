@@ -23,6 +23,7 @@ BROADCAST = ("mpegts", "mpeg")
 
 _BACK = Fraction(1, 5)  # seconds that decoding times may fall back
 _BACK_SHOWN = Fraction(2)  # the same of times of showing, which are out of order
+_LATE = 1  # second from the packet before a break to the one after it, where that is none
 _FORWARD = 10  # seconds ahead that are another clock, in the formats above, as they are to the program ffmpeg
 _SMALL = 2 << 20  # bytes of a file that is read once to know its times
 _PROBES = 64  # places of a larger one that are looked at
@@ -32,15 +33,19 @@ class Timeline:
     """Hands packets on with time stamps that never start again; counts how often they did.
 
     Where they fall back, or in a broadcast format leap ahead, another recording begins: it is shown after what was
-    there before.
+    there before. Not so where a single packet was ahead of the others or behind them, as where packets have changed
+    places.
     """
 
     def __init__(self, tick: Fraction, *, broadcast: bool) -> None:
         self.breaks = 0
         self._tick, self._broadcast = tick, broadcast
         self._shift = 0
-        self._last: int | None = None  # decoding time as the file has it
+        self._first: int | None = None  # decoding time as the file has it
+        self._last: int | None = None
+        self._before: int | None = None  # that of the packet before the last
         self._end = 0  # of what was shown so far, on the continued clock
+        self._left: tuple[int, int, int] | None = None  # decoding time, shift and end before the last break
 
     def __call__(self, found: Iterable[av.Packet]) -> Iterator[av.Packet]:
         """The packets, of which those of later recordings are changed."""
@@ -49,11 +54,19 @@ class Timeline:
             if shown is None or not packet.size:
                 yield packet
                 continue
-            if self._starts_again(packet, shown):
+            left, self._left = self._left, None
+            if left is not None and packet.dts is not None and 0 < (packet.dts - left[0]) * self._tick < _LATE:
+                self.breaks -= 1  # it goes on where it was: the last packet was late
+                self._last, self._shift, self._end = left
+            elif self._starts_again(packet, shown):
                 self.breaks += 1
+                # A recording that begins does not begin later than the first one.
+                if self._last is not None and packet.dts is not None and packet.dts > (self._first or 0):
+                    self._left = self._last, self._shift, self._end
                 self._shift, self._last = self._end - shown, None
             if packet.dts is not None:
-                self._last = packet.dts
+                self._before, self._last = self._last, packet.dts
+                self._first = packet.dts if self._first is None else self._first
             self._end = max(self._end, shown + self._shift + (packet.duration or 1))
             if self._shift:
                 packet.pts = None if packet.pts is None else packet.pts + self._shift
@@ -66,6 +79,8 @@ class Timeline:
         if packet.dts is None:
             return (shown - self._last) * self._tick < -_BACK_SHOWN
         seconds = (packet.dts - self._last) * self._tick
+        if seconds < 0 and self._before is not None and packet.dts > self._before:
+            return False
         return seconds < -_BACK or (self._broadcast and seconds > _FORWARD)
 
 

@@ -108,6 +108,10 @@ def test_split_and_class_index_help_when_they_fail(tmp_path):
         ({"a": {"subset": "s", "path": 3}}, r"database\.a\.path: found 3"),
         ({"../a": {"subset": "s"}}, r"usable as a file name"),
         ({".a": {"subset": "s"}}, r"usable as a file name"),
+        ({"é" * 150: {"subset": "s"}}, r"usable as a file name"),
+        ({"a": {"subset": "s", "annotations": [{"label": "\u200b"}]}}, r"annotations\[0\]\.label"),
+        ({"a": {"subset": "s", "duration": True}}, r"duration: found True, expected seconds"),
+        ({"a": {"subset": "s", "duration": "1_0"}}, r"duration: found '1_0', expected seconds"),
     ],
 )
 def test_damage_names_the_field(tmp_path, database, told):
@@ -119,7 +123,13 @@ def test_damage_names_the_field(tmp_path, database, told):
 
 
 @pytest.mark.parametrize(
-    ("classes", "told"), [(["Dive"], r"does not hold \['Swim'\]"), (["Swim", "Swim"], "twice"), ("Swim", "a list")]
+    ("classes", "told"),
+    [
+        (["Dive"], r"does not hold \['Swim'\]"),
+        (["Swim", "Swim"], "twice"),
+        ("Swim", "a list"),
+        (["Swim", "\u200b"], "names"),
+    ],
 )
 def test_declared_classes_must_cover_the_labels(tmp_path, classes, told):
     """A label outside the declared classes would have no index."""

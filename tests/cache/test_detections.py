@@ -89,6 +89,9 @@ def test_columns_are_the_rows():
         ({"label": "x", "score": 1, "segment": [1, 2, 3]}, r"results.b\[1\].segment: found \[1, 2, 3\]"),
         ({"label": "x", "score": 1, "segment": [2, 1]}, r"results.b\[1\].segment: found \[2, 1\].*end not before"),
         ({"label": "x", "score": 1, "segment": "12"}, r"results.b\[1\].segment: found '12'"),
+        ({"label": "x", "score": True, "segment": [1, 2]}, r"results.b\[1\].score: found True"),
+        ({"label": "x", "score": 1, "segment": ["0", "1_0"]}, r"results.b\[1\].segment: found \['0', '1_0'\]"),
+        ({"label": " ", "score": 1, "segment": [1, 2]}, r"results: found the name ' ', in which nothing shows"),
     ],
 )
 def test_the_row_that_is_wrong_is_named(tmp_path, row, message):

@@ -243,3 +243,29 @@ def test_a_folder_without_features_names_the_command(tmp_path):
     """Not a stack trace about features.json."""
     with pytest.raises(CacheError, match="make features"):
         FeatureStore.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda data: data + b"\0", "holds 189 bytes, expected 188 by its header"),
+        (lambda data: data.replace(b"(5, 3)", b"(4, 3)"), "expected 176 by its header"),
+        (lambda data: b"PK\x03\x04" + data[4:], "is no .npy file, but a ZIP archive that is damaged"),
+        (lambda data: data[:6] + b"\2" + data[7:], "its header would have .* bytes"),
+    ],
+)
+def test_a_file_that_is_not_as_its_header_says_is_refused(store: FeatureStore, damage, told):
+    """numpy passes over bytes that are too many, and makes room for any header."""
+    store.save("a", np.ones((5, 3), np.float32))
+    path = store.path("a")
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(CacheError, match=rf"a\.npy.*{told}"):
+        store.load("a")
+
+
+def test_truth_values_are_no_numbers_of_a_grid(store: FeatureStore):
+    """pydantic takes `true` for 1."""
+    path = store.folder / "features.json"
+    path.write_text(path.read_text().replace("30.0", "true"))
+    with pytest.raises(CacheError, match="fps: found True"):
+        FeatureStore.open(store.folder)

@@ -154,6 +154,10 @@ BAD = {
         "frame_seconds",
         "expected a list of seconds",
     ),
+    b'{"video_id": "t", "action_class": "Dive", "kind": "key", "description": "x", "duration": "1_0"}': (
+        "duration",
+        "found '1_0', expected seconds",
+    ),
     b'{"video_id": "t", "action_class": "Dive", "kind": "key", "description": "x", "duration": NaN}': (
         "duration",
         "above 0",

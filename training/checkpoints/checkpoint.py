@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -15,10 +16,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from cache.errors import CacheError
 from cache.features import FeatureGrid
+from cache.files.json_text import read_json
 from cache.files.kinds import not_a
 from cache.recipe import differences
 from training.checkpoints.folder import STATE_FILE, finished, sizes, write_checkpoint
+from training.checkpoints.plain_fields import PlainFields
 from training.errors import TrainingError
 from training.logs.logs import Means
 from training.model.csr import ReconstructionAttention
@@ -126,23 +130,24 @@ def load_state(folder: Path) -> State:
     """Read state.json. Raises `TrainingError` naming the file and what is wrong with it."""
     path = folder / STATE_FILE
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        raw, _ = read_json(path)
+    except (OSError, CacheError) as error:
         raise TrainingError(f"{path}: cannot be read: {error}; train again with `make train`") from error
     if not isinstance(raw, dict) or raw.get("version") not in _READABLE:
         found = raw.get("version") if isinstance(raw, dict) else type(raw).__name__
         raise TrainingError(f"{path}: version: found {found}, expected {VERSION}; train again with `make train`")
     try:
+        plain = PlainFields.model_validate({**raw, "finished": finished(raw)})
         return State(
-            step=raw["step"],
+            step=plain.step,
             recipe=TrainRecipe.model_validate(raw["recipe"]),
-            classes=tuple(raw["classes"]),
-            words=tuple(raw["words"]),
+            classes=plain.classes,
+            words=plain.words,
             grid=FeatureGrid.model_validate(raw["grid"]),
-            data=raw["data"],
-            means={name: (total, count) for name, (total, count) in raw["means"].items()},
-            finished=finished(raw),
-            version=raw["version"],
+            data=plain.data,
+            means=plain.means,
+            finished=plain.finished,
+            version=plain.version,
         )
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise TrainingError(f"{path}: is no state of a training run: {error}; train again with `make train`") from error
@@ -214,6 +219,10 @@ def _opened(path: Path) -> Iterator[safe_open]:
 
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Load weights into a model. Raises `TrainingError` if they are another model's."""
+    kinds = {name: value.dtype for name, value in model.state_dict().items()}
+    if other := sorted(name for name, value in tensors.items() if value.dtype != kinds.get(name, value.dtype)):
+        found = ", ".join(f"{name} of {tensors[name].dtype} instead of {kinds[name]}" for name in other[:3])
+        raise _of_another_model(path, f"it holds {found}")
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
@@ -228,6 +237,7 @@ def load_training(folder: Path) -> dict[str, Any]:
     """Optimizer states, pseudo segments, notes and buffers of training, without running any pickled code."""
     path = folder / TRAINING_FILE
     try:
+        _check_sums(path)
         stored = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # a damaged zip raises whatever its reader does
         told = not_a(path, "file of torch.save", "torch") or f"cannot be read: {error}"
@@ -235,6 +245,14 @@ def load_training(folder: Path) -> dict[str, Any]:
     if stored["pseudo"] is not None:
         stored["pseudo"] = {video: PseudoSegments(**fields) for video, fields in stored["pseudo"].items()}
     return {"notes": {}, "buffers": {}} | stored
+
+
+def _check_sums(path: Path) -> None:
+    """Raise BadZipFile if a part of the archive does not have its checksum, at which torch does not look."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if (name := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"{name} does not have its checksum: the file is damaged")
 
 
 def fill_buffers(model: nn.Module, stored: Mapping[str, Tensor], folder: Path) -> None:

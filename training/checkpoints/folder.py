@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cache.errors import CacheError
 from cache.files.atomic import atomic_path, sync
+from cache.files.json_text import read_json
 from training.errors import TrainingError
 
 FOLDER, STATE_FILE = "checkpoint", "state.json"
@@ -174,7 +176,8 @@ def _last_state(run: Path) -> dict[str, Any] | None:
 
 
 def _read_state(folder: Path) -> Any:
-    return json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+    """Raises OSError or CacheError."""
+    return read_json(folder / STATE_FILE)[0]
 
 
 def _write_state(folder: Path, state: Mapping[str, Any]) -> None:
@@ -189,7 +192,7 @@ def _candidates(run: Path) -> list[Path]:
     folders = _steps(home)
     try:
         pointed = home / (home / _POINTER).read_text(encoding="utf-8").strip()
-    except OSError:
+    except (OSError, ValueError):
         pointed = None
     if pointed in folders:
         folders = [pointed, *(folder for folder in folders if folder != pointed)]
@@ -211,9 +214,11 @@ def _damage(folder: Path) -> str | None:
 def _problem(folder: Path) -> str | None:
     try:
         state = _read_state(folder)
-    except (OSError, ValueError) as error:
+    except (OSError, CacheError) as error:
         return f"{STATE_FILE}: cannot be read: {error}"
     files = state.get("files", {}) if isinstance(state, dict) else {}
+    if not isinstance(files, dict):
+        return f"{STATE_FILE}: files: found {files!r:.80}, expected the size of each file"
     for name, size in files.items():
         path = folder / name
         found = path.stat().st_size if path.exists() else None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cache.errors import CacheError
-from cache.files.json_text import joined_lists, parse_json, read_json
+from cache.files.json_text import finite_number, joined_lists, parse_json, read_json
 from cache.recipe import Recipe
 
 
@@ -89,3 +89,21 @@ def test_recipes_name_a_field_once(tmp_path: Path) -> None:
         Steps.load(tmp_path / "r.json")
     (tmp_path / "r.json").write_bytes(json.dumps({"steps": 3}).encode("utf-8-sig"))
     assert Steps.load(tmp_path / "r.json").steps == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        (1, 1.0),
+        ("-2.5e1", -25.0),
+        (" 3 ", 3.0),
+        (True, None),
+        ("1_0", None),
+        ("nan", None),
+        ("1e999", None),
+        ([1], None),
+    ],
+)
+def test_numbers_may_be_text_and_truth_values_are_none(value, number):
+    """Of what Python's float takes, a little less."""
+    assert finite_number(value) == number

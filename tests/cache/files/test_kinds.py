@@ -79,3 +79,10 @@ def test_what_it_is_not_is_told_with_what_mends_it(tmp_path):
     assert told == "is no .npy file, but a Git LFS pointer, not the file itself; fetch it with `git lfs pull`"
     assert not_a(tmp_path / "a.npy", "pointer", "lfs") is None
     assert not_a(tmp_path / "nowhere.npy", ".npy file", "npy") is None
+
+
+def test_an_archive_with_damaged_names_is_told(tmp_path):
+    """Names that are no text are an error of another type."""
+    path = tmp_path / "a.pt"
+    path.write_bytes(_zipped(**{"é": b"x"}).replace("é".encode(), b"\xff\xff"))
+    assert str(not_a(path, "file of torch.save", "torch")).startswith("is no file of torch.save, but a ZIP archive")
