@@ -72,7 +72,7 @@ class Own(Preset):
             "model.head.pseudo_labels.cams": ["host", "ksm"],
             "model.ksm.standardize": True,
         }
-        return {"measured": {**MEASURED, **changes}, "paper": PAPER}
+        return {"measured": {**MEASURED, **changes}, "paper": {**PAPER, "model.ksm.standardize": False}}
 
     @property
     def finds_tuned(self) -> bool:

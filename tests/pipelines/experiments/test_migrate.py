@@ -252,7 +252,7 @@ def test_cells_of_01_are_renamed_and_not_trained_again(table, monkeypatch, capsy
     with pytest.raises(CacheError, match=r"holds 2 runs of this table.*version 0\.1.*run `make migrate`"):
         make.main(table)
     assert all(home.exists() for home in homes)
-    asked = migrate.MigrateRun(dataset=table.dataset, runs=table.train.run.parent)
+    asked = migrate.MigrateRun(dataset=table.train.dataset, runs=table.train.run.parent)
     migrate.main(asked)
     assert capsys.readouterr().out.count("(2 scores)") == 2
     grid = cells(table)
@@ -267,6 +267,6 @@ def test_cells_of_other_data_are_left_alone(table, capsys):
     home = _finish_as_01(cells(table)[0])
     path = table.train.features_folder / "v0.npy"
     np.save(path, np.load(path) + 1)
-    migrate.main(migrate.MigrateRun(dataset=table.dataset, runs=table.train.run.parent))
+    migrate.main(migrate.MigrateRun(dataset=table.train.dataset, runs=table.train.run.parent))
     assert f"left as it is: {home}: made from other data" in " ".join(capsys.readouterr().out.split())
     assert home.exists()
