@@ -14,6 +14,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -36,7 +37,7 @@ _ROWS = ("host", "head", "ksm", "csr", "both")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make the datasets, train the tables, print them and the diagnosis of their runs; 1 if a run failed."""
-    options = _options(arguments)
+    options = options_of(arguments)
     started = time.monotonic()
     training = _told(options.train, read_recordings(options.train))
     testing = None if options.test is None else _told(options.test, read_recordings(options.test))
@@ -68,7 +69,9 @@ def write_datasets(
         pretrained = cache(lambda: pretrain(trimmed, choice, width=choice.pretrained))
     if testing is not None:
         folder = options.output / "data" / "official"
-        write_dataset(folder, training, testing, choice=choice, pretrained=pretrained)
+        # both folders number their recordings from 001
+        subsets = (_named("train", training), _named("test", testing))
+        write_dataset(folder, *subsets, choice=choice, pretrained=pretrained)
         return [folder]
     folders = []
     for number, (rest, held_out) in enumerate(folds_of(training, count=options.folds, seed=0)):
@@ -77,6 +80,10 @@ def write_datasets(
         folders.append(options.output / "data" / f"fold{number}")
         write_dataset(folders[-1], rest, held_out, choice=choice, pretrained=pretrained)
     return folders
+
+
+def _named(prefix: str, recordings: Sequence[Recording]) -> list[Recording]:
+    return [replace(one, name=f"{prefix}-{one.name}") for one in recordings]
 
 
 def tuned(options: argparse.Namespace, folder: Path) -> Path | None:
@@ -113,7 +120,8 @@ def tables(options: argparse.Namespace, folders: Sequence[Path], chosen: Path | 
     return chosen_tables
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", type=Path, required=True, help="folder of the training recordings")
     parser.add_argument("--test", type=Path, help="folder of the test recordings; without it, folds of --train")

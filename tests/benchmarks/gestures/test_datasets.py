@@ -109,3 +109,12 @@ def test_benchmark_trains_folds_and_prints_tables_and_diagnosis(
     assert "mean of 2 folds" in printed
     assert "8 videos" in printed
     assert "Diagnosis" in printed
+
+
+def test_test_folder_may_number_its_recordings_alike(tmp_path: Path, recordings: list[Recording]) -> None:
+    """Training and test recordings of the same names are different videos of one dataset."""
+    asked = ["--train", str(tmp_path), "--test", str(tmp_path), "--output", str(tmp_path / "out")]
+    (folder,) = gestures.write_datasets(gestures.options_of(asked), recordings, recordings[:3])
+    dataset = Dataset.load(folder / "annotations.json")
+    assert [len(dataset.split(subset)) for subset in ("training", "testing")] == [8, 3]
+    assert {video.video_id for video in dataset.split("testing")} == {"test-r0", "test-r1", "test-r2"}
