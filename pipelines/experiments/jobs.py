@@ -102,6 +102,12 @@ class Failure:
         return f"{'; '.join(self.job.names)}: {self.why} (log: {self.job.log})"
 
 
+def failures_told(failures: Sequence[Failure], *, of: int, what: str) -> str:
+    """The closing message of a command some of whose jobs failed; `what` is what it calls them."""
+    first = f"{len(failures)} of {of} {what} failed; run the same command again to retry them:"
+    return "\n".join([first, *(f"  {failure}" for failure in failures)])
+
+
 def missing_jobs(cells: Sequence[Cell]) -> list[Job]:
     """The missing trainings and scores, each only once, in the order of the runs that need them."""
     wanted: dict[Path, list[Cell]] = {}

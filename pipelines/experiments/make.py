@@ -9,7 +9,7 @@ from __future__ import annotations
 from pipelines.console import fail, say
 from pipelines.experiments.former_cells import refuse_former
 from pipelines.experiments.grid import TableRun, cells
-from pipelines.experiments.jobs import missing_jobs, run_jobs
+from pipelines.experiments.jobs import failures_told, missing_jobs, run_jobs
 from pipelines.experiments.published import comparable, load_published
 
 
@@ -34,10 +34,5 @@ def main(recipe: TableRun) -> int:
         written += draw(recipe, results, published=shown)
         say(f"written: {recipe.folder}: {', '.join(path.name for path in written)}")
     if failures:
-        fail(
-            "\n".join(
-                [f"{len(failures)} of {len(jobs)} runs failed; run the same command again to retry them:"]
-                + [f"  {failure}" for failure in failures]
-            )
-        )
+        fail(failures_told(failures, of=len(jobs), what="runs"))
     return 1 if failures else 0

@@ -30,7 +30,7 @@ class TunedHost(Recipe):
     def describe(self) -> str:
         """In one line."""
         chosen = {**self.train, **{f"localize.{name}": value for name, value in self.localize.items()}}
-        return ", ".join(f"{name} {_shown(value)}" for name, value in chosen.items())
+        return ", ".join(f"{name} {setting_text(value)}" for name, value in chosen.items())
 
 
 class Tuned(Recipe):
@@ -58,5 +58,6 @@ def load_tuned(path: Path) -> Tuned:
     return Tuned.load(path) if path.exists() else Tuned()
 
 
-def _shown(value: object) -> str:
+def setting_text(value: object) -> str:
+    """A setting's value for people: several values are joined by +."""
     return " + ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -10,6 +10,7 @@ from cache.wording import amount
 from pipelines.pages.charts import Axis, Series, counts, line_chart
 from pipelines.pages.page import TABLES_SCRIPT, contents, figure, legend, page, section
 from pipelines.pages.table import Cell, Column, Row, table
+from pipelines.run_folder.tuned import setting_text
 from pipelines.tuning.recipe import TuneRun
 from pipelines.tuning.trials import Best, Trial, choose
 
@@ -21,7 +22,7 @@ def search_page(recipe: TuneRun, trials: Sequence[Trial], best: Best) -> str:
     sections = [_progress(of_each, name), _fields(of_each, name), _table(of_each)]
     facts = f"{amount(len(trials), 'trial')} · {recipe.steps} steps · {amount(recipe.folds, 'fold')} · {name}"
     chosen = {**best.trial.settings, **best.localize}
-    items = "".join(f"<li>{escape(field)} <b>{escape(_shown(value))}</b></li>" for field, value in chosen.items())
+    items = "".join(f"<li>{escape(field)} <b>{escape(setting_text(value))}</b></li>" for field, value in chosen.items())
     header = (
         f'<header><p class="eyebrow">MLLM4WTAL · settings</p><h1>{escape(recipe.train.run.name)}</h1>'
         f'<p>{escape(facts)}</p>{contents(sections)}<ul class="runs">{items}</ul></header>'
@@ -72,7 +73,7 @@ def _table(of_each: Sequence[Best]) -> str:
         scores = one.trial.scores()[[dict(own) for own in one.trial.run.candidates].index(one.localize)]
         cells = [Cell(str(one.trial.number), one.trial.number)]
         cells += [_cell(one.trial.settings.get(field)) for field in fields]
-        cells += [Cell(_shown(one.localize[field])) for field in reads]
+        cells += [Cell(setting_text(one.localize[field])) for field in reads]
         cells += [Cell(f"{value:.3f}", value) for value in scores.values()]
         rows.append(Row(cells))
     names = list(of_each[0].trial.scores()[0])
@@ -86,8 +87,4 @@ def _table(of_each: Sequence[Best]) -> str:
 
 
 def _cell(value: object) -> Cell:
-    return Cell(_shown(value), value) if isinstance(value, (int, float)) else Cell("–")
-
-
-def _shown(value: object) -> str:
-    return " + ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return Cell(setting_text(value), value) if isinstance(value, (int, float)) else Cell("–")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cache.files.atomic import atomic_path
 from pipelines.console import fail, say, table
-from pipelines.experiments.jobs import run_jobs
+from pipelines.experiments.jobs import failures_told, run_jobs
 from pipelines.run_folder.tuned import TUNED_FILE, TunedHost, load_tuned
 from pipelines.tuning.recipe import SEARCH_FILE, TuneRun
 from pipelines.tuning.trials import Best, Trial, budget, choose, make_trials
@@ -37,12 +37,7 @@ def main(recipe: TuneRun) -> int:
         unfinished.write_text(search_page(recipe, done, best), encoding="utf-8")
     say(f"settings: {file}; page: {page}")
     if failures:
-        fail(
-            "\n".join(
-                [f"{len(failures)} of {len(trials)} trials failed; run the same command again to retry them:"]
-                + [f"  {failure}" for failure in failures]
-            )
-        )
+        fail(failures_told(failures, of=len(trials), what="trials"))
     return 1 if failures else 0
 
 
