@@ -6,7 +6,8 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 VENV ?= .venv
-PRESET ?= demo
+PRESET ?= $(if $(filter own,$(MAKECMDGOALS)),own,demo)
+VIDEOS ?= my_videos
 ARGS ?=
 SEEDS ?= 3
 ENGINE ?=
@@ -20,12 +21,12 @@ STAMP := $(VENV)/.installed-$(firstword $(shell cat pyproject.toml constraints.t
 
 # The demo's videos are rendered on first use, and its models are in the repository: nothing is downloaded.
 ifneq (,$(filter demo smoke,$(PRESET)))
-VIDEOS := videos
+RENDERED := videos
 export HF_HUB_OFFLINE := 1
 export HF_HUB_DISABLE_PROGRESS_BARS := 1
 endif
 
-.PHONY: help setup demo demo-smoke videos import-dataset import-checkpoint priors import features train lr-range tune eval evaluate-file diagnose \
+.PHONY: help setup demo demo-smoke own videos import-dataset import-checkpoint priors import features train lr-range tune eval export-model evaluate-file diagnose \
         report compare table3 table4 table5 ablations inspect export migrate cuda-wheels \
         test pytest lint format types contracts clean clean-demo clean-venv
 
@@ -52,13 +53,16 @@ demo: $(STAMP)  ## run the full pipeline on the demo dataset: videos, priors, fe
 demo-smoke: $(STAMP)  ## run the same pipeline with few videos and steps, for continuous integration
 	@$(PY) -m pipelines demo smoke $(ARGS)
 
+own: $(STAMP)  ## your own videos from import to segments (docs/own-videos.md): make own VIDEOS=folder
+	@$(PY) -m pipelines own --videos $(VIDEOS) $(ARGS)
+
 videos: $(STAMP)  ## render the demo's videos and annotations
 	@$(PY) -m pipelines videos $(PRESET)
 
 import-dataset: $(STAMP)  ## import a dataset in a public layout, or your own videos (docs/datasets.md): PRESET=thumos14 ARGS="--source FOLDER"
 	@$(PY) -m pipelines import-dataset $(PRESET) $(ARGS)
 
-priors: $(STAMP) $(VIDEOS)  ## describe the training videos with a video MLLM and look up the word vectors (ENGINE=ray: on a Ray cluster)
+priors: $(STAMP) $(RENDERED)  ## describe the training videos with a video MLLM and look up the word vectors (ENGINE=ray: on a Ray cluster)
 	@$(PY) -m pipelines priors $(PRESET) $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
 import: $(STAMP)  ## import descriptions that were made elsewhere: ARGS="--file texts.jsonl --model-id NAME"
@@ -67,7 +71,7 @@ import: $(STAMP)  ## import descriptions that were made elsewhere: ARGS="--file 
 import-checkpoint: $(STAMP)  ## import weights of a host's public code as a run: ARGS="--host delu --file best_DELU.pkl"
 	@$(PY) -m pipelines import-checkpoint $(PRESET) $(ARGS)
 
-features: $(STAMP) $(VIDEOS)  ## encode every video as snippet features, one stream for each encoder of the preset
+features: $(STAMP) $(RENDERED)  ## encode every video as snippet features, one stream for each encoder of the preset
 	@$(PY) -m pipelines features $(PRESET) $(ARGS)
 
 train: $(STAMP)  ## train MLLM4WTAL, or a host alone
@@ -81,6 +85,9 @@ tune: $(STAMP)  ## choose settings of a host from video labels alone: cache/data
 
 eval: $(STAMP)  ## localize actions in the test videos and print the mAP
 	@$(PY) -m pipelines eval $(PRESET) $(ARGS)
+
+export-model: $(STAMP)  ## write a trained model as an ONNX file, checked against PyTorch: ARGS="--run runs/demo --output model.onnx"
+	@$(PY) -m pipelines export-model $(PRESET) $(ARGS)
 
 evaluate-file: $(STAMP)  ## score a results JSON of any program: ARGS="--detections D.json --annotations A.json --protocol thumos14-210"
 	@$(PY) -m pipelines evaluate-file $(ARGS)

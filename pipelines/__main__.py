@@ -82,6 +82,15 @@ GROUPS: Mapping[str, tuple[Command, ...]] = {
             lambda p, _: p.migrate(),
         ),
     ),
+    "Your own videos": (
+        Command(
+            "own",
+            "A folder of videos and their labels, from import to segments.",
+            "own.road",
+            None,
+            recipe="OwnRun",
+        ),
+    ),
     "Describe videos": (
         Command(
             "priors",
@@ -144,6 +153,13 @@ GROUPS: Mapping[str, tuple[Command, ...]] = {
             "Localize actions in the test videos and print the mAP.",
             "runs.evaluate",
             lambda p, _: p.evaluate(),
+            finish=lambda recipe, arguments: recipe.as_tuned(asked_fields(arguments)),
+        ),
+        Command(
+            "export-model",
+            "Write a trained model as an ONNX file, checked against PyTorch.",
+            "runs.export_model",
+            lambda p, _: p.export_model(),
             finish=lambda recipe, arguments: recipe.as_tuned(asked_fields(arguments)),
         ),
         Command(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,17 +12,16 @@ from jaxtyping import Float
 from cache.annotations import Dataset, VideoEntry
 from cache.detections import Detection
 from cache.features import FeatureStore
-from training.batches.data import DataRecipe
 from training.batches.sampling import uniform
 from training.checkpoints.checkpoint import Trained, load_trained
 from training.checkpoints.folder import FOLDER, find_checkpoint
-from training.compat.localize import official_localize
 from training.errors import TrainingError
 from training.localization.curves import Curves
-from training.localization.localize import DEFAULT_RECIPE, LocalizeRecipe, localize
+from training.localization.localize import DEFAULT_RECIPE, LocalizeRecipe
 from training.localization.proposals import Candidates
 from training.model.localization_head import decode
 from training.nn.devices import DeviceName, pick_device, refuse_other_arithmetic, use_tf32
+from training.postprocess import detections_of, snippets_of
 
 
 def load_run(
@@ -71,35 +69,21 @@ def detect(
     store.preflight(video.video_id for video in videos)
     for video in videos:
         features = store.load(video.video_id)
-        length = len(features)
-        count = _snippets_of(length, recipe, trained.state.recipe.data)
+        length, trained_on = len(features), trained.state.recipe.data
+        count = snippets_of(length, recipe, num_snippets=trained_on.num_snippets, stretch=trained_on.stretch)
         if count != length:
             features = features[uniform(length, count)]
         curves, head = draw_curves(trained, video.video_id, features, recipe=recipe)
-        drawn: dict[str, Any] = {
-            "video_scores": curves.video_scores.astype(np.float64),
-            "cas": curves.cas.astype(np.float64),
-            "attention": curves.attention.astype(np.float64),
-            "step": length / len(features),
-            "grid": store.grid,
-            "classes": trained.state.classes,
-        }
-        if recipe.official is None:
-            found = localize(video.video_id, recipe=recipe, duration=video.duration, head=head, **drawn)
-        else:
-            assert curves.logits is not None
-            logits = curves.logits.astype(np.float64)
-            found = official_localize(video.video_id, recipe=recipe, logits=logits, **drawn)
+        found = detections_of(
+            curves,
+            head,
+            recipe=recipe,
+            grid=store.grid,
+            classes=trained.state.classes,
+            length=length,
+            duration=video.duration,
+        )
         yield curves.spread(length), found
-
-
-def _snippets_of(length: int, recipe: LocalizeRecipe, trained_on: DataRecipe) -> int:
-    """Number of snippets that a video of `length` snippets is localized on."""
-    wanted = trained_on.num_snippets if recipe.snippets == "training" else recipe.snippets
-    if wanted is None:
-        return length
-    stretched = recipe.snippets == "training" and trained_on.stretch
-    return wanted if stretched else min(length, wanted)
 
 
 @torch.inference_mode()

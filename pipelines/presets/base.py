@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pipelines.runs.compare import CompareRun
     from pipelines.runs.diagnose import DiagnoseRun
     from pipelines.runs.evaluate import EvalRun
+    from pipelines.runs.export_model import ExportModelRun
     from pipelines.runs.import_checkpoint import ImportCheckpointRun
     from pipelines.runs.lr_range import LrRangeRun
     from pipelines.runs.report import ReportRun
@@ -149,6 +150,12 @@ class Preset:
         from pipelines.runs.evaluate import EvalRun
 
         return EvalRun(run=self.run)
+
+    def export_model(self) -> ExportModelRun:
+        """Recipe of `make export-model`: with the preset's post-processing."""
+        from pipelines.runs.export_model import ExportModelRun
+
+        return ExportModelRun(run=self.run, localize=self.evaluate().localize)
 
     def diagnose(self) -> DiagnoseRun:
         """Recipe of `make diagnose`."""

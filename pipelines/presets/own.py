@@ -11,9 +11,10 @@ from pipelines.presets.method import MEASURED, PAPER, Changes
 
 if TYPE_CHECKING:
     from pipelines.caches.import_dataset import ImportDatasetRun
-    from pipelines.run_folder.recipe import MethodSettings
+    from pipelines.run_folder.recipe import MethodSettings, TrainRun
     from pipelines.runs.evaluate import EvalRun
     from pipelines.tuning.recipe import TuneRun
+    from training.hosts.recipes import HostKind
     from training.localization.localize import LocalizeRecipe
     from training.recipe import TrainRecipe
 
@@ -121,6 +122,12 @@ class Own(Preset):
             loop=LoopRecipe(steps=600, host_lr=2e-3, lr=2e-3, schedule="cosine", warmup=40),
         )
         return recipe.changed(self.hosts["plain"])
+
+    def train_on(
+        self, host: HostKind | None, settings: MethodSettings = "measured", tuned: Path | None = None
+    ) -> TrainRun:
+        """Videos that could not be read do not stop the others."""
+        return super().train_on(host, settings, tuned).model_copy(update={"without_features": "drop"})
 
     def evaluate(self) -> EvalRun:
         """With the preset's post-processing."""

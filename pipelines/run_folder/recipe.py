@@ -13,6 +13,7 @@ from cache.annotations import Dataset
 from cache.errors import CacheError
 from cache.recipe import Recipe
 from cache.tables.folders import only_fingerprint
+from pipelines.run_folder.without_features import WithoutFeatures
 from training.hosts.recipes import HOST_TITLES, HostKind, OutsideKind, is_outside, other_host
 from training.recipe import TrainRecipe
 
@@ -52,6 +53,9 @@ class TrainRun(Recipe):
     """Folder of the run: receives recipe.json, metrics.jsonl and checkpoint/."""
     features: Path | None = None
     """Folder of snippet features; features/ in the dataset's folder when not given."""
+    without_features: WithoutFeatures = "stop"
+    """Videos of the training subset without a feature file, such as those whose file could not be read. stop: list
+    them, and do not train; drop: train without them, and name them."""
     embeddings: Path | None = None
     """Folder embeddings/<config hash>; needed only if the dataset has several."""
     host: HostChoice = None
@@ -131,6 +135,11 @@ class TrainRun(Recipe):
             "another host it would be an unfair baseline. Add its settings to pipelines/presets/, or train it anyway "
             "with --unpublished-settings and your own --loop.steps, --loop.host-lr and so on"
         )
+
+    def localize_changes(self, *, but: Set[str]) -> dict[str, Any]:
+        """`localize` by dotted names of a recipe with a field `localize`, without those that options set."""
+        changes = {f"localize.{name}": value for name, value in self.localize.items()}
+        return {name: value for name, value in changes.items() if name not in but}
 
     @property
     def features_folder(self) -> Path:

@@ -26,6 +26,7 @@ from pipelines.run_folder.files import (
 )
 from pipelines.run_folder.metrics import Metrics
 from pipelines.run_folder.recipe import TrainRun
+from pipelines.run_folder.without_features import WithoutFeatures, having_features
 from training.checkpoints.checkpoint import Trained
 from training.checkpoints.folder import Best, best_checkpoint
 from training.checkpoints.footprint import Footprint, footprint
@@ -47,6 +48,9 @@ class EvalRun(ProtocolChoice):
     """Folder of the dataset; the one that the run was trained on when not given."""
     features: Path | None = None
     """Folder of snippet features; when not given, features/ in the dataset's folder, or those of the training."""
+    without_features: WithoutFeatures | None = None
+    """Videos of the subset without a feature file. stop: list them, and localize none; drop: localize the others; an
+    mAP still counts the ground truth of all. As in the training when not given."""
     output: Path | None = None
     """Folder that receives the results; the run's own when not given."""
     checkpoint: Literal["last", "best"] = "last"
@@ -72,11 +76,9 @@ class EvalRun(ProtocolChoice):
         if not (self.run / RECIPE_FILE).exists() or self.official is not None:
             return self
         trained = TrainRun.load(self.run / RECIPE_FILE)
-        if not trained.localize:
-            return self
-        changes = {f"localize.{name}": value for name, value in trained.localize.items()}
-        kept = {name: value for name, value in changes.items() if name not in fields}
-        note(f"post-processing of {trained.tuned}: {', '.join(f'{name} {value}' for name, value in kept.items())}")
+        kept = trained.localize_changes(but=fields)
+        if kept and trained.tuned is not None:
+            note(f"post-processing of {trained.tuned}: {', '.join(f'{name} {value}' for name, value in kept.items())}")
         return self.changed(kept)
 
 
@@ -110,7 +112,13 @@ def evaluate(recipe: EvalRun) -> Metrics | None:
     folder = None if best is None else best.folder
     trained = load_run(recipe.run, dataset, store, csr_attention=csr_attention, device=device, checkpoint=folder)
     protocol = recipe.chosen()
-    videos = protocol_videos(dataset, protocol)
+    scored = protocol_videos(dataset, protocol)
+    choice = recipe.without_features or trained_on.without_features
+    localizable, without = having_features(dataset, store, protocol.subset, choice)
+    if without is not None:
+        note(without)
+    kept = {video.video_id for video in localizable.videos}
+    videos = [video for video in scored if video.video_id in kept]
     localize = recipe.localize if recipe.official is None else official_recipe(recipe.official)
     if trained.model.head is None and localize.source != "cam":
         say(f"{recipe.run.name} has no localization head: its detections come from the T-CAM")
@@ -137,7 +145,7 @@ def evaluate(recipe: EvalRun) -> Metrics | None:
     external = {"run": recipe.run.name, "subset": protocol.subset}
     write_detections(output / DETECTIONS_FILE, found, external_data=external)
     say(f"{amount(len(found), 'detection')} in {amount(len(videos), 'video')}: {output / DETECTIONS_FILE}")
-    if not any(video.segments for video in videos):
+    if not any(video.segments for video in scored):
         say(f"the annotations hold no segments of subset {protocol.subset!r}, so there is no mAP")
         return None
     evaluation = evaluate_detections(dataset, DetectionTable.of(found), protocol)

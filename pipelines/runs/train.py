@@ -11,6 +11,7 @@ from pipelines.console import note, progress, say
 from pipelines.run_folder.files import LEARNED_FILE, RECIPE_FILE, remove_results, warnings_of
 from pipelines.run_folder.recipe import TrainRun
 from pipelines.run_folder.tuned import load_tuned
+from pipelines.run_folder.without_features import having_features
 from training.batches.data import WtalData
 from training.checks.learned import Learned, what_is_learned
 from training.checks.settings import doubtful_settings
@@ -56,8 +57,7 @@ def main(recipe: TrainRun) -> None:
 
 def _look(recipe: TrainRun) -> Learned:
     """What the run's last weights have learned; its losses are read from metrics.jsonl."""
-    dataset = Dataset.load(recipe.dataset / "annotations.json")
-    store = FeatureStore.open(recipe.features_folder)
+    dataset, store, _ = _videos(recipe)
     trained = load_run(recipe.run, dataset, store, device=recipe.train.loop.device)
     lines = (recipe.run / HISTORY_FILE).read_text(encoding="utf-8").splitlines()
     return what_is_learned(trained, dataset, store, [json.loads(line) for line in lines])
@@ -65,11 +65,20 @@ def _look(recipe: TrainRun) -> Learned:
 
 def load_data(recipe: TrainRun) -> WtalData:
     """The training videos with their features and, if the model needs them, descriptions."""
-    dataset = Dataset.load(recipe.dataset / "annotations.json")
-    store = FeatureStore.open(recipe.features_folder)
+    dataset, store, without = _videos(recipe)
+    if without is not None:
+        note(without)
     training = recipe.train
     texts = load_prior_texts(recipe.embeddings_folder) if training.model.needs_texts else None
     return WtalData(dataset, store, texts, recipe=training.data, seed=training.seed, choice=training.model.text_choice)
+
+
+def _videos(recipe: TrainRun) -> tuple[Dataset, FeatureStore, str | None]:
+    """The dataset without the videos that `without_features` leaves out, the features, and what was left out."""
+    dataset = Dataset.load(recipe.dataset / "annotations.json")
+    store = FeatureStore.open(recipe.features_folder)
+    dataset, without = having_features(dataset, store, recipe.train.data.subset, recipe.without_features)
+    return dataset, store, without
 
 
 def load_validator(recipe: TrainRun) -> Validator | None:
@@ -79,4 +88,5 @@ def load_validator(recipe: TrainRun) -> Validator | None:
         return None
     dataset = Dataset.load(recipe.dataset / "annotations.json")
     store = FeatureStore.open(recipe.features_folder)
+    dataset, _ = having_features(dataset, store, validation.subset, recipe.without_features)
     return Validator(dataset, store, validation, trained_on=recipe.train.data.subset)

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from cache.errors import CacheError
+from cache.features import FeatureStore
 from cache.recipe import Recipe, fingerprint_of
 from pipelines.experiments.grid import Content, key_of
 from pipelines.experiments.jobs import steps_of
 from pipelines.run_folder.recipe import TrainRun
+from pipelines.run_folder.without_features import having_features
 from pipelines.tuning.recipe import TrialRun, TrialScores, TuneRun
 from pipelines.tuning.space import Settings, combinations, draw, searched
 from pipelines.tuning.split import FIT, HELD, fold_datasets, load_weak
@@ -77,7 +79,9 @@ def make_trials(recipe: TuneRun) -> list[Trial]:
     Raises CacheError if annotations or features are missing, or there are too few videos.
     """
     train = recipe.train.resolved()
-    weak = load_weak(train.dataset / "annotations.json", train.train.data.subset)
+    subset = train.train.data.subset
+    weak = load_weak(train.dataset / "annotations.json", subset)
+    weak, _ = having_features(weak, FeatureStore.open(train.features_folder), subset, train.without_features)
     runs = []
     for place, dataset in enumerate(
         fold_datasets(weak, parts=recipe.parts, folds=min(recipe.folds, recipe.parts), seed=recipe.split_seed)

@@ -14,10 +14,9 @@ import pytest
 from cache.annotations import Dataset, VideoEntry
 from cache.errors import CacheError
 from cache.files.stopping import STOPS
-from pipelines import console
+from pipelines import console, stages
 from pipelines.caches import inspect as inspect_cache
 from pipelines.caches import priors as generate
-from pipelines.demo import pipeline as run_all
 from priors import stage
 from priors.describers.canned import CannedDescriber
 from priors.describers.recipe import DescriberRecipe
@@ -103,12 +102,12 @@ def test_durations_read_well(seconds, text):
     assert console.duration(seconds) == text
 
 
-def programs_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **programs: str) -> run_all.Stage:
+def programs_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **programs: str) -> stages.Stage:
     """A stage of small programs, found as modules of a folder of their own."""
     for name, text in programs.items():
         (tmp_path / f"{name}.py").write_text(text)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    return run_all.Stage("both", tuple(run_all.Task(name, (name,)) for name in programs))
+    return stages.Stage("both", tuple(stages.Task(name, (name,)) for name in programs))
 
 
 def test_commands_of_a_stage_run_side_by_side(tmp_path, monkeypatch, capsys):
@@ -119,7 +118,7 @@ def test_commands_of_a_stage_run_side_by_side(tmp_path, monkeypatch, capsys):
     both = programs_of(
         tmp_path, monkeypatch, first=wait.format(mine=one, other=two), second=wait.format(mine=two, other=one)
     )
-    run_all.run_stage(both)
+    stages.run_stage(both, environment={}, remedy="")
     assert sorted(capsys.readouterr().out.splitlines()) == ["[first] met", "[second] met"]
 
 
@@ -127,8 +126,8 @@ def test_a_failed_command_ends_its_stage(tmp_path, monkeypatch):
     """The other command is stopped, and the error names the one that failed with its exit code."""
     both = programs_of(tmp_path, monkeypatch, bad="raise SystemExit(3)", long="import time; time.sleep(60)")
     start = time.monotonic()
-    with pytest.raises(run_all.StageError, match=r"bad ended with exit code 3; its command: python -m bad"):
-        run_all.run_stage(both)
+    with pytest.raises(stages.StageError, match=r"bad ended with exit code 3; its command: python -m bad"):
+        stages.run_stage(both, environment={}, remedy="")
     assert time.monotonic() - start < 30
 
 

@@ -130,7 +130,7 @@ class GauFuse(Host[GauFuseOutput]):
     @full_precision()
     def fit_tokens(self, embedding: Float[Tensor, "b t e"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b m e"]:
         """Tokens of each video: expectation maximization from those that were learned for all."""
-        tokens = self.tokens.expand(len(embedding), -1, -1)
+        tokens = self.tokens.expand(embedding.shape[0], -1, -1)
         for _ in range(self.recipe.iterations):
             tokens = _shares(self._assignments(embedding, tokens, mask)) @ embedding
         return tokens

@@ -49,6 +49,17 @@ class Candidates:
         )
 
 
+def best_points(
+    segments: Float[Array, "p 2"], scores: Float[Array, "p c"], *, min_score: float, top: int
+) -> Candidates:
+    """Proposals of a localization head: every point and class whose score reaches `min_score`, at most the best `top`,
+    in float64."""
+    point, label = np.nonzero(scores >= min_score)
+    order = np.argsort(-scores[point, label], kind="stable")[:top]
+    point, label = point[order], label[order]
+    return Candidates(segments[point].astype(np.float64), label, scores[point, label].astype(np.float64))
+
+
 def stretch(curves: Float[Array, "*r t"]) -> Float[Array, "*r t"]:
     """Min-max normalisation of each curve to [0, 1]; a flat curve becomes 1 everywhere."""
     if not curves.size:

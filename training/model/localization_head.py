@@ -11,7 +11,6 @@ import math
 from dataclasses import dataclass
 from typing import Self
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -19,7 +18,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from cache.recipe import Recipe
-from training.localization.proposals import Candidates
+from training.localization.proposals import Candidates, best_points
 from training.model.pseudo_labels import PseudoBatch, PseudoLabelRecipe
 from training.nn.losses import cross_entropy, label_shares, top_count
 from training.nn.precision import as_float32, full_precision
@@ -136,7 +135,7 @@ class LocalizationHead(nn.Module):
         real = torch.cat([F.pad(weight, (0, 0, 0, 1)) for weight in weights], dim=1)
         lengths = [level_mask.shape[1] for level_mask in level_masks]
         level_of, step = _positions(lengths, mask.device)
-        keep = torch.arange(len(level_of), device=mask.device) + level_of
+        keep = torch.arange(level_of.shape[0], device=mask.device) + level_of
         logits = self.classify(_through(self.class_tower, joined, real)[:, keep])
         boundaries = _through(self.boundary_tower, joined, real)[:, keep]
         strides = (2**level_of).float()
@@ -265,24 +264,16 @@ def pooled_mil(
     return cross_entropy(pooled, label_shares(labels)).mean()
 
 
+def boundaries(output: HeadOutput) -> Float[Tensor, "b p 2"]:
+    """[start, end) of the segment around each point, clipped to its video, in snippet units."""
+    of_snippets = output.mask & (output.strides == output.strides[0])
+    segments = torch.stack([output.points - output.offsets[..., 0], output.points + output.offsets[..., 1]], dim=-1)
+    return torch.minimum(segments.clamp(min=0), of_snippets.sum(dim=1)[:, None, None])
+
+
 def decode(output: HeadOutput, index: int, *, min_score: float, top: int) -> Candidates:
     """Scored proposals of video `index`: every valid point and class whose sigmoid reaches `min_score`, at most the
-    best `top`.
-
-    Start = point - left, end = point + right, clipped to the video; snippet units.
-    """
+    best `top`."""
     real = output.mask[index]
-    scores = output.logits[index, real].sigmoid()
-    chosen = (scores >= min_score).nonzero()
-    order = scores[chosen[:, 0], chosen[:, 1]].argsort(descending=True, stable=True)[:top]
-    point, label = chosen[order].unbind(dim=1)
-    centre, offsets = output.points[real][point], output.offsets[index, real][point]
-    segments = torch.stack([centre - offsets[:, 0], centre + offsets[:, 1]], dim=1)
-    length = real[output.strides == output.strides[0]].sum()
-    segments = torch.minimum(segments.clamp(min=0), length)
-    return Candidates(_numbers(segments), label.cpu().numpy(), _numbers(scores[point, label]))
-
-
-def _numbers(values: Tensor) -> np.ndarray:
-    """As float64 on the CPU, since not every device has float64."""
-    return values.detach().cpu().numpy().astype(np.float64)
+    scores, segments = output.logits[index, real].sigmoid(), boundaries(output)[index, real]
+    return best_points(segments.detach().cpu().numpy(), scores.detach().cpu().numpy(), min_score=min_score, top=top)

@@ -1,0 +1,1 @@
+"""Trained models as ONNX files: writing them, and running them without torch."""
