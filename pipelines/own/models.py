@@ -28,7 +28,7 @@ DESCRIBERS = (
 WORDS = Path("glove.6B.300d.txt")
 NONE = "none"
 _TINY = Path("pipelines/demo/checkpoints")
-_PLACES = {"folder": "this folder", "cache": "Hugging Face cache", "hub": "the Hub"}
+_PLACES = {"folder": "folder", "cache": "Hugging Face cache", "hub": "the Hub"}
 
 
 class Asked(Recipe):

@@ -23,7 +23,10 @@ CHOICE_FILE = "models.json"
 """In the dataset's folder: the models of the first run, which later ones keep."""
 _IN_PART = (1,)
 """Exit code of commands that left out single videos: the others go on."""
-_REMEDY = "What is finished is kept: mend what the command named, and run the same command again."
+_REMEDY = (
+    "What is finished is kept: mend what the command named, and run `make own` again, with --retrain where videos or "
+    "labels have changed since the training."
+)
 _ALONE = ("--model.no-use-ksm", "--model.no-use-csr", "--model.no-use-dpid")
 
 
@@ -38,6 +41,8 @@ class OwnRun(Recipe):
     """Models; chosen among those that this machine has when not given."""
     steps: PositiveInt | None = None
     """Training steps; those of the preset own when not given."""
+    retrain: bool = False
+    """Train anew, as is needed once videos or labels have changed since the training."""
     dry_run: bool = False
     """Print the models and the commands, and run none."""
 
@@ -113,6 +118,7 @@ def stages_of(recipe: OwnRun, models: Models) -> list[Stage]:
     if models.describer is not None:
         named = ("--describer.model", models.describer.model, "--glove.path", str(models.words))
         stages.append(stage("descriptions", "priors", *named, accepted=_IN_PART))
-    stages.append(stage("training", "train", *run, *steps, *alone))
+    again = ("--no-resume",) if recipe.retrain else ()
+    stages.append(stage("training", "train", *run, *steps, *alone, *again))
     stages.append(stage("segments", "eval", *run, "--subset", "training"))
     return stages
