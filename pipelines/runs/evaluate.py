@@ -103,7 +103,7 @@ def evaluate(recipe: EvalRun) -> Metrics | None:
     home = recipe.dataset or trained_on.dataset
     dataset = Dataset.load(home / "annotations.json")
     own = home / "features" if recipe.dataset else trained_on.features_folder
-    store = FeatureStore.open(recipe.features or own)
+    store = FeatureStore.open(recipe.features or own).select(trained_on.train.data.streams)
     device = recipe.device or trained_on.train.loop.device
     csr_attention = recipe.curves and recipe.csr_curves
     best = _best(recipe.run) if recipe.checkpoint == "best" else None

@@ -96,7 +96,8 @@ def gather(recipe: ReportRun) -> ReportContent:
         refuse_mixture((recipe.run, recipe.compare), (run.metrics, other.metrics))
     folder = recipe.dataset or run.recipe.dataset
     dataset = Dataset.load(folder / "annotations.json")
-    store = FeatureStore.open(folder / "features" if recipe.dataset else run.recipe.features_folder)
+    home = folder / "features" if recipe.dataset else run.recipe.features_folder
+    grid = FeatureStore.open(home).select(run.recipe.train.data.streams).grid
     detections = DetectionTable.read(recipe.run / DETECTIONS_FILE)
     if run.metrics is None:
         judged = judge_subset(detections.rows(), dataset.split(recipe.subset))
@@ -107,8 +108,8 @@ def gather(recipe: ReportRun) -> ReportContent:
         classes=dataset.classes,
         run=run,
         other=other,
-        grid=store.grid,
-        videos=tuple(_views(recipe, dataset.classes, store.grid, list(judged.values()))),
+        grid=grid,
+        videos=tuple(_views(recipe, dataset.classes, grid, list(judged.values()))),
         priors=_priors(recipe, run, dataset, list(judged)),
         diagnosis=_diagnosis(recipe, run, dataset, detections),
     )

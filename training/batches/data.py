@@ -34,6 +34,9 @@ class DataRecipe(Recipe):
 
     subset: str = "training"
     """Subset of the annotations to train on."""
+    streams: tuple[str, ...] | None = None
+    """Streams of the features that are read, in this order, such as rgb flow: of the folder's features.json and those
+    of its sub-folders. When not given, all of the folder's own, in their order."""
     num_snippets: PositiveInt | None = 320
     """Maximum sequence length; longer videos are subsampled, one random snippet from each of num_snippets equal bins.
     None: every video at full length."""
@@ -50,6 +53,8 @@ class DataRecipe(Recipe):
     def _batches_can_be_drawn(self) -> "DataRecipe":
         if self.num_pairs + self.singles == 0:
             raise ValueError("singles: found 0 beside 0 num_pairs, expected at least one video in each batch")
+        if self.streams is not None and (not self.streams or len(set(self.streams)) < len(self.streams)):
+            raise ValueError(f"streams: found {list(self.streams)}, expected at least one name, and each once")
         if self.stretch and self.num_snippets is None:
             raise ValueError("stretch: found True without num_snippets, expected the length to stretch videos to")
         return self
@@ -183,7 +188,8 @@ class WtalData:
             self.texts = build_text_bank(videos, self.classes, texts, choice=choice, max_words=recipe.max_words)
         self._members = [np.flatnonzero(self.labels[:, c]) for c in range(len(self.classes))]
         self._pairable = [members for members in self._members if len(members) > 1]
-        self._features = lru_cache(maxsize=_OPEN_FILES)(lambda row: store.load(self.video_ids[row]))
+        kept = _OPEN_FILES if store.maps_files else 0
+        self._features = lru_cache(maxsize=kept)(lambda row: store.load(self.video_ids[row]))
 
     def __len__(self) -> int:
         return len(self.video_ids)
