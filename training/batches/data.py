@@ -21,7 +21,7 @@ from cache.content import features_content
 from cache.features import FeatureStore
 from cache.recipe import Recipe
 from cache.tables.embeddings import PriorTexts
-from training.batches.sampling import stratified
+from training.batches.sampling import copy_rows, stratified
 from training.batches.texts import DEFAULT_CHOICE, TextBank, TextChoice, build_text_bank, draw_masked
 from training.errors import TrainingError
 
@@ -288,7 +288,7 @@ class WtalData:
         padded = np.empty((len(rows), lengths.max(), self.store.grid.width), np.float32)
         snippets = np.zeros(padded.shape[:2], np.int64)
         for row, (features, place) in enumerate(zip(videos, places, strict=True)):
-            _copy_rows(features, place, padded[row, : len(place)])
+            copy_rows(features, place, padded[row, : len(place)])
             padded[row, len(place) :] = 0
             snippets[row, : len(place)] = place
         mask = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None])
@@ -315,14 +315,6 @@ class WtalData:
         weights = bank.weights[chosen][:, : texts.ids.shape[1]]
         masked = draw_masked(weights, bank.lengths[chosen], rng)
         return Sentences(texts.ids, texts.mask, torch.from_numpy(masked))
-
-
-def _copy_rows(features: np.ndarray, places: np.ndarray, out: np.ndarray) -> None:
-    """Copy `features[places]` into `out`, in a single copy if the types agree; `places` never decrease."""
-    if features.dtype == out.dtype:
-        np.take(features, places, axis=0, out=out, mode="clip")  # the default mode would fill a buffer first
-    else:
-        out[:] = features[places]
 
 
 def _texts(bank: TextBank, rows: np.ndarray) -> Texts:
