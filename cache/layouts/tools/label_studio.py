@@ -49,6 +49,12 @@ def read_label_studio(path: Path, *, tiers: Sequence[str] = (), fps: float | Non
     """
     tasks = list(_tasks(path, tiers))
     chosen = chosen_tracks(path, (name for _, _, controls in tasks for name in controls), tiers, what="controls")
+    values = (one for _, _, controls in tasks for name in chosen for one in controls.get(name, ()))
+    if fps is None and any(isinstance(one, Mapping) and one.get("timelinelabels") for one in values):
+        raise CacheError(
+            f"{path}: ranges: found frames of a timeline, expected the frame rate that they count; give that of <Video> "
+            "in the labelling config (--annotation-fps 24 is Label Studio's own)"
+        )
     marked, bad, several = [], [], []
     seen: dict[str, int] = {}
     for place, (number, fields, controls) in enumerate(tasks):
@@ -149,12 +155,7 @@ def _marks(value: Any, fps: float | None) -> Iterator[Mark]:
             "taxonomy, has no single name: give each class one"
         )
     stretches: list[tuple[float | None, float | None]] = [(None, None)]
-    if kind == "timelinelabels":
-        if fps is None:
-            raise ValueError(
-                "ranges: found frames, expected the frame rate that they count; give that of <Video> in the labelling "
-                "config (--annotation-fps 24 is Label Studio's own)"
-            )
+    if kind == "timelinelabels" and fps is not None:
         stretches = [_frames(one, fps) for one in value.get("ranges") or ()]
     elif kind == "labels":
         ends = finite_number(value.get("start")), finite_number(value.get("end"))
