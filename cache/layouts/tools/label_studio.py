@@ -52,7 +52,7 @@ def read_label_studio(path: Path, *, tiers: Sequence[str] = (), fps: float | Non
     values = (one for _, _, controls in tasks for name in chosen for one in controls.get(name, ()))
     if fps is None and any(isinstance(one, Mapping) and one.get("timelinelabels") for one in values):
         raise CacheError(
-            f"{path}: ranges: found frames of a timeline, expected the frame rate that they count; give that of <Video> "
+            f"{path}: ranges: found frames of a timeline, expected the rate that they count; give that of <Video> "
             "in the labelling config (--annotation-fps 24 is Label Studio's own)"
         )
     marked, bad, several = [], [], []

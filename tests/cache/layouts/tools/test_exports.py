@@ -242,7 +242,7 @@ def test_label_studio(home: Path, form: str, kind: str) -> None:
 def test_label_studio_needs_the_frame_rate(home: Path) -> None:
     """It is in no export, so none is assumed."""
     (home / "export.json").write_text(json.dumps(label_studio("timelinelabels")))
-    with pytest.raises(CacheError, match=r"ranges: found frames .*expected the frame rate .*--annotation-fps"):
+    with pytest.raises(CacheError, match=r"ranges: found frames .*expected the rate .*--annotation-fps"):
         imported(home)
 
 
