@@ -7,7 +7,7 @@ import hashlib
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any, Self
 
 import numpy as np
@@ -178,19 +178,19 @@ class WtalData:
         self.classes = dataset.classes
         videos = dataset.labelled(recipe.subset)
         self.video_ids = tuple(video.video_id for video in videos)
-        present = [[label in video.labels for label in self.classes] for video in videos]
-        self.labels = np.array(present, np.float32).reshape(len(videos), len(self.classes))
+        self.labels = np.zeros((len(videos), len(self.classes)), np.float32)
+        for row, video in enumerate(videos):
+            self.labels[row, [dataset.class_index(label) for label in video.labels]] = 1
         without = [label for label, count in zip(self.classes, self.labels.sum(0), strict=True) if not count]
         if without:
             raise TrainingError(
                 f"annotations of {dataset.name}, subset {recipe.subset}: found no video of {', '.join(without)}, "
                 "expected at least one for each class; remove the class, or choose another subset (--data.subset)"
             )
-        self.texts: TextBank | None = None
-        if texts is not None:
-            self.texts = build_text_bank(videos, self.classes, texts, choice=choice, max_words=recipe.max_words)
-        self._members = [np.flatnonzero(self.labels[:, c]) for c in range(len(self.classes))]
-        self._pairable = [members for members in self._members if len(members) > 1]
+        text_bank = partial(build_text_bank, videos, self.classes, choice=choice, max_words=recipe.max_words)
+        self.texts: TextBank | None = None if texts is None else text_bank(texts)
+        members = (np.flatnonzero(of_class) for of_class in self.labels.T)
+        self._pairable = [rows for rows in members if len(rows) > 1]
         self._features = lru_cache(maxsize=_OPEN_FILES)(lambda row: store.parts(self.video_ids[row]))
 
     def __len__(self) -> int:
