@@ -120,5 +120,5 @@ def stages_of(recipe: OwnRun, models: Models) -> list[Stage]:
         stages.append(stage("descriptions", "priors", *named, accepted=_IN_PART))
     again = ("--no-resume",) if recipe.retrain else ()
     stages.append(stage("training", "train", *run, *steps, *alone, *again))
-    stages.append(stage("segments", "eval", *run, "--subset", "training"))
+    stages.append(stage("segments", "eval", *run, "--all-videos"))
     return stages

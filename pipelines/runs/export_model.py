@@ -16,6 +16,7 @@ from cache.wording import amount
 from pipelines.console import say, table
 from pipelines.run_folder.files import RECIPE_FILE
 from pipelines.run_folder.recipe import TrainRun
+from training.batches.scales import column_factors
 from training.checkpoints.checkpoint import Trained, load_trained
 from training.checkpoints.folder import FOLDER, best_checkpoint, find_checkpoint
 from training.export.check import Check, export
@@ -56,7 +57,8 @@ def main(recipe: ExportModelRun) -> None:
     store = _store(recipe, trained)
     card = _card(recipe, trained, store)
     say(f"exporting {recipe.run.name}, which takes about half a minute")
-    check = export(trained.model, card, path, videos=_videos(store))
+    factors = column_factors(trained.state.scales, trained.state.grid)
+    check = export(trained.model, card, path, factors=factors, videos=_videos(store))
     size = f"{path.stat().st_size / 2**20:.1f} MiB"
     say(f"exported: {path} ({size}; host {card.host}, {amount(len(card.classes), 'class', 'classes')})")
     print_check(check)
@@ -95,7 +97,7 @@ def _store(recipe: ExportModelRun, trained: Trained) -> FeatureStore | None:
         folder = TrainRun.load(path).features_folder if path.exists() else None
         if folder is None or not (folder / "features.json").exists():
             return None
-    store = FeatureStore.open(folder)
+    store = FeatureStore.open(folder).select(trained.state.recipe.data.streams)
     if store.grid != trained.state.grid:
         if recipe.features is None:
             return None

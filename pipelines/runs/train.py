@@ -11,7 +11,7 @@ from pipelines.console import note, progress, say
 from pipelines.run_folder.files import LEARNED_FILE, RECIPE_FILE, remove_results, warnings_of
 from pipelines.run_folder.recipe import TrainRun
 from pipelines.run_folder.tuned import load_tuned
-from pipelines.run_folder.without_features import having_features
+from pipelines.run_folder.without_features import with_features
 from training.batches.data import WtalData
 from training.checks.learned import Learned, what_is_learned
 from training.checks.settings import doubtful_settings
@@ -76,8 +76,8 @@ def load_data(recipe: TrainRun) -> WtalData:
 def _videos(recipe: TrainRun) -> tuple[Dataset, FeatureStore, str | None]:
     """The dataset without the videos that `without_features` leaves out, the features, and what was left out."""
     dataset = Dataset.load(recipe.dataset / "annotations.json")
-    store = FeatureStore.open(recipe.features_folder)
-    dataset, without = having_features(dataset, store, recipe.train.data.subset, recipe.without_features)
+    store = recipe.open_features()
+    dataset, without = with_features(dataset, store, recipe.train.data.subset, recipe.without_features)
     return dataset, store, without
 
 
@@ -87,6 +87,6 @@ def load_validator(recipe: TrainRun) -> Validator | None:
     if not validation.every:
         return None
     dataset = Dataset.load(recipe.dataset / "annotations.json")
-    store = FeatureStore.open(recipe.features_folder)
-    dataset, _ = having_features(dataset, store, validation.subset, recipe.without_features)
+    store = recipe.open_features()
+    dataset, _ = with_features(dataset, store, validation.subset, recipe.without_features)
     return Validator(dataset, store, validation, trained_on=recipe.train.data.subset)

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from cache.errors import CacheError
-from cache.features import FeatureStore
 from cache.recipe import Recipe, fingerprint_of
 from pipelines.experiments.grid import Content, key_of
 from pipelines.experiments.jobs import steps_of
 from pipelines.run_folder.recipe import TrainRun
-from pipelines.run_folder.without_features import having_features
+from pipelines.run_folder.without_features import with_features
 from pipelines.tuning.recipe import TrialRun, TrialScores, TuneRun
 from pipelines.tuning.space import Settings, combinations, draw, searched
 from pipelines.tuning.split import FIT, HELD, fold_datasets, load_weak
@@ -81,7 +80,7 @@ def make_trials(recipe: TuneRun) -> list[Trial]:
     train = recipe.train.resolved()
     subset = train.train.data.subset
     weak = load_weak(train.dataset / "annotations.json", subset)
-    weak, _ = having_features(weak, FeatureStore.open(train.features_folder), subset, train.without_features)
+    weak, _ = with_features(weak, train.open_features(), subset, train.without_features)
     runs = []
     for place, dataset in enumerate(
         fold_datasets(weak, parts=recipe.parts, folds=min(recipe.folds, recipe.parts), seed=recipe.split_seed)
@@ -118,7 +117,7 @@ def _trial(
     folds, keys = [], []
     for place, (run, content) in enumerate(zip(runs, contents, strict=True)):
         own = training.changed({**quiet, "data.subset": FIT, "seed": training.seed + place})
-        judged = [content.annotations(HELD, segments=False), content.features(HELD)]
+        judged = [content.annotations(HELD, segments=False), content.features(HELD, own.data.streams)]
         keys.append((key_of(own, content.of_training(own)), *judged))
         folds.append(run.model_copy(update={"train": own}))
     read = _Read(localize=recipe.localize, candidates=tuple(candidates))

@@ -43,12 +43,21 @@ class Check:
     differences: dict[str, float]
 
 
-def export(model: Localizer[Any], card: ModelCard, path: Path, *, videos: Sequence[Float[Array, "_ d"]] = ()) -> Check:
+def export(
+    model: Localizer[Any],
+    card: ModelCard,
+    path: Path,
+    *,
+    factors: Float[Array, " d"] | None = None,
+    videos: Sequence[Float[Array, "_ d"]] = (),
+) -> Check:
     """Write the inference part of a model (on the CPU) as an ONNX file, checked on made-up features and on `videos`.
+    `factors` scale the columns of the features.
 
     Raises `TrainingError`, and writes nothing, if a package is missing or an output differs by more than `TOLERANCE`.
     """
-    graph, width = InferenceGraph(model, kind=card.localize.video_scores), card.grid.width
+    width = card.grid.width
+    graph = InferenceGraph(model, kind=card.localize.video_scores, factors=factors)
     with atomic_path(path) as unfinished:
         write_graph(graph, unfinished, width=width, metadata={METADATA: card.model_dump_json()})
         check = compare(graph, ExportedModel.open(unfinished), width=width, videos=videos)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -29,15 +30,22 @@ _EXAMPLE = (2, 40)
 class InferenceGraph(nn.Module):
     """What the file computes: features of whole videos, of equal lengths and without padding, to named outputs."""
 
-    def __init__(self, model: Localizer[Any], *, kind: VideoScores) -> None:
+    factors: Float[Tensor, " d"] | None
+
+    def __init__(
+        self, model: Localizer[Any], *, kind: VideoScores, factors: Float[np.ndarray, " d"] | None = None
+    ) -> None:
+        """`factors` scale the columns of the features, as in training; None: they are taken as they are."""
         super().__init__()
         self.model = model.eval()
         self.kind: VideoScores = kind
+        self.register_buffer("factors", None if factors is None else torch.from_numpy(factors))
 
     def forward(self, features: Float[Tensor, "b t d"]) -> dict[str, Tensor]:
         """`exported.OUTPUTS` says what they are; the last two are there with a localization head alone."""
         mask = torch.ones(features.shape[:2], dtype=torch.bool, device=features.device)
-        found = self.model.localize_forward(features, mask, kind=self.kind)
+        scaled = features if self.factors is None else features * self.factors
+        found = self.model.localize_forward(scaled, mask, kind=self.kind)
         outputs = {
             "cas": found.cas,
             "attention": found.attention,

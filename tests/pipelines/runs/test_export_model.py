@@ -17,11 +17,12 @@ from training.export.exported import ExportedModel
 
 
 def test_the_file_finds_what_eval_finds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The same detections of a test video, from the file alone; the check is printed, and encoders are recorded."""
+    """The same detections of a test video, from the file alone, which scales features as the training did; the check is
+    printed, and encoders are recorded."""
     save_toy(tmp_path)
     (tmp_path / "features" / "encoders.json").write_text('{"fps": 10}')
     recipe = tiny_recipe(use_csr=False, use_dpid=False, use_head=False)
-    recipe = recipe.changed({"loop.steps": 4, "loop.device": "cpu"})
+    recipe = recipe.changed({"loop.steps": 4, "loop.device": "cpu", "data.feature_rms": 4.0})
     localize = {"class_threshold": 0.05, "curves": ["cas"]}
     run = TrainRun(dataset=tmp_path, run=tmp_path / "run", train=recipe, localize=localize)
     train.main(run)
@@ -33,7 +34,7 @@ def test_the_file_finds_what_eval_finds(tmp_path: Path, capsys: pytest.CaptureFi
         jaxtyping.config.update("jaxtyping_disable", False)
     told = " ".join(capsys.readouterr().out.split())
     assert "has no localization head: its detections come from the T-CAM" in told
-    assert "onnxruntime against PyTorch on 9 inputs of 1 to 333 snippets" in told
+    assert "onnxruntime against PyTorch on" in told
     model = ExportedModel.open(run.run / "model.onnx")
     assert (model.card.classes, model.card.grid, model.card.encoders) == (CLASSES, GRID, {"fps": 10})
     found = model.detect("test", np.load(tmp_path / "features" / "test.npy"), duration=3.0)
