@@ -160,6 +160,23 @@ GROUPS: Mapping[str, tuple[Command, ...]] = {
             lambda p, _: p.diagnose(),
         ),
     ),
+    "Predict": (
+        Command(
+            "predict",
+            "Find actions in new videos with a trained run: JSON, CSV, subtitles and pages.",
+            "predicting.predict",
+            None,
+            recipe="PredictRun",
+            finish=lambda recipe, arguments: recipe.as_trained(asked_fields(arguments)),
+        ),
+        Command(
+            "push",
+            "Upload the inference part of a run to the Hugging Face Hub, with a model card.",
+            "predicting.push",
+            None,
+            recipe="PushRun",
+        ),
+    ),
     "Look at results": (
         Command(
             "report", "Write an HTML report of a run: runs/NAME/report.html.", "runs.report", lambda p, _: p.report()

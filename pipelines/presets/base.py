@@ -115,12 +115,13 @@ class Preset:
         if host is not None:
             training = on_host(training, host, self.hosts.get(host))
         training = training.changed(self.method[settings])
-        run = TrainRun(dataset=self.dataset, run=self.run, train=training)
+        reading = self.evaluate().localize.model_dump(mode="json", exclude_defaults=True)
+        run = TrainRun(dataset=self.dataset, run=self.run, train=training, localize=reading)
         run = run.model_copy(update={"known_hosts": known, "preset_settings": settings})
         chosen = None if tuned is None else load_tuned(tuned).hosts.get(training.model.host.kind)
         if chosen is None:
             return run.model_copy(update={"tuned": tuned})
-        tuning = {"tuned": tuned, "localize": chosen.localize, "train": training.changed(chosen.train)}
+        tuning = {"tuned": tuned, "localize": {**reading, **chosen.localize}, "train": training.changed(chosen.train)}
         return run.model_copy(update=tuning)
 
     @property

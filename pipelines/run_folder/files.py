@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cache.errors import CacheError
+from cache.files.atomic import atomic_path
 from cache.files.json_text import read_json
 from training.checkpoints.folder import is_finished, steps_taken
 from training.checks.doubt import FILE as LEARNED_FILE
@@ -15,6 +16,8 @@ from training.evaluation.diagnosis.schema import PSEUDO_FILE, PSEUDO_RUNS_FILE
 from training.evaluation.diagnosis.schema import RUNS_FILE as DIAGNOSES_FILE
 
 RECIPE_FILE = "recipe.json"
+ENCODERS_FILE = "encoders.json"
+"""The encoders that made the features; `make train` copies it from their folder."""
 METRICS_FILE, DETECTIONS_FILE, CURVES_FILE = "metrics.json", "detections.json", "curves.npz"
 REPORT_FILE = "report.html"
 RESULTS = (
@@ -30,6 +33,16 @@ def remove_results(run: Path) -> list[Path]:
     for path in removed:
         path.unlink()
     return removed
+
+
+def keep_encoders(features: Path, run: Path) -> None:
+    """Copy the record of the encoders that made the features into the run, so that it can encode further videos.
+    Features that were made elsewhere have none."""
+    if (features / ENCODERS_FILE).exists():
+        with atomic_path(run / ENCODERS_FILE) as unfinished:
+            unfinished.write_bytes((features / ENCODERS_FILE).read_bytes())
+    else:
+        (run / ENCODERS_FILE).unlink(missing_ok=True)
 
 
 def warnings_of(run: Path) -> tuple[str, ...]:

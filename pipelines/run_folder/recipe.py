@@ -66,7 +66,8 @@ class TrainRun(Recipe):
     """File of settings that `make tune` chose; other options change single fields of them. Preset own uses the
     tuned.json of its dataset, if there is one; none trains without."""
     localize: Annotated[dict[str, Any], tyro.conf.Suppress] = Field(default={})
-    """Changes of the post-processing that the file holds; `make eval` applies them."""
+    """Changes of the post-processing that go with the training, of the preset and of `tuned`; `make eval` and
+    `make predict` apply them."""
     known_hosts: Annotated[tuple[str, ...] | None, tyro.conf.Suppress] = None
     """Hosts for which the preset has settings; None without a preset, and then every host is accepted."""
     preset_settings: Annotated[MethodSettings | None, tyro.conf.Suppress] = None
@@ -131,6 +132,11 @@ class TrainRun(Recipe):
             "another host it would be an unfair baseline. Add its settings to pipelines/presets/, or train it anyway "
             "with --unpublished-settings and your own --loop.steps, --loop.host-lr and so on"
         )
+
+    def localize_changes(self, *, but: Set[str]) -> dict[str, Any]:
+        """`localize` by dotted names of a recipe with a field `localize`, without those that options set."""
+        changes = {f"localize.{name}": value for name, value in self.localize.items()}
+        return {name: value for name, value in changes.items() if name not in but}
 
     @property
     def features_folder(self) -> Path:

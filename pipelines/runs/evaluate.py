@@ -32,7 +32,7 @@ from training.checkpoints.footprint import Footprint, footprint
 from training.compat.localize import PublicMethod, official_recipe
 from training.evaluation.evaluate import Evaluation, evaluate_detections, protocol_videos
 from training.evaluation.protocol import ProtocolChoice, tiou_key
-from training.inference import detect, load_run
+from training.inference import detect, from_what_it_has, load_run
 from training.localization.curves import Curves, save_curves
 from training.localization.localize import LocalizeRecipe
 from training.nn.devices import DeviceName
@@ -67,16 +67,13 @@ class EvalRun(ProtocolChoice):
     """Device of the model; loop.device of the training when not given."""
 
     def as_tuned(self, fields: Set[str]) -> EvalRun:
-        """The same with the post-processing that the run's settings were tuned with, but for the fields that options
-        set."""
+        """The same with the post-processing that goes with the run's training, but for the fields that options set."""
         if not (self.run / RECIPE_FILE).exists() or self.official is not None:
             return self
         trained = TrainRun.load(self.run / RECIPE_FILE)
-        if not trained.localize:
-            return self
-        changes = {f"localize.{name}": value for name, value in trained.localize.items()}
-        kept = {name: value for name, value in changes.items() if name not in fields}
-        note(f"post-processing of {trained.tuned}: {', '.join(f'{name} {value}' for name, value in kept.items())}")
+        kept = trained.localize_changes(but=fields)
+        if kept and trained.tuned is not None:
+            note(f"post-processing of {trained.tuned}: {', '.join(f'{name} {value}' for name, value in kept.items())}")
         return self.changed(kept)
 
 
@@ -112,9 +109,9 @@ def evaluate(recipe: EvalRun) -> Metrics | None:
     protocol = recipe.chosen()
     videos = protocol_videos(dataset, protocol)
     localize = recipe.localize if recipe.official is None else official_recipe(recipe.official)
-    if trained.model.head is None and localize.source != "cam":
+    asked, localize = localize, from_what_it_has(trained, localize)
+    if localize != asked:
         say(f"{recipe.run.name} has no localization head: its detections come from the T-CAM")
-        localize = localize.model_copy(update={"source": "cam"})
     found: list[Detection] = []
     snippets: list[int] = []
 

@@ -104,9 +104,9 @@ def save_checkpoint(
 
     def write(folder: Path) -> None:
         for name, one in models.items():
-            _save_weights(one, folder / name)
+            save_weights(one, folder / name)
         torch.save({"optimizers": states, "pseudo": segments} | rest, folder / TRAINING_FILE)
-        document = _as_json(state) | {"files": sizes(folder)}
+        document = as_json(state) | {"files": sizes(folder)}
         (folder / STATE_FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         for name in models:  # safetensors makes its files for their owner alone, whatever the umask
             shutil.copymode(folder / STATE_FILE, folder / name)
@@ -153,6 +153,12 @@ def load_state(folder: Path) -> State:
         raise TrainingError(f"{path}: is no state of a training run: {error}; train again with `make train`") from error
 
 
+def weights_file(state: State, weights: Literal["chosen", "last", "average"] = "chosen") -> str:
+    """Name of the file of weights; see `load_trained`."""
+    average = state.recipe.loop.ema_eval if weights == "chosen" else weights == "average"
+    return "ema.safetensors" if average else "model.safetensors"
+
+
 def load_trained(
     folder: Path,
     *,
@@ -168,8 +174,7 @@ def load_trained(
     """
     state = load_state(folder)
     recipe, streams = state.recipe.model, state.grid.streams
-    average = state.recipe.loop.ema_eval if weights == "chosen" else weights == "average"
-    path = folder / ("ema.safetensors" if average else "model.safetensors")
+    path = folder / weights_file(state, weights)
     model = inference_model(recipe, streams=streams, num_classes=len(state.classes))
     csr = None
     if csr_attention and recipe.use_csr:
@@ -305,10 +310,12 @@ def _may_grow(stored: State, recipe: TrainRecipe) -> bool:
     return recipe.loop.schedule == "constant" and recipe.loop.steps >= before and not cut
 
 
-def _save_weights(model: nn.Module, path: Path) -> None:
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write the weights of a model as safetensors."""
     save_file({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}, path)
 
 
-def _as_json(state: State) -> dict[str, Any]:
+def as_json(state: State) -> dict[str, Any]:
+    """The document of state.json, without the sizes of files."""
     recipe, grid = state.recipe.model_dump(mode="json"), state.grid.model_dump(mode="json")
     return asdict(state) | {"recipe": recipe, "grid": grid}
