@@ -24,8 +24,8 @@ def local_run(run: str | Path) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
-        HfHubHTTPError,
         HFValidationError,
+        HTTPError,  # pyright: ignore[reportPrivateImportUsage] of the HTTP library beneath, whichever it is
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
@@ -38,7 +38,7 @@ def local_run(run: str | Path) -> Path:
         raise CacheError(f"run: {named}: access has to be granted on the Hub first, then log in: {error}") from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise CacheError(f"run: {named}: the Hub has no such model or revision (or you are not logged in)") from error
-    except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError, ConnectionError) as error:
+    except (LocalEntryNotFoundError, HFValidationError, HTTPError, ConnectionError) as error:
         raise CacheError(
             f"run: {named}: is not in the cache of the Hugging Face Hub on this machine, and the Hub cannot be reached "
             "(offline, or HF_HUB_OFFLINE is set). Run this once with a connection, or copy the run's folder and give "
@@ -58,7 +58,7 @@ def upload(folder: Path, repository: str, *, private: bool, files: Sequence[str]
     """Upload a folder's files that fit the patterns `files` in one commit; returns its address. `what` is named in the
     message of the commit. Raises CacheError if the Hub refuses, or cannot be reached."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HFValidationError, HTTPError  # pyright: ignore[reportPrivateImportUsage]
 
     api = HfApi()
     try:
@@ -66,7 +66,7 @@ def upload(folder: Path, repository: str, *, private: bool, files: Sequence[str]
         done = api.upload_folder(
             repo_id=repository, folder_path=folder, allow_patterns=[*files], commit_message=f"Inference part of {what}"
         )
-    except (HfHubHTTPError, HFValidationError, ConnectionError) as error:
+    except (HTTPError, HFValidationError, ConnectionError) as error:
         raise CacheError(
             f"to: {repository}: the Hub refuses, or cannot be reached (log in with a token that may write: "
             f"`hf auth login`, or HF_TOKEN): {error}"

@@ -117,7 +117,9 @@ def test_a_half_written_video_is_made_again(world: VideoWorld, output: Path) -> 
     assert read_detections(output / "detections.json") == whole
 
 
-def test_bad_files_are_rows(world: VideoWorld, output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_files_are_rows(
+    world: VideoWorld, output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Each with its reason, on the terminal and on the page; the others are predicted; the exit code is 1."""
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     np.save(tmp_path / "narrow.npy", np.zeros((4, 3), np.float32))
