@@ -12,6 +12,7 @@ from cache.annotations import Dataset
 from cache.detections import Detection, DetectionTable, write_detections
 from cache.errors import CacheError
 from cache.features import FeatureStore
+from cache.recipe import differences
 from cache.wording import amount
 from pipelines.console import note, progress, say, table
 from pipelines.run_folder.files import (
@@ -26,6 +27,7 @@ from pipelines.run_folder.files import (
 )
 from pipelines.run_folder.metrics import Metrics
 from pipelines.run_folder.recipe import TrainRun
+from pipelines.run_folder.tuned import setting_text
 from training.checkpoints.checkpoint import Trained
 from training.checkpoints.folder import Best, best_checkpoint
 from training.checkpoints.footprint import Footprint, footprint
@@ -71,10 +73,11 @@ class EvalRun(ProtocolChoice):
         if not (self.run / RECIPE_FILE).exists() or self.official is not None:
             return self
         trained = TrainRun.load(self.run / RECIPE_FILE)
-        kept = trained.localize_changes(but=fields)
-        if kept and trained.tuned is not None:
-            note(f"post-processing of {trained.tuned}: {', '.join(f'{name} {value}' for name, value in kept.items())}")
-        return self.changed(kept)
+        asked = self.changed(trained.localize_changes(but=fields))
+        if changed := differences(self.localize, asked.localize):
+            told = ", ".join(f"{name} {setting_text(now)}" for name, (_, now) in changed.items())
+            note(f"post-processing of {trained.tuned or self.run / RECIPE_FILE}: {told}")
+        return asked
 
 
 def main(recipe: EvalRun) -> None:
