@@ -127,9 +127,8 @@ def draw_curves(
 ) -> tuple[Curves, Candidates | None]:
     """Run the model on one video, in float32. Returns its curves (with A_CSR, if `trained` has CSR's attention) and the
     proposals of its head, if it has one."""
-    device = next(trained.model.parameters()).device
-    batch = torch.from_numpy(np.array(features, dtype=np.float32))[None].to(device)
-    mask = torch.ones(batch.shape[:2], dtype=torch.bool, device=device)
+    batch = trained.inputs(features)
+    mask = torch.ones(batch.shape[:2], dtype=torch.bool, device=batch.device)
     output = trained.model.localize_forward(batch, mask, kind=recipe.video_scores)
     csr = trained.csr
     curves = Curves(

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from pydantic import NonNegativeInt, PositiveInt, model_validator
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
 
 from cache.annotations import Dataset
@@ -21,7 +21,8 @@ from cache.content import features_content
 from cache.features import FeatureStore
 from cache.recipe import Recipe
 from cache.tables.embeddings import PriorTexts
-from training.batches.sampling import stratified
+from training.batches.sampling import copy_rows, stratified
+from training.batches.scales import column_factors, stream_scales
 from training.batches.texts import DEFAULT_CHOICE, TextBank, TextChoice, build_text_bank, draw_masked
 from training.errors import TrainingError
 
@@ -45,6 +46,9 @@ class DataRecipe(Recipe):
     """Further videos in each batch (4 in the CO2-Net family)."""
     max_words: PositiveInt = 80
     """Longer texts are truncated to this many words."""
+    feature_rms: PositiveFloat | None = None
+    """Streams are scaled so that the root mean square of their features over the training videos is this. Weights
+    start, and learning rates are chosen, for features as small as those of I3D. None: features as they are."""
 
     @model_validator(mode="after")
     def _batches_can_be_drawn(self) -> "DataRecipe":
@@ -258,6 +262,11 @@ class WtalData:
         return rows, np.arange(2 * count, dtype=np.int64).reshape(count, 2)
 
     @cached_property
+    def scales(self) -> tuple[float, ...]:
+        """Factor of each stream, for which all features are read; empty without `DataRecipe.feature_rms`."""
+        return stream_scales(self.store, self.video_ids, rms=self.recipe.feature_rms)
+
+    @cached_property
     def _lengths(self) -> tuple[int, ...]:
         return tuple(self.store.lengths(self.video_ids))
 
@@ -282,8 +291,10 @@ class WtalData:
         padded = np.empty((len(rows), lengths.max(), self.store.grid.width), np.float32)
         snippets = np.zeros(padded.shape[:2], np.int64)
         for row, (features, place) in enumerate(zip(videos, places, strict=True)):
-            _copy_rows(features, place, padded[row, : len(place)])
+            copy_rows(features, place, padded[row, : len(place)])
             padded[row, len(place) :] = 0
+            if self.scales:
+                padded[row, : len(place)] *= column_factors(self.scales, self.store.grid)
             snippets[row, : len(place)] = place
         mask = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None])
         scales = [len(place) / len(features) for place, features in zip(places, videos, strict=True)]
@@ -309,14 +320,6 @@ class WtalData:
         weights = bank.weights[chosen][:, : texts.ids.shape[1]]
         masked = draw_masked(weights, bank.lengths[chosen], rng)
         return Sentences(texts.ids, texts.mask, torch.from_numpy(masked))
-
-
-def _copy_rows(features: np.ndarray, places: np.ndarray, out: np.ndarray) -> None:
-    """Copy `features[places]` into `out`, in a single copy if the types agree; `places` never decrease."""
-    if features.dtype == out.dtype:
-        np.take(features, places, axis=0, out=out, mode="clip")  # the default mode would fill a buffer first
-    else:
-        out[:] = features[places]
 
 
 def _texts(bank: TextBank, rows: np.ndarray) -> Texts:

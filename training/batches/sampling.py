@@ -18,3 +18,11 @@ def stratified(length: int, count: int, rng: np.random.Generator) -> Int64[np.nd
 def uniform(length: int, count: int) -> Int64[np.ndarray, " n"]:
     """`count` evenly spread positions in a video of `length` snippets, floor(i T / N); a shorter video's repeat."""
     return np.arange(count, dtype=np.int64) * length // count
+
+
+def copy_rows(features: np.ndarray, places: np.ndarray, out: np.ndarray) -> None:
+    """Copy `features[places]` into `out`, in a single copy if the types agree; `places` never decrease."""
+    if features.dtype == out.dtype:
+        np.take(features, places, axis=0, out=out, mode="clip")  # the default mode would fill a buffer first
+    else:
+        out[:] = features[places]

@@ -189,6 +189,7 @@ class Trainer:
             data=self.data.fingerprint(),
             means=means,
             finished=self.step >= self.recipe.loop.steps,
+            scales=self.data.scales,
         )
 
     def restore(self) -> Means | None:
