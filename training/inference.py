@@ -36,14 +36,14 @@ def load_run(
     checkpoint: Path | None = None,
 ) -> Trained:
     """The trained model of a run, for the videos of a dataset; see `open_run`. Raises TrainingError also if it does not
-    fit the dataset or the features."""
+    fit the dataset or the streams of the features that the run has chosen, and CacheError if a stream is missing."""
     folder, trained = open_run(run, csr_attention=csr_attention, device=device, checkpoint=checkpoint)
     if trained.state.classes != dataset.classes:
         raise TrainingError(
             f"{folder}: was trained on the classes {list(trained.state.classes)}; "
             f"found {list(dataset.classes)} in dataset {dataset.name}"
         )
-    refuse_other_grid(trained, store, folder)
+    chosen_streams(trained, store, folder)
     return trained
 
 
@@ -64,14 +64,16 @@ def open_run(
     return folder, load_trained(folder, device=chosen, csr_attention=csr_attention)
 
 
-def refuse_other_grid(trained: Trained, store: FeatureStore, folder: Path) -> None:
-    """Raise TrainingError if the features of a store are not such as the model of checkpoint `folder` was trained
-    on."""
+def chosen_streams(trained: Trained, store: FeatureStore, folder: Path) -> FeatureStore:
+    """The streams of a store that the model of checkpoint `folder` was trained on. Raises TrainingError if they are not
+    such as those were, and CacheError if one is missing."""
+    store = store.select(trained.state.recipe.data.streams)
     if trained.state.grid != store.grid:
         raise TrainingError(
             f"{store.folder}: {store.grid.difference(trained.state.grid)} as in {folder}; run `make train` on these "
             "features, or point --features to a folder of features as they were trained on"
         )
+    return store
 
 
 def from_what_it_has(trained: Trained, recipe: LocalizeRecipe) -> LocalizeRecipe:
@@ -85,8 +87,10 @@ def detect(
     """Curves and detections (seconds) of each video, one video at a time at its full length. Videos that were yielded
     are not kept in memory.
 
-    Raises CacheError before the first if features are missing or damaged.
+    Of the features, the streams that the run was trained on are read. Raises CacheError before the first if they are
+    missing or damaged.
     """
+    store = store.select(trained.state.recipe.data.streams)
     store.preflight(video.video_id for video in videos)
     for video in videos:
         features = store.load(video.video_id)

@@ -28,7 +28,7 @@ from pipelines.run_folder.recipe import TrainRun
 from priors.video.frames import VideoError
 from priors.video.thumbnails import Thumbnails, thumbnails
 from training.checkpoints.folder import best_checkpoint
-from training.inference import detect, from_what_it_has, open_run, refuse_other_grid
+from training.inference import chosen_streams, detect, from_what_it_has, open_run
 from training.localization.curves import Curves
 from training.localization.localize import LocalizeRecipe
 from training.nn.devices import DeviceName
@@ -152,7 +152,7 @@ class Predictor:
             return FeatureStore(path.parent, self.grid)
 
     def _localized(self, one: Input, store: FeatureStore, key: str) -> Prediction:
-        refuse_other_grid(self._trained, store, self.checkpoint)
+        store = chosen_streams(self._trained, store, self.checkpoint)
         frames, note = (None, "") if one.is_features else self._pictures(one.path)
         entry = VideoEntry(key, "", None if frames is None else frames.duration, (), (), one.path)
         ((curves, found),) = detect(self._trained, store, [entry], recipe=self.localize)

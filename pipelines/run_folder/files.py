@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cache.errors import CacheError
@@ -35,14 +36,20 @@ def remove_results(run: Path) -> list[Path]:
     return removed
 
 
-def keep_encoders(features: Path, run: Path) -> None:
-    """Copy the record of the encoders that made the features into the run, so that it can encode further videos.
-    Features that were made elsewhere have none."""
-    if (features / ENCODERS_FILE).exists():
-        with atomic_path(run / ENCODERS_FILE) as unfinished:
-            unfinished.write_bytes((features / ENCODERS_FILE).read_bytes())
-    else:
+def keep_encoders(features: Path, run: Path, streams: Sequence[str] | None = None) -> None:
+    """Copy the record of the encoders that made the features, those of the chosen `streams`, into the run, so that it
+    can encode further videos. Features that were made elsewhere have none."""
+    files = [features / ENCODERS_FILE, *sorted(features.glob(f"[!.]*/{ENCODERS_FILE}"))]
+    records = [read_json(file)[0] for file in files if file.exists()]
+    known = {name: encoder for record in reversed(records) for name, encoder in record["streams"].items()}
+    if streams is None:
+        streams = tuple(records[0]["streams"]) if files[0].exists() else ()
+    if not streams or not set(streams) <= known.keys():
         (run / ENCODERS_FILE).unlink(missing_ok=True)
+        return
+    with atomic_path(run / ENCODERS_FILE) as unfinished:
+        document = {**records[0], "streams": {name: known[name] for name in streams}}
+        unfinished.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 def warnings_of(run: Path) -> tuple[str, ...]:

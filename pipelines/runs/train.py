@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 from cache.annotations import Dataset
-from cache.features import FeatureStore
 from cache.tables.embeddings import load_prior_texts
 from pipelines.console import note, progress, say
 from pipelines.run_folder.files import LEARNED_FILE, RECIPE_FILE, keep_encoders, remove_results, warnings_of
@@ -33,7 +32,7 @@ def main(recipe: TrainRun) -> None:
         if removed := remove_results(recipe.run):
             say(f"removed results of earlier weights: {', '.join(path.name for path in removed)}")
         recipe.save(recipe.run / RECIPE_FILE)
-        keep_encoders(recipe.features_folder, recipe.run)
+        keep_encoders(recipe.features_folder, recipe.run, recipe.train.data.streams)
         for doubt in doubtful_settings(data, recipe.train):
             say(f"note: {doubt}")
 
@@ -48,7 +47,7 @@ def main(recipe: TrainRun) -> None:
             progress=lambda done, total, terms: report(done, total),
         )
     recipe.save(recipe.run / RECIPE_FILE)  # also for a finished run: the folders of its data may have changed
-    keep_encoders(recipe.features_folder, recipe.run)
+    keep_encoders(recipe.features_folder, recipe.run, recipe.train.data.streams)
     say(f"trained: {checkpoint}")
     if not (recipe.run / LEARNED_FILE).exists():
         _look(recipe).save(recipe.run / LEARNED_FILE)
@@ -59,7 +58,7 @@ def main(recipe: TrainRun) -> None:
 def _look(recipe: TrainRun) -> Learned:
     """What the run's last weights have learned; its losses are read from metrics.jsonl."""
     dataset = Dataset.load(recipe.dataset / "annotations.json")
-    store = FeatureStore.open(recipe.features_folder)
+    store = recipe.open_features()
     trained = load_run(recipe.run, dataset, store, device=recipe.train.loop.device)
     lines = (recipe.run / HISTORY_FILE).read_text(encoding="utf-8").splitlines()
     return what_is_learned(trained, dataset, store, [json.loads(line) for line in lines])
@@ -68,7 +67,7 @@ def _look(recipe: TrainRun) -> Learned:
 def load_data(recipe: TrainRun) -> WtalData:
     """The training videos with their features and, if the model needs them, descriptions."""
     dataset = Dataset.load(recipe.dataset / "annotations.json")
-    store = FeatureStore.open(recipe.features_folder)
+    store = recipe.open_features()
     training = recipe.train
     texts = load_prior_texts(recipe.embeddings_folder) if training.model.needs_texts else None
     return WtalData(dataset, store, texts, recipe=training.data, seed=training.seed, choice=training.model.text_choice)
@@ -80,5 +79,5 @@ def load_validator(recipe: TrainRun) -> Validator | None:
     if not validation.every:
         return None
     dataset = Dataset.load(recipe.dataset / "annotations.json")
-    store = FeatureStore.open(recipe.features_folder)
+    store = recipe.open_features()
     return Validator(dataset, store, validation, trained_on=recipe.train.data.subset)

@@ -31,6 +31,8 @@ def stream_scales(store: FeatureStore, video_ids: Sequence[str], *, rms: float |
     return tuple((rms / np.sqrt(sums / (snippets * np.diff(ends)))).tolist())
 
 
-def column_factors(scales: Sequence[float], grid: FeatureGrid) -> Float[np.ndarray, " d"]:
-    """The factor of each column."""
+def column_factors(scales: Sequence[float], grid: FeatureGrid) -> Float[np.ndarray, " d"] | None:
+    """The factor of each column; None for no scales."""
+    if not scales:
+        return None
     return np.repeat(np.asarray(scales, np.float32), list(grid.streams.values()))

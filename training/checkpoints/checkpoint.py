@@ -85,8 +85,8 @@ class Trained:
     def inputs(self, features: Float[np.ndarray, "t d"]) -> Float[Tensor, "1 t d"]:
         """Features of a video as the model takes them: in float32, scaled as in training, on its device."""
         batch = torch.from_numpy(np.array(features, dtype=np.float32))[None]
-        if self.state.scales:
-            batch *= torch.from_numpy(column_factors(self.state.scales, self.state.grid))
+        if (factors := column_factors(self.state.scales, self.state.grid)) is not None:
+            batch *= torch.from_numpy(factors)
         return batch.to(next(self.model.parameters()).device)
 
 

@@ -1,5 +1,6 @@
 """The encoders of a run: recorded with it, found by their content, and told when they are missing."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -42,3 +43,18 @@ def test_other_weights_are_refused(world: VideoWorld, monkeypatch: pytest.Monkey
     monkeypatch.setattr("pipelines.predicting.encoding._FOLDERS", (other, world.encoders))
     found = found_weights(world.run, {})
     assert found == {name: world.encoders / name for name in ("rgb_encoder", "flow_encoder")}
+
+
+def test_streams_of_sub_folders_are_recorded(world: VideoWorld, tmp_path: Path) -> None:
+    """Chosen streams, in their order, wherever their store is; none is recorded if one of them is unknown."""
+    features, run = tmp_path / "features", tmp_path / "run"
+    record = json.loads((world.run / "encoders.json").read_text())
+    for folder, stream in ((features, "rgb"), (features / "motion", "flow")):
+        folder.mkdir()
+        (folder / "encoders.json").write_text(json.dumps({**record, "streams": {stream: record["streams"][stream]}}))
+    run.mkdir()
+    for streams in (("flow", "rgb"), ("flow",), None):
+        keep_encoders(features, run, streams)
+        assert tuple(recorded_encoders(run).streams) == (streams or ("rgb",))
+    keep_encoders(features, run, ("rgb", "clip"))
+    assert not (run / "encoders.json").exists()
