@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from einops import rearrange, reduce
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, CLIPVisionModelWithProjection, SiglipVisionModel
 
 from priors.features.network import Network
 from priors.features.recipes import EncoderRecipe, Preprocessing
@@ -23,6 +23,7 @@ from priors.pretrained.model_files import (
     weight_files,
     weights_digest,
 )
+from priors.pretrained.whole import load_whole
 
 _FRAMES = 4
 _CLASS_TOKEN = ("dinov2", "dinov2_with_registers", "dinov3_vit", "dinov3_convnext", "vit")
@@ -30,15 +31,15 @@ _CLASS_TOKEN = ("dinov2", "dinov2_with_registers", "dinov3_vit", "dinov3_convnex
 
 
 class _ImageModel(nn.Module):
-    """The mean over the frames of a snippet."""
+    """The mean over the frames of a snippet of what is read from a model's output, through its `last` layer."""
 
-    def __init__(self, model: nn.Module, read: Callable[[Any], Tensor]) -> None:
+    def __init__(self, model: nn.Module, read: Callable[[Any], Tensor], last: nn.Module | None = None) -> None:
         super().__init__()
-        self.model, self.read = model, read
+        self.model, self.read, self.last = model, read, last or nn.Identity()
 
     def forward(self, snippets: Float[Tensor, "s t c h w"]) -> Float[Tensor, "s d"]:
         """Features of snippets."""
-        pictures = self.read(self.model(rearrange(snippets, "s t c h w -> (s t) c h w")))
+        pictures = self.last(self.read(self.model(rearrange(snippets, "s t c h w -> (s t) c h w"))))
         return reduce(pictures, "(s t) d -> s d", "mean", s=len(snippets))
 
 
@@ -54,16 +55,20 @@ def load_image_model(recipe: EncoderRecipe) -> Network:
 
 
 def _transformers(recipe: EncoderRecipe, commit: dict[str, str]) -> tuple[_ImageModel, Preprocessing]:
+    from transformers import AutoConfig, AutoImageProcessor, AutoModel, CLIPVisionModelWithProjection
+
     kind = AutoConfig.from_pretrained(recipe.model, **commit).model_type
-    options: dict[str, Any] = {"dtype": torch.float32, "use_safetensors": True, **commit}
-    if kind in ("clip", "clip_vision_model"):
-        model = CLIPVisionModelWithProjection.from_pretrained(recipe.model, **options)
-        module = _ImageModel(model, lambda found: found.image_embeds)
+    load = partial(load_whole, model=recipe.model, commit=commit, option="streams.*.model")
+    if kind == "clip":
+        whole = load(AutoModel)
+        module = _ImageModel(whole.vision_model, lambda found: found.pooler_output, last=whole.visual_projection)
+    elif kind == "clip_vision_model":
+        module = _ImageModel(load(CLIPVisionModelWithProjection), lambda found: found.image_embeds)
     elif kind in ("siglip", "siglip_vision_model"):
-        model = SiglipVisionModel.from_pretrained(recipe.model, **options)
-        module = _ImageModel(model, lambda found: found.pooler_output)
+        found = load(AutoModel)
+        module = _ImageModel(getattr(found, "vision_model", found), lambda found: found.pooler_output)
     elif kind in _CLASS_TOKEN:
-        module = _ImageModel(AutoModel.from_pretrained(recipe.model, **options), _class_token)
+        module = _ImageModel(load(AutoModel, unused="pooler."), _class_token)
     else:
         raise ModelError(
             f"streams.*.model: {recipe.model}: found a {kind}, expected for kind image a model of timm, or one of "

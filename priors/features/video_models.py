@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForVideoClassification, AutoVideoProcessor
 
 from priors.features.network import Network
 from priors.features.recipes import EncoderRecipe, Preprocessing
 from priors.pretrained.model_files import ModelError, is_folder, resolve_revision, weight_files, weights_digest
+from priors.pretrained.whole import load_whole
 
 _ANY_LENGTH = ("vjepa2",)
 """Model types whose positions are relative, so that snippets may have other numbers of frames than in training."""
@@ -43,17 +42,21 @@ class _VideoModel(nn.Module):
 
 def load_video_model(recipe: EncoderRecipe) -> Network:
     """The network of a folder or hub id. Raises ModelError if there is none, or the recipe asks for too much."""
+    from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification
+
     revision = resolve_revision(recipe.model, recipe.revision, option="streams.*.model")
     commit = {} if is_folder(recipe.model) else {"revision": revision}
     config: Any = AutoConfig.from_pretrained(recipe.model, **commit)
     with_head = any("ForVideoClassification" in name for name in config.architectures or ())
-    auto = AutoModelForVideoClassification if with_head else AutoModel
-    module = _VideoModel(auto.from_pretrained(recipe.model, dtype=torch.float32, use_safetensors=True, **commit))
+    auto, unused = (AutoModelForVideoClassification, None) if with_head else (AutoModel, "pooler.")
+    module = _VideoModel(load_whole(auto, recipe.model, commit, option="streams.*.model", unused=unused))
     made_for = _input(recipe, config, commit)
     return Network(module, module.width, made_for, revision, weights_digest(weight_files(recipe.model, commit)))
 
 
 def _input(recipe: EncoderRecipe, config: Any, commit: dict[str, str]) -> Preprocessing:
+    from transformers import AutoImageProcessor, AutoVideoProcessor
+
     trained = getattr(config, "num_frames", None) or getattr(config, "frames_per_clip", None)
     side = getattr(config, "image_size", None) or getattr(config, "crop_size", None)
     if trained is None or side is None:
