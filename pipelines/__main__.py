@@ -81,6 +81,12 @@ GROUPS: Mapping[str, tuple[Command, ...]] = {
             lambda preset, arguments: preset.features_by(asked_encoders(arguments)),
         ),
         Command(
+            "check-features",
+            "Compare snippet features with those that somebody else made of the same videos.",
+            "caches.check_features",
+            lambda p, _: p.check_features(),
+        ),
+        Command(
             "migrate",
             "Rename the caches and tables of version 0.1, so that they are used and not made again.",
             "experiments.migrate",

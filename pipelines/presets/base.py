@@ -13,6 +13,7 @@ from pipelines.presets.encoders import streams_of
 from pipelines.presets.method import MEASURED, PAPER, Changes
 
 if TYPE_CHECKING:
+    from pipelines.caches.check_features import CheckFeaturesRun
     from pipelines.caches.export import ExportRun
     from pipelines.caches.features import FeaturesRun
     from pipelines.caches.import_dataset import ImportDatasetRun
@@ -100,6 +101,12 @@ class Preset:
             return run
         recipe = run.features.model_copy(update={"streams": streams_of(encoders)})
         return run.model_copy(update={"features": recipe, "encoders": encoders, "preset_encoders": encoders})
+
+    def check_features(self) -> CheckFeaturesRun:
+        """Recipe of `make check-features`."""
+        from pipelines.caches.check_features import CheckFeaturesRun
+
+        return CheckFeaturesRun(dataset=self.dataset, against=())
 
     def training(self) -> TrainRecipe:
         """The training on the preset's own host, without the settings of the method."""
