@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from tokenize import TokenError
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from pydantic import PositiveFloat, PositiveInt, field_validator
@@ -15,45 +14,14 @@ from pydantic import PositiveFloat, PositiveInt, field_validator
 from cache.errors import CacheError
 from cache.files.atomic import atomic_path, remove_unfinished
 from cache.files.digests import Digests, FileDigest
-from cache.files.kinds import not_a
+from cache.files.npy import map_npy, write_npy
 from cache.recipe import Recipe
 from cache.wording import amount
 
 Positions = TypeVar("Positions", float, np.ndarray)
 
 GRID_FILE = "features.json"
-NPY_DAMAGE = (OSError, ValueError, TypeError, EOFError, SyntaxError, TokenError)
-"""What numpy raises for a damaged .npy file; the last two, and TypeError, are for a damaged header."""
-_LONGEST_HEADER = 1 << 20
 _MEND = "run `make features`, or point to the folder that has them"
-
-
-def map_npy(path: Path) -> np.ndarray:
-    """The array of a .npy file, memory-mapped. Raises FileNotFoundError, and CacheError, which says what the file is
-    where it is none, if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            check_npy_header(file)
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise
-    except NPY_DAMAGE as error:
-        raise CacheError(f"{path}: {not_a(path, '.npy file', 'npy') or f'cannot be read: {error}'}") from error
-    promised, size = getattr(array, "offset", 0) + array.nbytes, path.stat().st_size
-    if size > promised > array.nbytes:  # numpy passes over what is too much: numbers that were shifted, other arrays
-        raise CacheError(f"{path}: holds {size} bytes, expected {promised} by its header ({array.shape} {array.dtype})")
-    return array
-
-
-def check_npy_header(file: BinaryIO) -> None:
-    """Raise ValueError for what is no .npy file (numpy opens archives and pickles, too), and for a header longer than
-    any is, for which numpy makes room at once. Leaves the file at its start."""
-    head = file.read(12)
-    file.seek(0)
-    if head[:6] != np.lib.format.MAGIC_PREFIX:
-        raise ValueError(f"it begins with {head[:6]!r}")
-    if head[6:7] != b"\1" and int.from_bytes(head[8:12], "little") > _LONGEST_HEADER:
-        raise ValueError(f"its header would have {int.from_bytes(head[8:12], 'little')} bytes")
 
 
 class FeatureGrid(Recipe):
@@ -92,6 +60,12 @@ class FeatureGrid(Recipe):
         """Columns of a feature file: the sum of the streams' widths."""
         return sum(self.streams.values())
 
+    def columns(self, stream: str) -> slice:
+        """The columns of a stream in a feature file."""
+        place = list(self.streams).index(stream)
+        start = sum(list(self.streams.values())[:place])
+        return slice(start, start + self.streams[stream])
+
     def start_seconds(self, index: int) -> float:
         """Where snippet `index` starts."""
         return index * self.snippet_stride / self.fps
@@ -110,7 +84,10 @@ class FeatureGrid(Recipe):
 
 
 class FeatureStore:
-    """A folder of `<video_id>.npy`, each (T, D) float32 or float16, with the grid that they follow."""
+    """A folder of `<video_id>.npy`, each (T, D) float32 or float16, with the grid that they follow.
+
+    Its sub-folders may be stores of further streams on the same grid; `select` chooses among all streams by name.
+    """
 
     def __init__(self, folder: Path, grid: FeatureGrid) -> None:
         self.folder = folder
@@ -136,8 +113,31 @@ class FeatureStore:
     def open(cls, folder: Path) -> FeatureStore:
         """Open a folder for reading. Raises CacheError if it has no features.json."""
         if not (folder / GRID_FILE).exists():
-            raise CacheError(f"{folder / GRID_FILE}: no such file, so there are no snippet features here; {_MEND}")
+            inner = ", ".join(str(file.parent) for file in _inner_grids(folder))
+            mend = f"point to one of the folders that have them: {inner}" if inner else _MEND
+            raise CacheError(f"{folder / GRID_FILE}: no such file, so there are no snippet features here; {mend}")
         return cls(folder, FeatureGrid.load(folder / GRID_FILE))
+
+    def select(self, streams: Sequence[str] | None) -> FeatureStore:
+        """A view of the streams of these names, in this order; the store itself when not given.
+
+        Its digests are of whole files, with the streams beside the chosen ones. Raises CacheError, naming the streams
+        that there are, if one is not among them, if two stores have it, and if two streams follow different grids.
+        """
+        if streams is None or tuple(streams) == tuple(self.grid.streams):
+            return self
+        stores = [FeatureStore.open(file.parent) for file in (self.folder / GRID_FILE, *_inner_grids(self.folder))]
+        chosen = []
+        for name in streams:
+            homes = [store for store in stores if name in store.grid.streams]
+            if not homes:
+                there = "; ".join(f"{', '.join(store.grid.streams)} in {store.folder}" for store in stores)
+                raise CacheError(f"{self.folder}: found no stream {name}, expected some of these: {there}")
+            if len(homes) > 1:
+                found = " and ".join(str(store.folder / GRID_FILE) for store in homes)
+                raise CacheError(f"stream {name}: found in {found}, expected it once; rename one of them there")
+            chosen.append((homes[0], name))
+        return _Selection(self.folder, chosen)
 
     def path(self, video_id: str) -> Path:
         """The file of one video."""
@@ -148,14 +148,14 @@ class FeatureStore:
         return self.path(video_id).exists()
 
     def __len__(self) -> int:
-        return sum(1 for _ in self.folder.glob("[!.]*.npy"))
+        return sum(self.has(path.stem) for path in self.folder.glob("[!.]*.npy"))
 
     def save(self, video_id: str, features: np.ndarray) -> None:
         """Write (T, D) features, atomically. Raises CacheError if shape, type or values do not fit the grid."""
         if problem := self._problem(features) or _not_finite(features):
             raise CacheError(f"features of {video_id}: {problem}")
         with atomic_path(self.path(video_id)) as unfinished:
-            _write(unfinished, np.ascontiguousarray(features))
+            write_npy(unfinished, np.ascontiguousarray(features))
 
     def load(self, video_id: str) -> np.ndarray:
         """The (T, D) features, memory-mapped. Raises CacheError if they are missing, unreadable or of another width."""
@@ -169,6 +169,10 @@ class FeatureStore:
         if problem := self._problem(features):
             raise CacheError(f"{path}: {problem}; {_MEND}")
         return features
+
+    def parts(self, video_id: str) -> list[np.ndarray]:
+        """The columns of `load`, memory-mapped, in one piece or several. Raises CacheError as that."""
+        return [self.load(video_id)]
 
     def preflight(self, video_ids: Iterable[str]) -> None:
         """Raise one CacheError listing the files that are missing, unreadable, misshapen or not finite."""
@@ -189,7 +193,7 @@ class FeatureStore:
                 except CacheError as error:
                     problems.append(str(error).removesuffix(f"; {_MEND}"))
         finally:
-            self._digests.save()
+            self._keep_digests()
         if problems:
             shown = [f"  {line}" for line in problems[:20]]
             if len(problems) > len(shown):
@@ -203,6 +207,9 @@ class FeatureStore:
         as `load` does."""
         remembered = ((video_id, self._remembered(video_id, self._stamp(video_id))) for video_id in video_ids)
         return [known.snippets if known else len(self.load(video_id)) for video_id, known in remembered]
+
+    def _keep_digests(self) -> None:
+        self._digests.save()
 
     def _stamp(self, video_id: str) -> os.stat_result:
         """Size and time of a file. Raises CacheError if it is missing."""
@@ -243,15 +250,75 @@ class FeatureStore:
         return None
 
 
+class _Selection(FeatureStore):
+    """A view of some streams of one or more stores, for reading."""
+
+    def __init__(self, folder: Path, chosen: Sequence[tuple[FeatureStore, str]]) -> None:
+        streams = {name: store.grid.streams[name] for store, name in chosen}
+        first, *others = (store.grid.model_copy(update={"streams": streams}) for store, _ in chosen)
+        for (store, _), other in zip(chosen[1:], others, strict=True):
+            if other != first:
+                raise CacheError(
+                    f"{store.folder / GRID_FILE}: {other.difference(first)} as in {chosen[0][0].folder}, since streams "
+                    "are read side by side; encode both on one grid, or choose others (--data.streams)"
+                )
+        super().__init__(folder, first)
+        self._chosen = chosen
+        self._sources = list(dict.fromkeys(store for store, _ in chosen))
+
+    def has(self, video_id: str) -> bool:
+        """True if the video has a file of every stream."""
+        return all(store.has(video_id) for store in self._sources)
+
+    def save(self, video_id: str, features: np.ndarray) -> None:
+        """Nothing can be written through a view."""
+        raise TypeError(f"{self.folder}: features of chosen streams are written to their own folders")
+
+    def parts(self, video_id: str) -> list[np.ndarray]:
+        """See `FeatureStore`: those of each stream. Raises CacheError, too, if they differ in length."""
+        arrays = {store: store.load(video_id) for store in self._sources}
+        self._one_length(video_id, [len(array) for array in arrays.values()])
+        return [arrays[store][:, store.grid.columns(name)] for store, name in self._chosen]
+
+    def load(self, video_id: str) -> np.ndarray:
+        """The (T, D) features of the streams, side by side; a copy, if there are several. Raises CacheError as
+        `parts`."""
+        parts = self.parts(video_id)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def lengths(self, video_ids: Iterable[str]) -> list[int]:
+        """See `FeatureStore`; all streams of a video have one length."""
+        names = list(video_ids)
+        by_video = zip(*(store.lengths(names) for store in self._sources), strict=True)
+        return [self._one_length(name, lengths) for name, lengths in zip(names, by_video, strict=True)]
+
+    def _digest(self, video_id: str) -> FileDigest:
+        """The digest of the columns that are read, from those of the files."""
+        files = {store: store._digest(video_id) for store in self._sources}
+        snippets = self._one_length(video_id, [file.snippets for file in files.values()])
+        read = [(files[store].content, store.grid.columns(name)) for store, name in self._chosen]
+        content = hashlib.blake2b(repr(read).encode()).hexdigest()
+        return FileDigest(0, 0, snippets, self.grid.width, content)  # no file is so large or of that time
+
+    def _keep_digests(self) -> None:
+        for store in self._sources:
+            store._keep_digests()
+
+    def _one_length(self, video_id: str, lengths: Sequence[int]) -> int:
+        """The length of all streams of a video. Raises CacheError if they differ."""
+        if len(set(lengths)) > 1:
+            found = ", ".join(f"{n} in {s.path(video_id)}" for n, s in zip(lengths, self._sources, strict=True))
+            raise CacheError(f"{video_id}: found different numbers of snippets, {found}, expected one for all streams")
+        return lengths[0]
+
+
+def _inner_grids(folder: Path) -> list[Path]:
+    """The features.json of the sub-folders of a store."""
+    return sorted(folder.glob(f"[!.]*/{GRID_FILE}"))
+
+
 def _missing(path: Path) -> CacheError:
     return CacheError(f"{path}: no such feature file; {_MEND}")
-
-
-def _write(path: Path, array: np.ndarray) -> None:
-    """Like `numpy.save`, whose error does not say why a file cannot be written, such as that the disk is full."""
-    with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
-        file.write(array.data)
 
 
 def _not_finite(features: np.ndarray) -> str | None:

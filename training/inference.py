@@ -38,7 +38,8 @@ def load_run(
     """Load a run's trained model for inference on `device`, with `csr_attention` also CSR's attention, if it has a CSR.
     The last checkpoint is used unless another one is given.
 
-    Raises TrainingError if there is no checkpoint, it does not fit the dataset or features, or there is no such device.
+    Raises TrainingError if there is no checkpoint, it does not fit the dataset or the streams of the features that the
+    run has chosen, or there is no such device; CacheError if a stream is missing.
     """
     folder = checkpoint or find_checkpoint(run)
     if folder is None:
@@ -52,6 +53,7 @@ def load_run(
             f"{folder}: was trained on the classes {list(trained.state.classes)}; "
             f"found {list(dataset.classes)} in dataset {dataset.name}"
         )
+    store = store.select(trained.state.recipe.data.streams)
     if trained.state.grid != store.grid:
         raise TrainingError(
             f"{store.folder}: {store.grid.difference(trained.state.grid)} as in {folder}; run `make train` on these "
@@ -66,8 +68,10 @@ def detect(
     """Curves and detections (seconds) of each video, one video at a time at its full length. Videos that were yielded
     are not kept in memory.
 
-    Raises CacheError before the first if features are missing or damaged.
+    Of the features, the streams that the run was trained on are read. Raises CacheError before the first if they are
+    missing or damaged.
     """
+    store = store.select(trained.state.recipe.data.streams)
     store.preflight(video.video_id for video in videos)
     for video in videos:
         features = store.load(video.video_id)
@@ -108,9 +112,8 @@ def draw_curves(
 ) -> tuple[Curves, Candidates | None]:
     """Run the model on one video, in float32. Returns its curves (with A_CSR, if `trained` has CSR's attention) and the
     proposals of its head, if it has one."""
-    device = next(trained.model.parameters()).device
-    batch = torch.from_numpy(np.array(features, dtype=np.float32))[None].to(device)
-    mask = torch.ones(batch.shape[:2], dtype=torch.bool, device=device)
+    batch = trained.inputs(features)
+    mask = torch.ones(batch.shape[:2], dtype=torch.bool, device=batch.device)
     output = trained.model.localize_forward(batch, mask, kind=recipe.video_scores)
     csr = trained.csr
     curves = Curves(

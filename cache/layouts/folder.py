@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from glob import escape
 from pathlib import Path
@@ -66,7 +66,7 @@ def read_folder(videos: Path, labels: Path) -> tuple[Found, list[BadLine]]:
     of `training`. A video is a file name (or its path in the folder), with or without suffix. Outside training a label
     may be empty. Raises CacheError if the table cannot be read at all; single lines that cannot be used are returned.
     """
-    files, undecodable = _files(videos)
+    files, undecodable = video_names(videos)
     rows: dict[Path, _Row] = {}
     bad: list[BadLine] = []
     repeated: list[str] = []
@@ -89,7 +89,7 @@ def read_folder(videos: Path, labels: Path) -> tuple[Found, list[BadLine]]:
     return found, bad
 
 
-def _files(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
+def video_names(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
     """Every name that a video may be called by, in Unicode's form NFC; and the files that no text can name."""
     names: dict[str, list[Path]] = {}
     undecodable = []
@@ -110,7 +110,7 @@ def _files(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
     return names, undecodable
 
 
-def _not_found(name: str, line: int, files: Mapping[str, list[Path]], videos: Path) -> str:
+def why_not_found(name: str, line: int, files: Mapping[str, list[Path]], videos: Path) -> str:
     """Why a name of the table is no video's."""
     path = videos / name
     beside: list[str] = []
@@ -205,7 +205,7 @@ def _take(
     paths = files.get(wanted) or files.get(wanted.rpartition("/")[2]) or []
     paths = [path for path in paths if path.name == name] or paths
     if not paths:
-        return _not_found(wanted, line, files, videos)
+        return why_not_found(wanted, line, files, videos)
     if len(paths) > 1:
         return f"video: found {name!r}, which could be {', '.join(path.name for path in paths)}; write the whole name"
     if subset not in SUBSETS:
@@ -227,13 +227,20 @@ def _take(
 
 
 def _entries(rows: dict[Path, _Row], classes: Sequence[str]) -> Iterator[VideoEntry]:
-    stems = Counter(path.stem for path in rows)
+    for path, video_id in unique_ids(rows):
+        row = rows[path]
+        labels = tuple(label for label in classes if label in row.labels)
+        yield VideoEntry(video_id, row.subset, None, labels, (), path.absolute())
+
+
+def unique_ids(paths: Collection[Path]) -> Iterator[tuple[Path, str]]:
+    """Each file with an id of its own. Raises CacheError where two have one name."""
+    stems = Counter(path.stem for path in paths)
     names: dict[str, Path] = {}
-    for path, row in rows.items():
+    for path in paths:
         # Two files with the same stem would share features and descriptions.
         video_id = path.stem if stems[path.stem] == 1 else path.name
         if video_id in names:
             raise CacheError(f"{path} and {names[video_id]}: have the same name; rename one of them")
         names[video_id] = path
-        labels = tuple(label for label in classes if label in row.labels)
-        yield VideoEntry(video_id, row.subset, None, labels, (), path.absolute())
+        yield path, video_id

@@ -14,7 +14,7 @@ from cache.errors import CacheError
 from cache.files.texts import can_name_a_file, plain, shown
 from cache.recipe import Recipe
 
-Layout = Literal["co2", "um", "activitynet", "folder"]
+Layout = Literal["co2", "um", "activitynet", "folder", "via", "elan", "label-studio"]
 
 
 class Quirk(Recipe):

@@ -20,8 +20,8 @@ from typing import Any, BinaryIO, ClassVar
 import numpy as np
 
 from cache.errors import CacheError
-from cache.features import NPY_DAMAGE, check_npy_header, map_npy
 from cache.files.kinds import not_a
+from cache.files.npy import NPY_DAMAGE, check_npy_header, map_npy
 
 _SHORT = 256
 """Strings of up to this many bytes are read at once; longer ones are skipped until they are needed."""

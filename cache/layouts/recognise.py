@@ -13,6 +13,9 @@ from cache.files.texts import plain
 from cache.layouts.activitynet import is_activitynet
 from cache.layouts.co2 import is_co2
 from cache.layouts.found import Layout
+from cache.layouts.tools.elan import is_elan
+from cache.layouts.tools.label_studio import is_label_studio
+from cache.layouts.tools.via import is_via
 from cache.layouts.um import GT_FILE, is_um
 from cache.video_files import may_be_video
 
@@ -22,6 +25,9 @@ _SIGNS = {
     "um": "gt.json, split_train.txt, split_test.txt beside features/{train,test}/{rgb,flow}/<video>.npy",
     "activitynet": "a JSON with a `database` beside features/<video>.npy or features/{rgb,flow}/<video>.npy",
     "folder": "video files and a table (.csv, .tsv) with the columns video,label",
+    "via": "video files and a project of VIA 3 (.json), or its CSV",
+    "elan": "video files and .eaf files of ELAN, or a tab-delimited text (.txt) that it exported",
+    "label-studio": "video files and a JSON, JSON-MIN or CSV export of Label Studio",
 }
 
 
@@ -31,11 +37,12 @@ class Place:
 
     layout: Layout
     annotations: Path
-    """Folder of .npy files (co2), folder with gt.json (um), JSON (activitynet), table (folder)."""
+    """Folder of .npy files (co2), folder with gt.json (um), JSON (activitynet), table (folder), a tool's file; for
+    several .eaf files their folder."""
     features: Path | None
     """Joint file or folder; None if there is none, or several are possible."""
     videos: Path | None = None
-    """Folder of the videos, for layout `folder`."""
+    """Folder of the videos, for layout `folder` and those of tools."""
 
 
 def recognise(source: Path, *, layout: Literal["auto"] | Layout = "auto", annotations: Path | None = None) -> Place:
@@ -86,8 +93,24 @@ def _places(kind: Layout, inside: Path, chosen: Path | None) -> Iterator[Place]:
             tables = [chosen] if chosen else sorted(inside.iterdir())
             if any(map(may_be_video, inside.rglob("*"))):
                 for file in tables:
-                    if file.suffix.lower() in (*TABLES, *((".txt",) if chosen else ())):
+                    if file.suffix.lower() in (*TABLES, *((".txt",) if chosen else ())) and not _is_of_tool(file):
                         yield Place(kind, file, None, videos=inside)
+        case "elan":
+            documents = sorted(inside.rglob("*.eaf")) if chosen is None else []
+            if documents:
+                yield Place(kind, documents[0] if len(documents) == 1 else inside, None, videos=inside)
+            for file in [chosen] if chosen else sorted(inside.glob("*.txt")):
+                if file.is_file() and is_elan(file):
+                    yield Place(kind, file, None, videos=inside)
+        case "via" | "label-studio":
+            is_its = is_via if kind == "via" else is_label_studio
+            for file in [chosen] if chosen else sorted(inside.iterdir()):
+                if file.is_file() and file.suffix.lower() in (".json", *TABLES) and is_its(file):
+                    yield Place(kind, file, None, videos=inside)
+
+
+def _is_of_tool(file: Path) -> bool:
+    return is_via(file) or is_label_studio(file) or is_elan(file)
 
 
 def _folders(inside: Path) -> list[Path]:

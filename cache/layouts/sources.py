@@ -17,7 +17,8 @@ import numpy as np
 from jaxtyping import Shaped
 
 from cache.errors import CacheError
-from cache.features import FeatureGrid, map_npy
+from cache.features import FeatureGrid
+from cache.files.npy import map_npy
 from cache.layouts.pickled import StoredArray, is_pickled, stored_objects
 from cache.wording import few
 

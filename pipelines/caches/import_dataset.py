@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+from pydantic import PositiveFloat
 
 from cache.annotations import Dataset
 from cache.errors import CacheError
@@ -24,10 +25,15 @@ from cache.layouts.mend import MendRecipe, mend
 from cache.layouts.recognise import Place, recognise
 from cache.layouts.report import REPORT_FILE, ImportReport, check_own, count_classes, count_subsets
 from cache.layouts.sources import open_source
+from cache.layouts.tools.elan import read_elan
+from cache.layouts.tools.label_studio import read_label_studio
+from cache.layouts.tools.marks import dataset_of, with_durations
+from cache.layouts.tools.via import read_via
 from cache.layouts.um import read_um
 from cache.recipe import Recipe
 from cache.wording import amount, few
 from pipelines.console import BAD_INPUT, fail, progress, say, table
+from priors.video.frames import duration_of
 
 _SHOWN = 3
 _LINES = 50
@@ -42,13 +48,18 @@ class ImportDatasetRun(Recipe):
     """Folder of the download, or of your own videos."""
     layout: Literal["auto"] | Layout = "auto"
     """co2: W-TALC, CO2-Net, DELU; um: UM, CoLA; activitynet: JSON v1.2, v1.3; folder: videos and a CSV video,label;
-    auto: detected from the files."""
+    via, elan, label-studio: videos and what these tools export; auto: detected from the files."""
     annotations: Path | None = None
     """The <NAME>-Annotations folder, JSON or CSV; needed where the source holds none or several."""
     classes: Path | None = None
     """Names of classes that are numbers: a file with lines such as `41 High kick`."""
     features: Path | None = None
     """The joint .npy or the folder of .npy files; needed where the source holds none or several."""
+    tiers: tuple[str, ...] = ()
+    """ELAN's tiers, VIA's attributes or Label Studio's controls that hold action labels; needed if it has several."""
+    annotation_fps: PositiveFloat | None = None
+    """Frame rate by which Label Studio's timeline was labelled: that of <Video> in the labelling config (24 is its own
+    default). Exports do not have it."""
     annotations_only: bool = False
     """Import the annotations only; make features with `make features`, or import them later."""
     allow_pickle: bool = False
@@ -109,7 +120,7 @@ def main(recipe: ImportDatasetRun) -> int:
 
 def _read(place: Place, recipe: ImportDatasetRun) -> tuple[Found, list[BadLine]]:
     features = recipe.features or place.features
-    if recipe.annotations_only or place.layout == "folder":
+    if recipe.annotations_only or place.videos is not None:
         features = None
     elif features is None or not features.exists():
         raise CacheError(
@@ -125,6 +136,15 @@ def _read(place: Place, recipe: ImportDatasetRun) -> tuple[Found, list[BadLine]]
             return read_activitynet(place.annotations, features=features), []
         case "folder":
             return read_folder(place.videos or recipe.source, place.annotations)
+        case "via":
+            export = read_via(place.annotations, tiers=recipe.tiers)
+        case "elan":
+            path = place.annotations
+            export = read_elan(sorted(path.rglob("*.eaf")) if path.is_dir() else [path], tiers=recipe.tiers)
+        case "label-studio":
+            export = read_label_studio(place.annotations, tiers=recipe.tiers, fps=recipe.annotation_fps)
+    found, bad = dataset_of(place.layout, place.annotations, place.videos or recipe.source, export)
+    return with_durations(found, duration_of, where=place.annotations), bad
 
 
 def _plan(found: Found, dataset: Dataset, recipe: ImportDatasetRun) -> Plan:
@@ -212,6 +232,8 @@ def _told(quirk: Quirk) -> str:
 
 def _print_lines(path: Path, bad: list[BadLine]) -> None:
     rows = [[str(one.line), one.reason] for one in bad[:_LINES]]
-    table(f"{path}: {amount(len(bad), 'line')} cannot be imported", ["line", "reason"], rows)
+    unit = "entry" if path.suffix.lower() == ".json" or path.is_dir() else "line"
+    found = amount(len(bad), unit, "entries" if unit == "entry" else "lines")
+    table(f"{path}: {found} cannot be imported", [unit, "reason"], rows)
     if len(bad) > _LINES:
         say(f"... and {len(bad) - _LINES} more")

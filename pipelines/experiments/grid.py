@@ -7,7 +7,7 @@ The code calls a run of a table a cell, and its folder lies in cells/.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Collection, Set
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -34,8 +34,10 @@ from pipelines.run_folder.recipe import TrainRun, on_host
 from pipelines.runs.evaluate import EvalRun
 from training.checkpoints.folder import is_finished
 from training.compat.localize import PublicMethod
+from training.errors import TrainingError
 from training.evaluation.intervals import BootstrapRecipe
 from training.evaluation.protocol import Protocol, ProtocolChoice
+from training.hosts.recipes import refuse_streams
 from training.localization.localize import LocalizeRecipe
 from training.recipe import TrainRecipe
 
@@ -178,6 +180,7 @@ def cells(recipe: TableRun) -> list[Cell]:
     for seed, part in recipe.parts:
         if part.dataset not in known:
             known[part.dataset] = Content(part)
+            _refuse_streams(recipe, known[part.dataset].store)
         grid += [_cell(recipe, part, arm, seed, known[part.dataset]) for arm in recipe.plan.arms]
     return grid
 
@@ -187,10 +190,28 @@ def _refuse_unfair(recipe: TableRun) -> None:
     lacking = {name: host for name, host in hosts.items() if host is not None and recipe.train.lacks_settings(host)}
     if not lacking:
         return
-    message = recipe.train.without_settings(list(dict.fromkeys(lacking.values())))
-    others = [name for name in hosts if name not in lacking]
+    raise _without(recipe, lacking, recipe.train.without_settings(list(dict.fromkeys(lacking.values()))))
+
+
+def _refuse_streams(recipe: TableRun, store: FeatureStore) -> None:
+    """Raise CacheError if the host of a row needs another number of streams than are chosen."""
+    training, lacking = recipe.train.train, {}
+    streams = store.select(training.data.streams).grid.streams
+    for arm in recipe.plan.arms:
+        host = arm.host or recipe.train.host
+        try:
+            refuse_streams((training if host is None else on_host(training, host)).model.host, streams)
+        except TrainingError as error:
+            lacking[arm.name] = str(error)
+    if lacking:
+        raise _without(recipe, lacking, next(iter(lacking.values())))
+
+
+def _without(recipe: TableRun, lacking: Collection[str], message: str) -> CacheError:
+    """The error about rows that cannot be trained, with those that can."""
+    others = [arm.name for arm in recipe.plan.arms if arm.name not in lacking]
     rest = f"; or leave these rows out: --rows {' '.join(others)}" if others else ""
-    raise CacheError(f"{recipe.table}, rows {', '.join(lacking)}: {message}{rest}")
+    return CacheError(f"{recipe.table}, rows {', '.join(lacking)}: {message}{rest}")
 
 
 def _cell(recipe: TableRun, part: TrainRun, arm: Arm, seed: int, content: Content) -> Cell:
@@ -218,7 +239,7 @@ def _cell(recipe: TableRun, part: TrainRun, arm: Arm, seed: int, content: Conten
     for one in choices:
         protocol = one.chosen()
         taken = Taken(protocol=protocol, localize=one.localize, official=one.official)
-        key = key_of(taken, content.of_scores(protocol.subset))
+        key = key_of(taken, content.of_scores(protocol.subset, training.data.streams))
         evaluations.append(one.model_copy(update={**places, "output": run / f"{protocol.subset}-{key}"}))
     return Cell(arm, seed, CellRun(train=train, evaluations=tuple(evaluations)))
 
@@ -234,17 +255,20 @@ class Content:
         self.annotations = cache(partial(annotations_content, dataset))
         features = former_features_content if former else features_content
         embeddings = former_embeddings_content if former else embeddings_content
-        self.features = cache(lambda subset: features(self.store, [video.video_id for video in dataset.split(subset)]))
+        self.features = cache(
+            lambda subset, streams: features(self.store.select(streams), [v.video_id for v in dataset.split(subset)])
+        )
         self.texts = cache(lambda: embeddings(run.embeddings_folder))
 
     def of_training(self, recipe: TrainRecipe) -> list[str]:
         """Hashes of the data that a training reads."""
-        shown = [self.annotations(recipe.data.subset, segments=False), self.features(recipe.data.subset)]
+        subset, streams = recipe.data.subset, recipe.data.streams
+        shown = [self.annotations(subset, segments=False), self.features(subset, streams)]
         return [*shown, self.texts()] if recipe.model.needs_texts else shown
 
-    def of_scores(self, subset: str) -> list[str]:
-        """Hashes of the data that a score depends on, in addition to the model."""
-        return [self.annotations(subset, segments=True), self.features(subset)]
+    def of_scores(self, subset: str, streams: tuple[str, ...] | None = None) -> list[str]:
+        """Hashes of the data that a score of a model on these streams depends on, in addition to the model."""
+        return [self.annotations(subset, segments=True), self.features(subset, streams)]
 
 
 class Taken(Recipe):

@@ -23,13 +23,13 @@ _ANY_SHARE: Changes = {"model.host.pooling.kind": "spread", "model.host.width": 
 _TWO_STREAMS: Changes = {
     **_ANY_SHARE,
     "model.host.attention_width": 64,
-    "model.host.norm": 0.2,
+    "model.host.pair": 0.0,
     "model.host.dropout": 0.5,
     "model.host.attention_dropout": 0.2,
 }
 
 OWN_HOSTS: Mapping[str, Changes] = {
-    "plain": {**_ANY_SHARE, "model.host.norm": 0.2},
+    "plain": _ANY_SHARE,
     "co2net": _TWO_STREAMS,
     "delu": _TWO_STREAMS,
     "ddgnet": {**_TWO_STREAMS, "model.host.similarity": 0.95},
@@ -37,7 +37,8 @@ OWN_HOSTS: Mapping[str, Changes] = {
         **_ANY_SHARE,
         "model.host.mil_ratio": 8,
         "model.host.margin": 10.0,
-        "model.host.uncertainty": 0.01,
+        "model.host.uncertainty": 1e-4,
+        "model.host.entropy": 0.1,
         "model.host.dropout": 0.5,
     },
     "gaufuse": {
@@ -111,7 +112,7 @@ class Own(Preset):
         from training.recipe import TrainRecipe
 
         recipe = TrainRecipe(
-            data=DataRecipe(num_snippets=320, num_pairs=2, singles=4),
+            data=DataRecipe(num_snippets=320, num_pairs=2, singles=4, feature_rms=0.4),
             model=ModelRecipe(
                 host=PlainRecipe(),
                 ksm=KsmRecipe(width=96, heads=4, context=4, pooling=PoolingRecipe(kind="spread")),

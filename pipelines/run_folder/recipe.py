@@ -11,6 +11,7 @@ from pydantic import Field
 
 from cache.annotations import Dataset
 from cache.errors import CacheError
+from cache.features import FeatureStore
 from cache.recipe import Recipe
 from cache.tables.folders import only_fingerprint
 from training.hosts.recipes import HOST_TITLES, HostKind, OutsideKind, is_outside, other_host
@@ -136,6 +137,10 @@ class TrainRun(Recipe):
     def features_folder(self) -> Path:
         """Folder of the features."""
         return self.features or self.dataset / "features"
+
+    def open_features(self) -> FeatureStore:
+        """The features of the chosen streams. Raises CacheError if the folder or a stream is missing."""
+        return FeatureStore.open(self.features_folder).select(self.train.data.streams)
 
     @property
     def embeddings_folder(self) -> Path:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from statistics import median_low
 from typing import Literal
 
-from cache.annotations import Dataset
+from cache.annotations import Dataset, VideoEntry
 from cache.detections import Detection, DetectionTable, write_detections
 from cache.errors import CacheError
 from cache.features import FeatureStore
@@ -31,7 +31,7 @@ from training.checkpoints.folder import Best, best_checkpoint
 from training.checkpoints.footprint import Footprint, footprint
 from training.compat.localize import PublicMethod, official_recipe
 from training.evaluation.evaluate import Evaluation, evaluate_detections, protocol_videos
-from training.evaluation.protocol import ProtocolChoice, tiou_key
+from training.evaluation.protocol import Protocol, ProtocolChoice, tiou_key
 from training.inference import detect, load_run
 from training.localization.curves import Curves, save_curves
 from training.localization.localize import LocalizeRecipe
@@ -49,6 +49,9 @@ class EvalRun(ProtocolChoice):
     """Folder of snippet features; when not given, features/ in the dataset's folder, or those of the training."""
     output: Path | None = None
     """Folder that receives the results; the run's own when not given."""
+    all_videos: bool = False
+    """Localize the videos of every subset, as where all were trained on. There is no score then: detections in videos
+    that a model was trained on say nothing of others."""
     checkpoint: Literal["last", "best"] = "last"
     """last: checkpoint of the last step. best: checkpoint with the best validation score (needs training with
     validation.every)."""
@@ -93,24 +96,24 @@ def main(recipe: EvalRun) -> None:
 def evaluate(recipe: EvalRun) -> Metrics | None:
     """Localize the subset and write curves.npz, detections.json and, last, metrics.json.
 
-    Returns None, and writes no metrics.json, if the annotations hold no segments of the subset. Raises CacheError,
-    before localization starts, if the annotations do not fit the protocol.
+    Returns None, and writes no metrics.json, if the annotations hold no segments of the subset, or all videos are
+    localized. Raises CacheError, before localization starts, if the annotations do not fit the protocol.
     """
     if not (recipe.run / RECIPE_FILE).exists():
         raise CacheError(f"{recipe.run / RECIPE_FILE}: no such file, so nothing was trained here; run `make train`")
     refuse_unfinished([recipe.run], asked=recipe.unfinished)
     trained_on = TrainRun.load(recipe.run / RECIPE_FILE)
     home = recipe.dataset or trained_on.dataset
-    dataset = Dataset.load(home / "annotations.json")
+    annotations = home / "annotations.json"
+    dataset, protocol = Dataset.load(annotations), recipe.chosen()
+    videos = dataset.videos if recipe.all_videos else _videos_of(dataset, protocol, annotations)
     own = home / "features" if recipe.dataset else trained_on.features_folder
-    store = FeatureStore.open(recipe.features or own)
+    store = FeatureStore.open(recipe.features or own).select(trained_on.train.data.streams)
     device = recipe.device or trained_on.train.loop.device
     csr_attention = recipe.curves and recipe.csr_curves
     best = _best(recipe.run) if recipe.checkpoint == "best" else None
     folder = None if best is None else best.folder
     trained = load_run(recipe.run, dataset, store, csr_attention=csr_attention, device=device, checkpoint=folder)
-    protocol = recipe.chosen()
-    videos = protocol_videos(dataset, protocol)
     localize = recipe.localize if recipe.official is None else official_recipe(recipe.official)
     if trained.model.head is None and localize.source != "cam":
         say(f"{recipe.run.name} has no localization head: its detections come from the T-CAM")
@@ -134,11 +137,11 @@ def evaluate(recipe: EvalRun) -> Metrics | None:
         (output / CURVES_FILE).unlink(missing_ok=True)  # they belong to an earlier evaluation
     for name in (METRICS_FILE, DIAGNOSIS_FILE, REPORT_FILE):  # they belong to earlier detections
         (output / name).unlink(missing_ok=True)
-    external = {"run": recipe.run.name, "subset": protocol.subset}
+    external = {"run": recipe.run.name} | ({} if recipe.all_videos else {"subset": protocol.subset})
     write_detections(output / DETECTIONS_FILE, found, external_data=external)
     say(f"{amount(len(found), 'detection')} in {amount(len(videos), 'video')}: {output / DETECTIONS_FILE}")
-    if not any(video.segments for video in videos):
-        say(f"the annotations hold no segments of subset {protocol.subset!r}, so there is no mAP")
+    if recipe.all_videos or not any(video.segments for video in videos):
+        say("no score: " + (_LEARNED if recipe.all_videos else _lacking(dataset, protocol.subset, annotations)))
         return None
     evaluation = evaluate_detections(dataset, DetectionTable.of(found), protocol)
     cost = footprint(trained, snippets=median_low(snippets))
@@ -147,6 +150,35 @@ def evaluate(recipe: EvalRun) -> Metrics | None:
         metrics = metrics.model_copy(update={"checkpoint": _say_best(best, trained, protocol.subset)})
     metrics.save(output / METRICS_FILE)
     return metrics
+
+
+_LEARNED = "all videos were localized (--all-videos), those that the run was trained on among them"
+
+
+def _videos_of(dataset: Dataset, protocol: Protocol, annotations: Path) -> Sequence[VideoEntry]:
+    """The videos of a protocol. Raises CacheError as `protocol_videos`, and for a subset that there is not with what
+    there is."""
+    subsets = Counter(video.subset for video in dataset.videos)
+    if protocol.subset in subsets:
+        return protocol_videos(dataset, protocol)
+    there = ", ".join(f"{name} ({amount(count, 'video')})" for name, count in subsets.items()) or "none"
+    raise CacheError(
+        f"{annotations}: subset: found no video of {protocol.subset!r}, expected one of {there}; choose it with "
+        "--subset, or localize all videos with --all-videos"
+    )
+
+
+def _lacking(dataset: Dataset, subset: str, annotations: Path) -> str:
+    """What a score of a subset needs, and the annotations do not have."""
+    elsewhere = Counter(video.subset for video in dataset.videos if video.segments)
+    there = ", ".join(f"{amount(count, 'video')} of {name}" for name, count in elsewhere.items())
+    others = f"; there are segments in {there} (--subset)" if elsewhere else ""
+    videos = amount(len(dataset.split(subset)), "video of subset", "videos of subset")
+    return (
+        f"{annotations}: found no segment in the {videos} {subset!r}, expected when actions begin and end in some of "
+        f'them ("annotations": [{{"label": CLASS, "segment": [START, END]}}] in seconds, as `make import-dataset` '
+        f"takes them from annotation tools){others}"
+    )
 
 
 def _best(run: Path) -> Best:

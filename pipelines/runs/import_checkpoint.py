@@ -41,6 +41,8 @@ class ImportCheckpointRun(Recipe):
     """Variant of the public code."""
     features: Path | None = None
     """Folder of snippet features; features/ in the dataset's folder when not given."""
+    streams: tuple[str, ...] | None = None
+    """Streams of the features that the file was trained on, in its order; those of features.json when not given."""
     allow_pickle: bool = False
     """Unpickle the whole file if the weights alone cannot be read. This can execute code in the file, so use it only
     with files that you trust."""
@@ -52,14 +54,15 @@ def main(recipe: ImportCheckpointRun) -> None:
         raise CacheError(f"{recipe.run}: found a checkpoint, expected none; choose another folder (--run)")
     dataset = Dataset.load(recipe.dataset / "annotations.json")
     made = TrainRun(dataset=recipe.dataset, run=recipe.run, features=recipe.features)
-    store = FeatureStore.open(made.features_folder)
+    grid = FeatureStore.open(made.features_folder).select(recipe.streams).grid
     imported = import_official(
         recipe.file,
         recipe.host,
         variant=recipe.variant,
         run=recipe.run,
         classes=dataset.classes,
-        grid=store.grid,
+        grid=grid,
+        streams=recipe.streams,
         allow_pickle=recipe.allow_pickle,
     )
     made.model_copy(update={"train": imported.recipe}).save(recipe.run / RECIPE_FILE)

@@ -56,8 +56,9 @@ class ReportRun(Recipe):
     """Folder of an evaluated run to compare with, such as the host alone (baseline)."""
     dataset: Path | None = None
     """Folder of the dataset; the one that the run was trained on when not given."""
-    subset: str = "testing"
-    """Subset whose videos are shown if the run has no metrics.json; otherwise those of its protocol are."""
+    subset: str | None = None
+    """Show the videos of this subset alone, if the run has no metrics.json; all that it localized when not given. With
+    metrics.json those of its protocol are shown."""
     descriptions: Path | None = None
     """Folder descriptions/<config hash> to quote from; needed only if there are several."""
     embeddings: Path | None = None
@@ -96,10 +97,14 @@ def gather(recipe: ReportRun) -> ReportContent:
         refuse_mixture((recipe.run, recipe.compare), (run.metrics, other.metrics))
     folder = recipe.dataset or run.recipe.dataset
     dataset = Dataset.load(folder / "annotations.json")
-    store = FeatureStore.open(folder / "features" if recipe.dataset else run.recipe.features_folder)
+    home = folder / "features" if recipe.dataset else run.recipe.features_folder
+    grid = FeatureStore.open(home).select(run.recipe.train.data.streams).grid
     detections = DetectionTable.read(recipe.run / DETECTIONS_FILE)
     if run.metrics is None:
-        judged = judge_subset(detections.rows(), dataset.split(recipe.subset))
+        with np.load(recipe.run / CURVES_FILE, allow_pickle=False) as curves:
+            localized = {name.rpartition("/")[0] for name in curves.files}
+        videos = dataset.videos if recipe.subset is None else dataset.split(recipe.subset)
+        judged = judge_subset(detections.rows(), [video for video in videos if video.video_id in localized])
     else:
         judged = judge_counted(dataset, detections, run.metrics.protocol)
     return ReportContent(
@@ -107,8 +112,8 @@ def gather(recipe: ReportRun) -> ReportContent:
         classes=dataset.classes,
         run=run,
         other=other,
-        grid=store.grid,
-        videos=tuple(_views(recipe, dataset.classes, store.grid, list(judged.values()))),
+        grid=grid,
+        videos=tuple(_views(recipe, dataset.classes, grid, list(judged.values()))),
         priors=_priors(recipe, run, dataset, list(judged)),
         diagnosis=_diagnosis(recipe, run, dataset, detections),
     )

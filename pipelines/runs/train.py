@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 from cache.annotations import Dataset
-from cache.features import FeatureStore
 from cache.tables.embeddings import load_prior_texts
 from pipelines.console import note, progress, say
 from pipelines.run_folder.files import LEARNED_FILE, RECIPE_FILE, remove_results, warnings_of
@@ -57,7 +56,7 @@ def main(recipe: TrainRun) -> None:
 def _look(recipe: TrainRun) -> Learned:
     """What the run's last weights have learned; its losses are read from metrics.jsonl."""
     dataset = Dataset.load(recipe.dataset / "annotations.json")
-    store = FeatureStore.open(recipe.features_folder)
+    store = recipe.open_features()
     trained = load_run(recipe.run, dataset, store, device=recipe.train.loop.device)
     lines = (recipe.run / HISTORY_FILE).read_text(encoding="utf-8").splitlines()
     return what_is_learned(trained, dataset, store, [json.loads(line) for line in lines])
@@ -66,7 +65,7 @@ def _look(recipe: TrainRun) -> Learned:
 def load_data(recipe: TrainRun) -> WtalData:
     """The training videos with their features and, if the model needs them, descriptions."""
     dataset = Dataset.load(recipe.dataset / "annotations.json")
-    store = FeatureStore.open(recipe.features_folder)
+    store = recipe.open_features()
     training = recipe.train
     texts = load_prior_texts(recipe.embeddings_folder) if training.model.needs_texts else None
     return WtalData(dataset, store, texts, recipe=training.data, seed=training.seed, choice=training.model.text_choice)
@@ -78,5 +77,5 @@ def load_validator(recipe: TrainRun) -> Validator | None:
     if not validation.every:
         return None
     dataset = Dataset.load(recipe.dataset / "annotations.json")
-    store = FeatureStore.open(recipe.features_folder)
+    store = recipe.open_features()
     return Validator(dataset, store, validation, trained_on=recipe.train.data.subset)

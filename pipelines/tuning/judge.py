@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cache.annotations import Dataset, VideoEntry
-from cache.features import FeatureGrid, FeatureStore
+from cache.features import FeatureGrid
 from pipelines.tuning.recipe import TrialRun, TrialScores
 from pipelines.tuning.split import HELD, labels_of
 from training.evaluation.label_free.criteria import Candidate, Model, criteria
@@ -24,7 +24,7 @@ Drawn = tuple[Curves, Candidates | None]
 def judge(recipe: TrialRun) -> TrialScores:
     """The scores of a trial whose trainings are finished."""
     datasets = [Dataset.load(fold.dataset / "annotations.json") for fold in recipe.folds]
-    store = FeatureStore.open(recipe.folds[0].features_folder)
+    store = recipe.folds[0].open_features()
     held = [[video for video in dataset.videos if video.subset == HELD] for dataset in datasets]
     videos = [video for own in held for video in own]
     first = np.cumsum([0, *map(len, held)])

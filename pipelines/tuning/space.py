@@ -61,6 +61,7 @@ TRAINING: tuple[Dimension, ...] = (
     Dimension("model.host.mil_ratio", Span(2, 40, whole=True)),
     Dimension("model.host.norm", Span(0.02, 2.0)),
     Dimension("model.host.guide", Span(0.02, 2.0)),
+    Dimension("model.host.uncertainty", Span(1e-5, 1e-2)),
     Dimension("model.host.dropout", Choice((0.2, 0.3, 0.5, 0.7))),
     Dimension("model.host.width", Choice((64, 128, 256))),
 )

@@ -114,7 +114,7 @@ def _trial(
     folds, keys = [], []
     for place, (run, content) in enumerate(zip(runs, contents, strict=True)):
         own = training.changed({**quiet, "data.subset": FIT, "seed": training.seed + place})
-        judged = [content.annotations(HELD, segments=False), content.features(HELD)]
+        judged = [content.annotations(HELD, segments=False), content.features(HELD, own.data.streams)]
         keys.append((key_of(own, content.of_training(own)), *judged))
         folds.append(run.model_copy(update={"train": own}))
     read = _Read(localize=recipe.localize, candidates=tuple(candidates))

@@ -152,3 +152,12 @@ def _chunk(
     seconds = np.arange(end - len(pictures), end) / fps
     height, width = scaled.shown_size
     return Frames(np.stack(pictures), seconds, video.duration, width, height, odd)
+
+
+def duration_of(path: Path) -> float | None:
+    """Seconds of a video by its header; None if it cannot be opened."""
+    try:
+        with Video(path) as video:
+            return video.duration
+    except VideoError:
+        return None

@@ -5,15 +5,15 @@ Axes: b videos, t snippets, d feature width, c action classes, p pairs, n words.
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any, Self
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from pydantic import NonNegativeInt, PositiveInt, model_validator
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
 
 from cache.annotations import Dataset
@@ -21,7 +21,8 @@ from cache.content import features_content
 from cache.features import FeatureStore
 from cache.recipe import Recipe
 from cache.tables.embeddings import PriorTexts
-from training.batches.sampling import stratified
+from training.batches.sampling import copy_rows, stratified
+from training.batches.scales import column_factors, stream_scales
 from training.batches.texts import DEFAULT_CHOICE, TextBank, TextChoice, build_text_bank, draw_masked
 from training.errors import TrainingError
 
@@ -34,6 +35,9 @@ class DataRecipe(Recipe):
 
     subset: str = "training"
     """Subset of the annotations to train on."""
+    streams: tuple[str, ...] | None = None
+    """Streams of the features that are read, in this order, such as rgb flow: of the folder's features.json and those
+    of its sub-folders. When not given, all of the folder's own, in their order."""
     num_snippets: PositiveInt | None = 320
     """Maximum sequence length; longer videos are subsampled, one random snippet from each of num_snippets equal bins.
     None: every video at full length."""
@@ -45,11 +49,16 @@ class DataRecipe(Recipe):
     """Further videos in each batch (4 in the CO2-Net family)."""
     max_words: PositiveInt = 80
     """Longer texts are truncated to this many words."""
+    feature_rms: PositiveFloat | None = None
+    """Streams are scaled so that the root mean square of their features over the training videos is this. Weights
+    start, and learning rates are chosen, for features as small as those of I3D. None: features as they are."""
 
     @model_validator(mode="after")
     def _batches_can_be_drawn(self) -> "DataRecipe":
         if self.num_pairs + self.singles == 0:
             raise ValueError("singles: found 0 beside 0 num_pairs, expected at least one video in each batch")
+        if self.streams is not None and (not self.streams or len(set(self.streams)) < len(self.streams)):
+            raise ValueError(f"streams: found {list(self.streams)}, expected at least one name, and each once")
         if self.stretch and self.num_snippets is None:
             raise ValueError("stretch: found True without num_snippets, expected the length to stretch videos to")
         return self
@@ -178,12 +187,11 @@ class WtalData:
                 f"annotations of {dataset.name}, subset {recipe.subset}: found no video of {', '.join(without)}, "
                 "expected at least one for each class; remove the class, or choose another subset (--data.subset)"
             )
-        self.texts: TextBank | None = None
-        if texts is not None:
-            self.texts = build_text_bank(videos, self.classes, texts, choice=choice, max_words=recipe.max_words)
-        self._members = [np.flatnonzero(self.labels[:, c]) for c in range(len(self.classes))]
-        self._pairable = [members for members in self._members if len(members) > 1]
-        self._features = lru_cache(maxsize=_OPEN_FILES)(lambda row: store.load(self.video_ids[row]))
+        text_bank = partial(build_text_bank, videos, self.classes, choice=choice, max_words=recipe.max_words)
+        self.texts: TextBank | None = None if texts is None else text_bank(texts)
+        members = (np.flatnonzero(of_class) for of_class in self.labels.T)
+        self._pairable = [rows for rows in members if len(rows) > 1]
+        self._features = lru_cache(maxsize=_OPEN_FILES)(lambda row: store.parts(self.video_ids[row]))
 
     def __len__(self) -> int:
         return len(self.video_ids)
@@ -209,10 +217,10 @@ class WtalData:
         rows: list[int] = []
         for row in np.argsort(lengths, kind="stable").tolist():
             if rows and (len(rows) + 1) * lengths[row] > snippets:
-                yield self._whole_videos(rows)
+                yield self._videos(np.array(rows), np.zeros((0, 2), np.int64), None)
                 rows = []
             rows.append(row)
-        yield self._whole_videos(rows)
+        yield self._videos(np.array(rows), np.zeros((0, 2), np.int64), None)
 
     def lengths(self) -> list[int]:
         """Snippets of every video."""
@@ -258,6 +266,11 @@ class WtalData:
         return rows, np.arange(2 * count, dtype=np.int64).reshape(count, 2)
 
     @cached_property
+    def scales(self) -> tuple[float, ...]:
+        """Factor of each stream, for which all features are read; empty without `DataRecipe.feature_rms`."""
+        return stream_scales(self.store, self.video_ids, rms=self.recipe.feature_rms)
+
+    @cached_property
     def _lengths(self) -> tuple[int, ...]:
         return tuple(self.store.lengths(self.video_ids))
 
@@ -265,15 +278,12 @@ class WtalData:
     def _features_content(self) -> str:
         return features_content(self.store, self.video_ids)
 
-    def _whole_videos(self, rows: Sequence[int]) -> Batch:
-        return self._videos(np.array(rows), np.zeros((0, 2), np.int64), None)
-
     def _videos(self, rows: np.ndarray, pairs: np.ndarray, rng: np.random.Generator | None) -> Batch:
         """Pad videos into a batch. With `rng`, those longer (with `stretch`, also shorter) than num_snippets are
         resampled first."""
         wanted, videos = self.recipe.num_snippets or sys.maxsize, [self._features(int(row)) for row in rows]
         places = []
-        for length in map(len, videos):
+        for length in (len(parts[0]) for parts in videos):
             if rng is not None and (length > wanted or (self.recipe.stretch and length < wanted)):
                 places.append(stratified(length, wanted, rng))
             else:
@@ -281,12 +291,13 @@ class WtalData:
         lengths = np.array([len(place) for place in places])
         padded = np.empty((len(rows), lengths.max(), self.store.grid.width), np.float32)
         snippets = np.zeros(padded.shape[:2], np.int64)
-        for row, (features, place) in enumerate(zip(videos, places, strict=True)):
-            _copy_rows(features, place, padded[row, : len(place)])
+        factors = column_factors(self.scales, self.store.grid)
+        for row, (parts, place) in enumerate(zip(videos, places, strict=True)):
+            copy_rows(parts, place, padded[row, : len(place)], factors=factors)
             padded[row, len(place) :] = 0
             snippets[row, : len(place)] = place
         mask = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None])
-        scales = [len(place) / len(features) for place, features in zip(places, videos, strict=True)]
+        scales = [len(place) / len(parts[0]) for place, parts in zip(places, videos, strict=True)]
         labels = self.labels[rows]
         return Batch(
             tuple(self.video_ids[row] for row in rows),
@@ -309,14 +320,6 @@ class WtalData:
         weights = bank.weights[chosen][:, : texts.ids.shape[1]]
         masked = draw_masked(weights, bank.lengths[chosen], rng)
         return Sentences(texts.ids, texts.mask, torch.from_numpy(masked))
-
-
-def _copy_rows(features: np.ndarray, places: np.ndarray, out: np.ndarray) -> None:
-    """Copy `features[places]` into `out`, in a single copy if the types agree; `places` never decrease."""
-    if features.dtype == out.dtype:
-        np.take(features, places, axis=0, out=out, mode="clip")  # the default mode would fill a buffer first
-    else:
-        out[:] = features[places]
 
 
 def _texts(bank: TextBank, rows: np.ndarray) -> Texts:

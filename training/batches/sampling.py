@@ -1,7 +1,9 @@
 """Sampling of a fixed number of snippets from a video that is longer or shorter."""
 
+from collections.abc import Sequence
+
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64, Shaped
 
 
 def stratified(length: int, count: int, rng: np.random.Generator) -> Int64[np.ndarray, " n"]:
@@ -18,3 +20,23 @@ def stratified(length: int, count: int, rng: np.random.Generator) -> Int64[np.nd
 def uniform(length: int, count: int) -> Int64[np.ndarray, " n"]:
     """`count` evenly spread positions in a video of `length` snippets, floor(i T / N); a shorter video's repeat."""
     return np.arange(count, dtype=np.int64) * length // count
+
+
+def copy_rows(
+    parts: Sequence[Shaped[np.ndarray, "t _"]],
+    places: Int64[np.ndarray, " n"],
+    out: Float32[np.ndarray, "n d"],
+    *,
+    factors: Float32[np.ndarray, " d"] | None,
+) -> None:
+    """Copy the rows `places`, which never decrease, of features whose columns come in `parts`; times `factors`."""
+    start = 0
+    for part in parts:
+        columns = out[:, start : start + part.shape[1]]
+        if part.dtype == out.dtype:  # in a single copy
+            np.take(part, places, axis=0, out=columns, mode="clip")  # the default mode would fill a buffer first
+        else:
+            columns[:] = part[places]
+        start += part.shape[1]
+    if factors is not None:
+        out *= factors

@@ -10,7 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from jaxtyping import Float
 from pydantic import ValidationError
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -21,6 +23,7 @@ from cache.features import FeatureGrid
 from cache.files.json_text import read_json
 from cache.files.kinds import not_a
 from cache.recipe import differences
+from training.batches.scales import column_factors
 from training.checkpoints.folder import STATE_FILE, finished, sizes, write_checkpoint
 from training.checkpoints.plain_fields import PlainFields
 from training.errors import TrainingError
@@ -56,6 +59,8 @@ class State:
     """Sums and counts since the last line of metrics.jsonl."""
     finished: bool = True
     """Whether training has taken its last step."""
+    scales: tuple[float, ...] = ()
+    """Factor of each stream of the features (`WtalData.scales`); empty if all are 1."""
     version: int = VERSION
     """Version of the checkpoint layout."""
 
@@ -77,6 +82,13 @@ class Trained:
     """CSR's attention, if it was asked for; localization does not need it."""
     unread: int = 0
     """Parameters of the checkpoint that were not loaded: text tower, CSR and word vectors."""
+
+    def inputs(self, features: Float[np.ndarray, "t d"]) -> Float[Tensor, "1 t d"]:
+        """Features of a video as the model takes them: in float32, scaled as in training, on its device."""
+        batch = torch.from_numpy(np.array(features, dtype=np.float32))[None]
+        if (factors := column_factors(self.state.scales, self.state.grid)) is not None:
+            batch *= torch.from_numpy(factors)
+        return batch.to(next(self.model.parameters()).device)
 
 
 def save_checkpoint(
@@ -147,6 +159,7 @@ def load_state(folder: Path) -> State:
             data=plain.data,
             means=plain.means,
             finished=plain.finished,
+            scales=plain.scales,
             version=plain.version,
         )
     except (KeyError, TypeError, ValueError, ValidationError) as error:

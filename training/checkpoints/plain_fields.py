@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, Strict, field_validator
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, Strict, field_validator
 
 from cache.files.texts import tidy, unfit
 
@@ -20,6 +20,7 @@ class PlainFields(BaseModel):
     data: str
     means: dict[str, Annotated[tuple[float, int], Strict(False)]]
     finished: bool
+    scales: Annotated[tuple[PositiveFloat, ...], Strict(False)] = ()
     version: int
 
     @field_validator("classes")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cache.features import FeatureGrid
 from cache.files.kinds import kind_of, not_a
+from training.batches.data import DataRecipe
 from training.checkpoints.checkpoint import State, save_checkpoint
 from training.compat.names import CLASS_WEIGHTS, RECIPE_WEIGHTS, UNUSED, PublicHost, load_official, official_name
 from training.errors import TrainingError
@@ -90,9 +91,11 @@ def import_official(
     run: Path,
     classes: tuple[str, ...],
     grid: FeatureGrid,
+    streams: tuple[str, ...] | None = None,
     allow_pickle: bool = False,
 ) -> Imported:
-    """Write `run`/checkpoint from a file of the public code. Widths are those of its weights.
+    """Write `run`/checkpoint from a file of the public code. Widths are those of its weights; `streams`, those of
+    the grid, if they were chosen, are kept in the recipe.
 
     Raises `TrainingError` before anything is written where names are missing or unknown, or the weights do not fit the
     classes and features.
@@ -100,7 +103,7 @@ def import_official(
     weights = read_official(path, allow_pickle=allow_pickle)
     host = _official_recipe(kind, variant, weights)
     parts = ModelRecipe(host=host, use_ksm=False, use_csr=False, use_dpid=False, use_head=False)
-    recipe = TrainRecipe(model=parts)
+    recipe = TrainRecipe(model=parts, data=DataRecipe(streams=streams))
     model = Mllm4Wtal(parts, streams=grid.streams, num_classes=len(classes))
     expected = {official_name(kind, ours): value for ours, value in model.host.state_dict().items()}
     _refuse_other_names(path, kind, weights, expected)

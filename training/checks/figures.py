@@ -72,11 +72,10 @@ class Figures(Recipe):
 def figures_of(trained: Trained, dataset: Dataset, store: FeatureStore, videos: Sequence[VideoEntry]) -> Figures:
     """Run the model on whole videos, one at a time."""
     model = trained.model
-    device = next(model.parameters()).device
     host, ksm, attentions, cams = [], [], [], []
     for video in videos:
-        features = torch.from_numpy(np.array(store.load(video.video_id), dtype=np.float32))[None].to(device)
-        mask = torch.ones(features.shape[:2], dtype=torch.bool, device=device)
+        features = trained.inputs(store.load(video.video_id))
+        mask = torch.ones(features.shape[:2], dtype=torch.bool, device=features.device)
         output = model.host(features, mask).float()
         cas, _ = model.fused(output, mask)
         host.append(model.fused(output, mask, share=0.0)[1][0].cpu().numpy())

@@ -5,6 +5,7 @@ from statistics import median_low
 
 from cache.wording import amount
 from training.batches.data import WtalData
+from training.batches.scales import stream_scales
 from training.checks.doubt import Doubt
 from training.recipe import TrainRecipe
 
@@ -12,6 +13,12 @@ _LONGER = 4
 """From so many times data.num_snippets on, half of the videos are called longer than a batch shows; ActivityNet's have
 3.5 times the 60 of the public code."""
 _FEW_PASSES = 2.0
+_RMS = 0.4
+"""Root mean square of features that weights start for."""
+_SIZES_APART = 3
+"""From this factor on, features are called larger or smaller than that."""
+_SAMPLE = 20
+"""Videos that the size of the features is looked up in."""
 _MOST = 0.9
 """Share of the videos that counts as nearly all."""
 
@@ -19,7 +26,8 @@ _MOST = 0.9
 def doubtful_settings(data: WtalData, recipe: TrainRecipe) -> list[Doubt]:
     """The settings of a recipe that can not suit its data, which is the recipe's own."""
     recipe = recipe.in_steps(len(data))
-    return [*_batches(data, recipe), *_lengths(data, recipe), *_steps(data, recipe), *_texts(data, recipe)]
+    parts = (_batches, _sizes, _lengths, _steps, _texts)
+    return [doubt for part in parts for doubt in part(data, recipe)]
 
 
 def _batches(data: WtalData, recipe: TrainRecipe) -> Iterator[Doubt]:
@@ -37,6 +45,25 @@ def _batches(data: WtalData, recipe: TrainRecipe) -> Iterator[Doubt]:
             seen=f"a batch holds {size} videos (twice data.num_pairs {pairs}, and data.singles {recipe.data.singles}), "
             f"but there are {len(data)}, so every batch repeats some",
             advice=f"try --data.num-pairs {fewer} --data.singles {max(1, len(data) - 2 * fewer)}",
+        )
+
+
+def _sizes(data: WtalData, recipe: TrainRecipe) -> Iterator[Doubt]:
+    if recipe.data.feature_rms is not None:
+        return
+    some = data.video_ids[:: max(1, len(data) // _SAMPLE)]
+    sizes = [_RMS / scale for scale in stream_scales(data.store, some, rms=_RMS)]
+    apart = {
+        name: size
+        for name, size in zip(data.store.grid.streams, sizes, strict=True)
+        if not _RMS / _SIZES_APART < size < _RMS * _SIZES_APART
+    }
+    if apart:
+        found = ", ".join(f"{name} {size:.2g}" for name, size in apart.items())
+        yield Doubt(
+            seen=f"the root mean square of the features is {found}, but weights start, and learning rates are chosen, "
+            f"for about {_RMS}, as those of I3D have it",
+            advice=f"try --data.feature-rms {_RMS}",
         )
 
 

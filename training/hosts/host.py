@@ -48,6 +48,8 @@ class BaseHostRecipe(Recipe, ABC):
 
     title: ClassVar[str]
     """What tables call the host."""
+    num_streams: ClassVar[int | None] = None
+    """How many streams of features the host needs; None: it takes any number."""
 
     @abstractmethod
     def build(self, *, streams: Mapping[str, int], num_classes: int) -> "Host[Any]":

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeGuard, get_args
 
 from pydantic import Field, PlainValidator, SerializeAsAny, StringConstraints, TypeAdapter, create_model
 
+from cache.wording import amount
 from training.errors import TrainingError
 from training.hosts import co2net, ddgnet, delu
 from training.hosts.co2net import Co2NetRecipe
 from training.hosts.ddgnet import DdgNetRecipe
 from training.hosts.delu import DeluRecipe
 from training.hosts.gaufuse import GauFuseRecipe
-from training.hosts.host import BaseHostRecipe
+from training.hosts.host import BaseHostRecipe, Host
 from training.hosts.plain import PlainRecipe
 from training.hosts.um import UmRecipe
 
@@ -114,6 +115,25 @@ def other_host(recipe: HostRecipe, kind: str) -> HostRecipe:
     if recipe == ACTIVITYNET.get(recipe.kind):
         return ACTIVITYNET.get(kind) or default_recipe(kind)
     return default_recipe(kind)
+
+
+def refuse_streams(recipe: BaseHostRecipe, streams: Mapping[str, int]) -> None:
+    """Raise `TrainingError`, naming the hosts that can, if the host cannot read as many streams as these."""
+    if recipe.num_streams in (None, len(streams)):
+        return
+    kinds = {kind: own.num_streams for kind, own in zip(HOST_TITLES, _BUILT_IN, strict=True)}
+    others = ", ".join(kind for kind, count in kinds.items() if count in (None, len(streams)))
+    raise TrainingError(
+        f"host {getattr(recipe, 'kind', type(recipe).__name__)}: found features of {amount(len(streams), 'stream')} "
+        f"({', '.join(streams)}), expected {recipe.num_streams}; choose streams of the features (--data.streams rgb "
+        f"flow), or a host that reads these (--host): {others}"
+    )
+
+
+def build_host(recipe: BaseHostRecipe, *, streams: Mapping[str, int], num_classes: int) -> Host[Any]:
+    """The host, freshly initialized, for features of these streams. Raises `TrainingError` as `refuse_streams`."""
+    refuse_streams(recipe, streams)
+    return recipe.build(streams=streams, num_classes=num_classes)
 
 
 def default_recipe(kind: str) -> HostRecipe:

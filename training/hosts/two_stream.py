@@ -7,7 +7,7 @@ reads its pairs from `Targets.pairs`, not from places in the batch.
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from training.batches.data import Targets
 from training.compat.forms import LogitDropout, average_with_zeros, product_scores
-from training.errors import TrainingError
 from training.hosts.host import Host, PooledHostRecipe, StreamsOutput
 from training.nn.layers import Dropout, SnippetConv, average_pool
 from training.nn.losses import guide_loss, mutual_loss, norm_loss, pair_loss, suppress
@@ -28,6 +27,8 @@ SLOPE = 0.2
 
 class TwoStreamRecipe(PooledHostRecipe):
     """Settings that the hosts of this family share. The defaults are CO2-Net's on THUMOS14."""
+
+    num_streams: ClassVar[int | None] = 2
 
     official: bool = False
     """Reproduce the host's public code, its defects included (`training.compat.forms` lists them)."""
@@ -85,11 +86,6 @@ class TwoStreamHost(Host[OutputT], Generic[OutputT]):
 
     def __init__(self, recipe: TwoStreamRecipe, *, streams: Mapping[str, int], num_classes: int) -> None:
         super().__init__()
-        if len(streams) != 2:
-            raise TrainingError(
-                f"features.json, streams: found {dict(streams)}, expected two (rgb and flow) for the "
-                f"host {type(self).__name__.lower()}; encode both streams, or choose the host plain"
-            )
         self.recipe = recipe
         self.mil_ratio = recipe.mil_ratio
         self.pooling = recipe.pooling.build(ratio=recipe.mil_ratio, columns=num_classes + 1)

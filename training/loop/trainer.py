@@ -22,6 +22,7 @@ from training.checkpoints.checkpoint import (
 )
 from training.checkpoints.folder import find_checkpoint
 from training.errors import TrainingError
+from training.hosts.recipes import refuse_streams
 from training.logs.logs import Means
 from training.loop.accelerator import accelerator_of, without_settings
 from training.loop.review import review_videos, with_notes
@@ -61,12 +62,13 @@ class Trainer:
             raise TrainingError(
                 "texts: found none, expected the embeddings of the priors (KSM or CSR is on); run `make priors`"
             )
+        streams = data.store.grid.streams
+        refuse_streams(recipe.model.host, streams)
         data.store.preflight(data.video_ids)
         self.accelerator = accelerator_of(recipe.loop)
         self.device = self.accelerator.device
         torch.manual_seed(recipe.seed)
         vectors = None if data.texts is None else torch.from_numpy(data.texts.vocabulary.vectors)
-        streams = data.store.grid.streams
         model = Mllm4Wtal(recipe.model, streams=streams, num_classes=len(data.classes), word_vectors=vectors)
         self.model = model.to(self.device)
         self.optimizers = build_optimizers(self.model, recipe.loop)
@@ -189,6 +191,7 @@ class Trainer:
             data=self.data.fingerprint(),
             means=means,
             finished=self.step >= self.recipe.loop.steps,
+            scales=self.data.scales,
         )
 
     def restore(self) -> Means | None:

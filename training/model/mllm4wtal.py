@@ -7,7 +7,6 @@ Axes: b videos, t snippets, d features, c action classes, k = c + 1 (last = back
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +19,8 @@ from training.batches.data import Batch, QueryPool
 from training.batches.texts import TextChoice
 from training.errors import TrainingError
 from training.hosts.co2net import Co2NetRecipe
-from training.hosts.host import Host, HostOutput
-from training.hosts.recipes import HostRecipe
+from training.hosts.host import HostOutput
+from training.hosts.recipes import HostRecipe, build_host
 from training.model.csr import CompleteSemanticReconstruction, CsrRecipe
 from training.model.distillation import DpidRecipe, Phase, match_distance, reconstruct_distance
 from training.model.ksm import ClassMatching, KeySemanticMatching, KsmRecipe
@@ -98,7 +97,7 @@ class Mllm4Wtal(Localizer[KeySemanticMatching]):
                 "word vectors: found none, expected those of the priors, for KSM and CSR; run `make priors`"
             )
         # the host is built first, so that equal seeds initialise it equally whichever branches are used
-        host: Host[Any] = recipe.host.build(streams=streams, num_classes=num_classes)
+        host = build_host(recipe.host, streams=streams, num_classes=num_classes)
         ksm = csr = None
         if word_vectors is not None and recipe.use_ksm:
             ksm = KeySemanticMatching(
@@ -234,7 +233,7 @@ class Mllm4Wtal(Localizer[KeySemanticMatching]):
 
 def inference_model(recipe: ModelRecipe, *, streams: Mapping[str, int], num_classes: int) -> Localizer[ClassMatching]:
     """The model for inference: no text tower, no CSR, no word vectors. Weights have the same names as in training."""
-    host: Host[Any] = recipe.host.build(streams=streams, num_classes=num_classes)
+    host = build_host(recipe.host, streams=streams, num_classes=num_classes)
     ksm = head = None
     if recipe.use_ksm:
         ksm = ClassMatching(recipe.ksm, embedding_width=host.width, num_classes=num_classes)

@@ -102,7 +102,7 @@ def _recipe(run: RunResult) -> str:
 
 def _scores(content: ReportContent) -> str:
     if content.run.metrics is None:
-        return section("Scores", "<p>The annotations hold no segments of this subset, so there is no mAP.</p>")
+        return section("Scores", "<p>The videos were localized without ground truth, so there is no mAP.</p>")
     rows = [one.metrics for one in (content.other, content.run) if one is not None and one.metrics is not None]
     return map_section(rows, beside=_qualities([view.judged.quality for view in content.videos]))
 

@@ -6,6 +6,7 @@ import pytest
 from pipelines.tuning.space import LOCALIZE, TRAINING, Choice, Dimension, Span, combinations, draw, searched
 from training.hosts.co2net import Co2NetRecipe
 from training.hosts.plain import PlainRecipe
+from training.hosts.um import UmRecipe
 from training.localization.localize import LocalizeRecipe
 from training.model.mllm4wtal import ModelRecipe
 from training.recipe import TrainRecipe
@@ -22,7 +23,15 @@ def test_all_that_is_drawn_is_a_recipe(host: PlainRecipe | Co2NetRecipe):
 def test_fields_that_a_host_lacks_are_not_searched():
     """Fields that a host lacks are not searched."""
     more = (*TRAINING, Dimension("model.host.no_such_field", Choice((1, 2))), Dimension("nothing.at.all", Span(1, 2)))
-    assert searched(TrainRecipe(model=ModelRecipe(host=PlainRecipe())), more) == list(TRAINING)
+    fields = {
+        kind: {
+            one.field.removeprefix("model.host.") for one in searched(TrainRecipe(model=ModelRecipe(host=kind())), more)
+        }
+        for kind in (PlainRecipe, UmRecipe)
+    }
+    assert fields[PlainRecipe] - fields[UmRecipe] == {"norm", "guide"}
+    assert fields[UmRecipe] - fields[PlainRecipe] == {"uncertainty"}
+    assert len(fields[PlainRecipe] | fields[UmRecipe]) == len(TRAINING)
 
 
 def test_more_trials_begin_with_the_same():

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.support.data.toy_data import tiny_recipe, toy_dataset, toy_store, toy_texts
@@ -54,6 +55,22 @@ def test_a_doubtful_setting_is_named_once(tmp_path: Path, changes: dict[str, obj
     with_it = tiny_recipe().changed(SOUND | changes)
     (one,) = doubts(tmp_path, with_it)
     assert re.search(told, one), one
+
+
+def test_features_of_another_size_are_told(tmp_path: Path):
+    """Unless they are scaled."""
+    store = toy_store(tmp_path, toy_dataset())
+    for video in toy_dataset().videos:
+        store.save(video.video_id, store.load(video.video_id) * np.float32(8))
+    recipe = tiny_recipe().changed(SOUND)
+
+    def told(recipe: TrainRecipe) -> list[str]:
+        data = WtalData(toy_dataset(), store, toy_texts(toy_dataset()), recipe=recipe.data, seed=0)
+        return [str(doubt) for doubt in doubtful_settings(data, recipe)]
+
+    (one,) = told(recipe)
+    assert re.search(r"root mean square of the features is rgb \d.*flow \d.*--data.feature-rms 0.4", one), one
+    assert told(recipe.changed({"data.feature_rms": 0.4})) == []
 
 
 def test_videos_that_share_no_class_make_no_pairs(tmp_path: Path):

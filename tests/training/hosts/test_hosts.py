@@ -24,6 +24,7 @@ from training.hosts.evidential import (
 )
 from training.hosts.gaufuse import GauFuse
 from training.hosts.host import Host, StreamsOutput
+from training.hosts.recipes import build_host
 from training.hosts.um import NO_BACKGROUND, Um
 from training.nn.layers import Dropout
 
@@ -253,9 +254,20 @@ def test_suppression_is_the_same_in_training_and_inference(name: str):
 
 @pytest.mark.parametrize("name", TWO_STREAMS)
 def test_two_streams_are_needed(name: str):
-    """The message names the file, what it holds, and what else to do."""
-    with pytest.raises(TrainingError, match=rf"features.json, streams: found .*rgb.*expected two.*{name}.*host plain"):
-        RECIPES[name].build(streams={"rgb": 10}, num_classes=3)
+    """The message names what was found, and every host that can read it."""
+    told = rf"host {name}: found features of 1 stream \(clip\), expected 2; .*--data.streams.*: plain, um, gaufuse$"
+    with pytest.raises(TrainingError, match=told):
+        build_host(RECIPES[name], streams={"clip": 10}, num_classes=3)
+    with pytest.raises(TrainingError, match=r"found features of 3 streams \(rgb, flow, clip\)"):
+        build_host(RECIPES[name], streams={"rgb": 2, "flow": 2, "clip": 3}, num_classes=3)
+
+
+@pytest.mark.parametrize("name", sorted(set(KINDS) - set(TWO_STREAMS)))
+@pytest.mark.parametrize("streams", [{"clip": 10}, {"rgb": 4, "flow": 4, "clip": 2}], ids=["one", "three"])
+def test_other_hosts_read_any_number_of_streams(name: str, streams: dict[str, int]):
+    """One stream, or three; the width is that of all."""
+    host = build_host(RECIPES[name], streams=streams, num_classes=3).eval()
+    assert host(torch.rand(2, 9, 10), torch.ones(2, 9, dtype=torch.bool)).cas.shape == (2, 9, 4)
 
 
 @pytest.mark.parametrize("name", KINDS)

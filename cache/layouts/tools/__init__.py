@@ -1,0 +1,1 @@
+"""Labels and segments exported from annotation tools: VIA, ELAN, Label Studio."""
