@@ -26,7 +26,7 @@ export HF_HUB_OFFLINE := 1
 export HF_HUB_DISABLE_PROGRESS_BARS := 1
 endif
 
-.PHONY: help setup demo demo-smoke videos import-dataset import-checkpoint priors import features train lr-range tune eval evaluate-file predict push diagnose \
+.PHONY: help setup demo demo-smoke videos import-dataset import-checkpoint priors import features check-features train lr-range tune eval evaluate-file predict push diagnose \
         report compare table3 table4 table5 ablations inspect export migrate cuda-wheels \
         test pytest lint format types contracts clean clean-demo clean-venv
 
@@ -70,6 +70,9 @@ import-checkpoint: $(STAMP)  ## import weights of a host's public code as a run:
 
 features: $(STAMP) $(VIDEOS)  ## encode every video as snippet features, one stream for each encoder of the preset
 	@$(PY) -m pipelines features $(PRESET) $(ARGS)
+
+check-features: $(STAMP)  ## compare features with those of others: length, scale, cosine: ARGS="--against video_1.npy video_2.npy"
+	@$(PY) -m pipelines check-features $(PRESET) $(ARGS)
 
 train: $(STAMP)  ## train MLLM4WTAL, or a host alone
 	@$(PY) -m pipelines train $(PRESET) $(ARGS)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cache.wording import amount
-from pipelines.predicting.encoding import recorded_encoders
+from pipelines.predicting.encoding import encoders_of
 from pipelines.run_folder.files import ENCODERS_FILE, METRICS_FILE
 from pipelines.run_folder.metrics import Metrics
 from pipelines.run_folder.recipe import TrainRun
@@ -64,7 +64,7 @@ def _features(run: Path, state: State, weights: bool) -> Iterator[str]:
     yield ""
     yield "| stream | encoder | revision or digest |"
     yield "| --- | --- | --- |"
-    for name, stream in recorded_encoders(run).streams.items():
+    for name, stream in encoders_of(run).streams.items():
         yield f"| {name} | {_plain(stream.model)} | {_plain(str(stream.revision))} |"
     yield ""
     yield "Their weights are in `encoders/`." if weights else "Their weights are not in this repository."

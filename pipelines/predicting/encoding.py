@@ -6,7 +6,7 @@ All that predictions know of `priors.features` is in this file.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from cache.annotations import VideoEntry
@@ -14,15 +14,18 @@ from cache.errors import CacheError
 from cache.features import FeatureStore
 from pipelines.predicting.inputs import Failure
 from pipelines.run_folder.files import ENCODERS_FILE
-from priors.features.encode import PARTIAL_FILE, Encoder, EncoderRecipe, FeaturesRecipe, open_features
-from priors.features.encode import SnippetDecodeRecipe as SnippetDecodeRecipe
+from priors.features.encode import EncodeSummary
 from priors.features.encode import encode as encode_all
-from priors.pretrained.model_files import ModelError, is_folder, resolve_revision
+from priors.features.notes import PARTIAL, Notes
+from priors.features.recipes import RecordedFeatures
+from priors.features.recipes import SnippetDecodeRecipe as SnippetDecodeRecipe
+from priors.features.record import open_features, recorded_encoders
+from priors.pretrained.model_files import ModelError
 
 WEIGHTS_FOLDER = "encoders"
-"""Folder of a run that may hold the encoders' weights, one folder each, by the names in encoders.json."""
+"""Folder of a run that may hold the encoders' weights, by their names in encoders.json."""
 _FOLDERS = (Path(), Path("models"), Path(__file__).parents[1] / "demo" / "checkpoints")
-"""Where encoders that were given as folders are looked for, besides the run."""
+"""Where encoders that were given as folders or files are looked for, besides the run."""
 
 
 class RunEncoders:
@@ -33,14 +36,28 @@ class RunEncoders:
 
         Raises CacheError if the run has no record of its encoders, or if weights are not found or are others.
         """
-        self.recipe = recorded_encoders(run)
+        self.recipe = encoders_of(run)
         if unknown := sorted(given.keys() - self.recipe.streams.keys()):
             known = ", ".join(self.recipe.streams)
             raise CacheError(f"encoders: found {', '.join(unknown)}, expected streams of the run: {known}")
-        self._encoders = {
-            name: Encoder(_found(name, stream, run, given.get(name)), device=device)
-            for name, stream in self.recipe.streams.items()
-        }
+        try:
+            self._encoders = recorded_encoders(
+                self.recipe,
+                models={name: str(place) for name, place in given.items()},
+                folders=(run / WEIGHTS_FOLDER, *_FOLDERS),
+                device=device,
+            )
+        except ModelError as error:
+            names = "|".join(self.recipe.streams)
+            raise CacheError(
+                f"{run / ENCODERS_FILE}: {error}. Say where the weights are: --encoders {names} PLACE"
+            ) from error
+
+    @property
+    def places(self) -> dict[str, Path]:
+        """Name of each encoder whose weights lie on this machine as a folder or file -> its place."""
+        found = {self.recipe.streams[name].model: Path(one.recipe.model) for name, one in self._encoders.items()}
+        return {name: place for name, place in found.items() if place.exists()}
 
     def encode(
         self,
@@ -49,29 +66,33 @@ class RunEncoders:
         *,
         decode: SnippetDecodeRecipe,
         ready: Callable[[FeatureStore, VideoEntry], None],
+        tell: Callable[[str], None] = lambda pace: None,
     ) -> list[Failure]:
         """Encode the videos that have no features in `folder` yet, and call `ready` with each video as soon as it has
-        them. Returns the videos that could not be encoded."""
+        them, and `tell` with the pace meanwhile. Returns the videos that could not be encoded."""
         store = open_features(folder, self.recipe, self._encoders)
         waiting = {video.video_id: video for video in videos}
+        summary = EncodeSummary()
 
         def pass_on(*_: object) -> None:
             for name in [name for name in waiting if store.has(name)]:
                 ready(store, waiting.pop(name))
+            tell(f"{summary.frames_per_second:,.0f} frames/s")
 
         pass_on()
-        done = encode_all(list(waiting.values()), store, self.recipe, self._encoders, decode=decode, progress=pass_on)
+        left = list(waiting.values())
+        encode_all(left, store, self.recipe, self._encoders, decode=decode, progress=pass_on, summary=summary)
         pass_on()
-        return [Failure(name, why) for name, why in done.failed]
+        return [Failure(name, why) for name, why in summary.failed]
 
 
 def partly_read(store: FeatureStore, video_id: str) -> str:
     """Why the features of a video are not those of all of it; empty if they are."""
-    path = store.folder / PARTIAL_FILE
+    path = Notes(store.folder).path(PARTIAL)
     return json.loads(path.read_text(encoding="utf-8")).get(video_id, "") if path.exists() else ""
 
 
-def recorded_encoders(run: Path) -> FeaturesRecipe:
+def encoders_of(run: Path) -> RecordedFeatures:
     """The encoders of a run's features. Raises CacheError if they are not recorded."""
     if not (run / ENCODERS_FILE).exists():
         raise CacheError(
@@ -79,53 +100,4 @@ def recorded_encoders(run: Path) -> FeaturesRecipe:
             "`make train` copies it from the folder of the features, where `make features` writes it. Features that "
             "were imported have none: give predict the features of the videos (.npy) instead of the videos"
         )
-    return FeaturesRecipe.load(run / ENCODERS_FILE)
-
-
-def found_weights(run: Path, given: Mapping[str, Path]) -> dict[str, Path]:
-    """Name of each encoder whose weights lie in a folder here -> that folder. Raises CacheError as `RunEncoders`."""
-    found = {}
-    for name, stream in recorded_encoders(run).streams.items():
-        place = _found(name, stream, run, given.get(name)).model
-        if is_folder(place):
-            found[Path(stream.model).name] = Path(place)
-    return found
-
-
-def _found(name: str, stream: EncoderRecipe, run: Path, given: Path | None) -> EncoderRecipe:
-    """The encoder of a stream with the place of its weights, which are those of the record."""
-    looked = []
-    for place in _places(stream, run, given):
-        on_hub = place == stream.model and not is_folder(place)
-        if not on_hub and not Path(place).exists():
-            looked.append(f"  {place}: no such folder")
-            continue
-        revision = stream.revision if on_hub else None
-        try:
-            holds = resolve_revision(place, revision, option=f"encoders.{name}")
-        except ModelError as error:
-            looked.append(f"  {place}: {error}")
-            continue
-        if holds == stream.revision:
-            return stream.model_copy(update={"model": place, "revision": revision})
-        looked.append(f"  {place}: holds other weights ({holds})")
-    raise CacheError(
-        "\n".join(
-            [
-                f"{run / ENCODERS_FILE}: stream {name}: the weights of {stream.model} ({stream.revision}) were looked "
-                f"for and not found. Say where they are: --encoders {name} FOLDER. Looked at:",
-                *looked,
-            ]
-        )
-    )
-
-
-def _places(stream: EncoderRecipe, run: Path, given: Path | None) -> Iterator[str]:
-    """Where the weights of a stream may be: where the user says, else folders here, and last the id on the Hub."""
-    if given is not None:
-        yield str(given)
-        return
-    for place in (run / WEIGHTS_FOLDER, *_FOLDERS):
-        yield str(place / Path(stream.model).name)
-    if "/" in stream.model:
-        yield stream.model
+    return RecordedFeatures.load(run / ENCODERS_FILE)

@@ -14,7 +14,7 @@ from cache.files.atomic import remove_unfinished
 from cache.recipe import Recipe, fingerprint_of
 from cache.wording import amount
 from pipelines.console import progress, say, table
-from pipelines.predicting.encoding import SnippetDecodeRecipe, recorded_encoders
+from pipelines.predicting.encoding import SnippetDecodeRecipe, encoders_of
 from pipelines.predicting.hub import SCHEME, local_run
 from pipelines.predicting.inputs import Failure, Input, find_inputs
 from pipelines.predicting.predictor import Prediction, Predictor, digest_of
@@ -62,8 +62,8 @@ class PredictRun(Recipe):
     """Post-processing; what options do not set is as in the run, as for `make eval`."""
     device: DeviceName | None = None
     """Device of the models; loop.device of the training when not given."""
-    decode: Annotated[SnippetDecodeRecipe, tyro.conf.arg(name="")] = SnippetDecodeRecipe()
-    """Parallel decoding."""
+    decode: SnippetDecodeRecipe = SnippetDecodeRecipe()
+    """Parallel decoding ahead of the encoders."""
 
     def as_trained(self, fields: Set[str]) -> PredictRun:
         """The same with the post-processing that goes with the run's training, but for the fields that options set."""
@@ -119,9 +119,12 @@ def _predict(
                 failures.append(Failure(one.name, error.why))
                 return
             done[one] = results.write(one, prediction, burned=recipe.burn_in)
-            report(sum(item in done for item in inputs) + len(failures), len(inputs))
+            tell("")
 
-        unused = predictor.predict_all(inputs, results.features, write)
+        def tell(pace: str) -> None:
+            report(sum(item in done for item in inputs) + len(failures), len(inputs), pace)
+
+        unused = predictor.predict_all(inputs, results.features, write, tell)
     return failures + unused
 
 
@@ -132,7 +135,7 @@ def _settings(recipe: PredictRun, predictor: Predictor) -> str:
         {
             "version": _VERSION,
             "checkpoint": digest_of(predictor.checkpoint),
-            "encoders": recorded_encoders(predictor.run).fingerprint() if recorded else "",
+            "encoders": encoders_of(predictor.run).fingerprint() if recorded else "",
             "localize": predictor.localize.canonical(),
             "selection": recipe.selection.canonical(),
             "written": [recipe.pages, recipe.frames, recipe.burn_in],

@@ -95,9 +95,8 @@ class Predictor:
     @cached_property
     def encoders(self) -> RunEncoders:
         """The encoders of the run's features. Raises CacheError if they are not recorded, or not found."""
-        device = None if self.device == "auto" else self.device
-        found = RunEncoders(self.run, self._given, device=device)
-        return found
+        device = self._decode.device or (None if self.device == "auto" else self.device)
+        return RunEncoders(self.run, self._given, device=device)
 
     def predict(self, path: str | Path) -> Prediction:
         """Segments of one video, or of the features of one (.npy). Raises UserError if the file cannot be used."""
@@ -112,9 +111,14 @@ class Predictor:
         return found[0]
 
     def predict_all(
-        self, inputs: Sequence[Input], folder: Path, ready: Callable[[Input, Prediction], None]
+        self,
+        inputs: Sequence[Input],
+        folder: Path,
+        ready: Callable[[Input, Prediction], None],
+        tell: Callable[[str], None] = lambda pace: None,
     ) -> list[Failure]:
-        """Call `ready` with every input and its prediction as soon as that is made; decoding goes on meanwhile.
+        """Call `ready` with every input and its prediction as soon as that is made; decoding goes on meanwhile, and
+        `tell` gets its pace.
 
         Features of videos are kept in `folder`, and not made again while the video stays as it is. Returns the inputs
         that could not be used; they do not stop the others.
@@ -139,6 +143,7 @@ class Predictor:
                 entries,
                 folder,
                 decode=self._decode,
+                tell=tell,
                 ready=lambda store, entry: localized(videos[entry.video_id], store, entry.video_id),
             )
             failures += [Failure(videos[failure.name].name, failure.reason) for failure in unread]

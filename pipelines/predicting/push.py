@@ -13,7 +13,7 @@ from cache.errors import CacheError
 from cache.recipe import Recipe
 from pipelines.console import say
 from pipelines.predicting.card import model_card
-from pipelines.predicting.encoding import WEIGHTS_FOLDER, found_weights
+from pipelines.predicting.encoding import WEIGHTS_FOLDER, RunEncoders
 from pipelines.predicting.hub import LOADED, upload
 from pipelines.run_folder.files import ENCODERS_FILE, METRICS_FILE, RECIPE_FILE, refuse_unfinished
 from pipelines.run_folder.recipe import TrainRun
@@ -79,7 +79,9 @@ def gather(recipe: PushRun, folder: Path) -> None:
         if (run / name).exists():
             shutil.copyfile(run / name, folder / name)
     if recipe.with_encoders:
-        for name, place in found_weights(run, recipe.encoders).items():
+        for name, place in RunEncoders(run, recipe.encoders, device="cpu").places.items():
+            if not place.is_dir():
+                raise CacheError(f"with_encoders: {place}: found a weight file, expected a folder with safetensors")
             shutil.copytree(place, folder / WEIGHTS_FOLDER / name, ignore=_neither_json_nor_safetensors)
     state = load_state(saved)
     card = model_card(folder, public, state, repository=recipe.to, weights=recipe.with_encoders)

@@ -11,7 +11,7 @@ from pipelines.caches.features import FeaturesRun
 from pipelines.caches.features import main as make_features
 from pipelines.run_folder.recipe import TrainRun
 from pipelines.runs.train import main as train
-from priors.features.encode import EncoderRecipe, FeaturesRecipe
+from priors.features.recipes import EncoderRecipe, FeaturesRecipe
 from priors.video.thumbnails import thumbnails
 from tests.support.data.toy_data import tiny_recipe
 from tests.support.models.tiny_encoders import save_tiny_encoders
