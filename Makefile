@@ -19,6 +19,7 @@ PIP := $(PY) -m pip install -qq --no-input --disable-pip-version-check --constra
 # The stamp's name holds a checksum of what is to be installed: when that changes, the next target installs again.
 STAMP := $(VENV)/.installed-$(firstword $(shell cat pyproject.toml constraints.txt | cksum))
 
+ASKED_OFFLINE := $(HF_HUB_OFFLINE)
 # The demo's videos are rendered on first use, and its models are in the repository: nothing is downloaded.
 ifneq (,$(filter demo smoke,$(PRESET)))
 RENDERED := videos
@@ -26,7 +27,7 @@ export HF_HUB_OFFLINE := 1
 export HF_HUB_DISABLE_PROGRESS_BARS := 1
 endif
 
-.PHONY: help setup demo demo-smoke own videos import-dataset import-checkpoint priors import features train lr-range tune eval export-model evaluate-file diagnose \
+.PHONY: help setup demo demo-smoke own videos import-dataset import-checkpoint priors import features check-features train lr-range tune eval export-model evaluate-file predict push diagnose \
         report compare table3 table4 table5 ablations inspect export migrate cuda-wheels \
         test pytest lint format types contracts clean clean-demo clean-venv
 
@@ -74,6 +75,9 @@ import-checkpoint: $(STAMP)  ## import weights of a host's public code as a run:
 features: $(STAMP) $(RENDERED)  ## encode every video as snippet features, one stream for each encoder of the preset
 	@$(PY) -m pipelines features $(PRESET) $(ARGS)
 
+check-features: $(STAMP)  ## compare features with those of others: length, scale, cosine: ARGS="--against video_1.npy video_2.npy"
+	@$(PY) -m pipelines check-features $(PRESET) $(ARGS)
+
 train: $(STAMP)  ## train MLLM4WTAL, or a host alone
 	@$(PY) -m pipelines train $(PRESET) $(ARGS)
 
@@ -91,6 +95,15 @@ export-model: $(STAMP)  ## write a trained model as an ONNX file, checked agains
 
 evaluate-file: $(STAMP)  ## score a results JSON of any program: ARGS="--detections D.json --annotations A.json --protocol thumos14-210"
 	@$(PY) -m pipelines evaluate-file $(ARGS)
+
+# Runs come from the Hub and go there, whatever the preset.
+predict push: export HF_HUB_OFFLINE := $(ASKED_OFFLINE)
+
+predict: $(STAMP)  ## find actions in new videos with a trained run (docs/predict.md): ARGS="clip.mp4 --run runs/demo"
+	@$(PY) -m pipelines predict $(ARGS)
+
+push: $(STAMP)  ## upload the inference part of a run to the Hugging Face Hub: ARGS="--run runs/demo --to owner/name"
+	@$(PY) -m pipelines push $(ARGS)
 
 diagnose: $(STAMP)  ## analyse the errors of detections and their completeness: runs/<name>/diagnosis.json
 	@$(PY) -m pipelines diagnose $(PRESET) $(ARGS)

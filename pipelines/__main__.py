@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pipelines.asked import asked_fields, asked_host, asked_settings, asked_tuned
+from pipelines.asked import asked_encoders, asked_fields, asked_host, asked_settings, asked_tuned
 from pipelines.terminal import attended
 
 if TYPE_CHECKING:
@@ -74,7 +74,18 @@ GROUPS: Mapping[str, tuple[Command, ...]] = {
             lambda p, _: p.import_dataset(),
             default="thumos14",
         ),
-        Command("features", "Encode every video as snippet features.", "caches.features", lambda p, _: p.features()),
+        Command(
+            "features",
+            "Encode every video as snippet features.",
+            "caches.features",
+            lambda preset, arguments: preset.features_by(asked_encoders(arguments)),
+        ),
+        Command(
+            "check-features",
+            "Compare snippet features with those that somebody else made of the same videos.",
+            "caches.check_features",
+            lambda p, _: p.check_features(),
+        ),
         Command(
             "migrate",
             "Rename the caches and tables of version 0.1, so that they are used and not made again.",
@@ -174,6 +185,23 @@ GROUPS: Mapping[str, tuple[Command, ...]] = {
             "Analyse detections: error types, false negatives, incompleteness and over-completeness.",
             "runs.diagnose",
             lambda p, _: p.diagnose(),
+        ),
+    ),
+    "Predict": (
+        Command(
+            "predict",
+            "Find actions in new videos with a trained run: JSON, CSV, subtitles and pages.",
+            "predicting.predict",
+            None,
+            recipe="PredictRun",
+            finish=lambda recipe, arguments: recipe.as_trained(asked_fields(arguments)),
+        ),
+        Command(
+            "push",
+            "Upload the inference part of a run to the Hugging Face Hub, with a model card.",
+            "predicting.push",
+            None,
+            recipe="PushRun",
         ),
     ),
     "Look at results": (

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 if TYPE_CHECKING:
     from pipelines.run_folder.recipe import MethodSettings
+    from priors.features.recipes import EncoderSet
     from training.hosts.recipes import HostKind
 
 
@@ -17,6 +18,14 @@ def asked_host(arguments: Sequence[str]) -> HostKind | None:
 
     named = _value(arguments, "--host")
     return named if named in HOST_TITLES or is_outside(named) else None
+
+
+def asked_encoders(arguments: Sequence[str]) -> EncoderSet | None:
+    """The value of `--encoders`; None if it is missing or no known set."""
+    from priors.features.recipes import EncoderSet
+
+    named = _value(arguments, "--encoders")
+    return next((known for known in get_args(EncoderSet) if known == named), None)
 
 
 def asked_settings(arguments: Sequence[str]) -> MethodSettings:

@@ -33,11 +33,25 @@ def load_run(
     device: DeviceName = "auto",
     checkpoint: Path | None = None,
 ) -> Trained:
-    """Load a run's trained model for inference on `device`, with `csr_attention` also CSR's attention, if it has a CSR.
-    The last checkpoint is used unless another one is given.
+    """The trained model of a run, for the videos of a dataset; see `open_run`. Raises TrainingError also if it does not
+    fit the dataset or the streams of the features that the run has chosen, and CacheError if a stream is missing."""
+    folder, trained = open_run(run, csr_attention=csr_attention, device=device, checkpoint=checkpoint)
+    if trained.state.classes != dataset.classes:
+        raise TrainingError(
+            f"{folder}: was trained on the classes {list(trained.state.classes)}; "
+            f"found {list(dataset.classes)} in dataset {dataset.name}"
+        )
+    chosen_streams(trained, store, folder)
+    return trained
 
-    Raises TrainingError if there is no checkpoint, it does not fit the dataset or the streams of the features that the
-    run has chosen, or there is no such device; CacheError if a stream is missing.
+
+def open_run(
+    run: Path, *, csr_attention: bool = False, device: DeviceName = "auto", checkpoint: Path | None = None
+) -> tuple[Path, Trained]:
+    """The checkpoint of a run and its trained model, for inference on `device`, with `csr_attention` also CSR's
+    attention, if it has a CSR. The last checkpoint is used unless another one is given.
+
+    Raises TrainingError if there is no checkpoint, or no such device.
     """
     folder = checkpoint or find_checkpoint(run)
     if folder is None:
@@ -45,19 +59,24 @@ def load_run(
     chosen = pick_device(device)
     refuse_other_arithmetic(chosen, tf32=False)
     use_tf32(False)
-    trained = load_trained(folder, device=chosen, csr_attention=csr_attention)
-    if trained.state.classes != dataset.classes:
-        raise TrainingError(
-            f"{folder}: was trained on the classes {list(trained.state.classes)}; "
-            f"found {list(dataset.classes)} in dataset {dataset.name}"
-        )
+    return folder, load_trained(folder, device=chosen, csr_attention=csr_attention)
+
+
+def chosen_streams(trained: Trained, store: FeatureStore, folder: Path) -> FeatureStore:
+    """The streams of a store that the model of checkpoint `folder` was trained on. Raises TrainingError if they are not
+    such as those were, and CacheError if one is missing."""
     store = store.select(trained.state.recipe.data.streams)
     if trained.state.grid != store.grid:
         raise TrainingError(
             f"{store.folder}: {store.grid.difference(trained.state.grid)} as in {folder}; run `make train` on these "
             "features, or point --features to a folder of features as they were trained on"
         )
-    return trained
+    return store
+
+
+def from_what_it_has(trained: Trained, recipe: LocalizeRecipe) -> LocalizeRecipe:
+    """The post-processing, from the T-CAM if the model has no localization head."""
+    return recipe if trained.model.head is not None else recipe.model_copy(update={"source": "cam"})
 
 
 def detect(

@@ -26,6 +26,10 @@ def weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
     if name.endswith(("drop_path_attn.scale", "drop_path_mlp.scale")):
         return np.full(shape, 0.1, np.float32)
     values = _rng(name).standard_normal(shape)
+    if name.endswith("running_var"):  # of batch norms, as are the next
+        return (1 + np.abs(0.02 * values)).astype(np.float32)
+    if name.endswith("bn.weight"):
+        return (1 + 0.02 * values).astype(np.float32)
     scale = 0.02 if len(shape) == 1 else float(np.sqrt(2.0 / int(np.prod(shape[1:]))))
     values = (values * scale * PEAKY.get(name, 1.0)).astype(np.float32)
     return 1 + values if "layer_norm" in name and name.endswith("weight") else values
@@ -42,6 +46,12 @@ def features(tag: str, batch: int = BATCH, snippets: int = SNIPPETS) -> np.ndarr
             level = 0.5 * base[:, 0] + 0.5 * np.abs(rng.standard_normal((batch, WIDTH)))
         x[:, t] = 0.5 * level + 0.15 * np.abs(rng.standard_normal((batch, WIDTH)))
     return x.astype(np.float32)
+
+
+def clip(stream: str, frames: int) -> np.ndarray:
+    """(1, 3 or 2, frames, 224, 224) float32 in [-1, 1], for Inception-3D."""
+    channels = {"rgb": 3, "flow": 2}[stream]
+    return _rng(f"i3d-{stream}-{frames}").uniform(-1, 1, (1, channels, frames, 224, 224)).astype(np.float32)
 
 
 def labels(classes: int) -> np.ndarray:

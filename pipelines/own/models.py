@@ -26,16 +26,18 @@ DESCRIBERS = (
 )
 """Models that describe videos, the preferred one first."""
 WORDS = Path("glove.6B.300d.txt")
-NONE = "none"
+NONE, I3D = "none", "i3d"
+I3D_FILES = ("rgb_imagenet.pt", "flow_imagenet.pt")
 _TINY = Path("pipelines/demo/checkpoints")
-_PLACES = {"folder": "folder", "cache": "Hugging Face cache", "hub": "the Hub"}
+_PLACES = {"folder": "folder", "files": ", ".join(I3D_FILES), "cache": "Hugging Face cache", "hub": "the Hub"}
 
 
 class Asked(Recipe):
     """What is asked for; what is None is chosen."""
 
     encoder: str | None = None
-    """Encoder of snippet features: Hub id or folder of a video classifier of transformers."""
+    """Encoder of snippet features: Hub id or folder of a video classifier of transformers; or i3d, the two streams rgb
+    and flow, by the weight files rgb_imagenet.pt and flow_imagenet.pt in this folder."""
     describer: str | None = None
     """Model that describes the videos: Hub id or folder of a video chat model. none: no descriptions, and the host is
     trained alone."""
@@ -79,7 +81,10 @@ def choose(asked: Asked) -> Models:
         encoder, describer = (Available(name, "folder") for name in names)
         return Models(encoder, describer, _TINY / "words.txt")
     lacking: list[str] = []
-    encoder = _find("encoder", asked.encoder, ENCODERS, _ENCODER_KINDS, lacking)
+    if asked.encoder == I3D:
+        encoder = _i3d(lacking)
+    else:
+        encoder = _find("encoder", asked.encoder, ENCODERS, _ENCODER_KINDS, lacking)
     describer = words = None
     if asked.describer != NONE:
         describer = _find("describer", asked.describer, DESCRIBERS, tuple(FAMILIES), lacking)
@@ -112,6 +117,14 @@ def _find(
             f"{field}: {named} is no folder here, not complete in the Hugging Face cache, nor to be had from the Hub"
         )
     return found
+
+
+def _i3d(lacking: list[str]) -> Available | None:
+    """I3D by its two weight files, as `make features ARGS="--encoders i3d"` takes them."""
+    if absent := [name for name in I3D_FILES if not Path(name).exists()]:
+        lacking.append(f"encoder: i3d: no {' and no '.join(absent)} in this folder (docs/features.md)")
+        return None
+    return Available(I3D, "files")
 
 
 def _ways_out() -> list[str]:

@@ -85,7 +85,8 @@ def main(recipe: OwnRun) -> int:
     for number, stage in enumerate(stages, start=1):
         say(f"\n== {number}/{len(stages)} {stage.name}")
         codes |= run_stage(stage, environment={}, remedy=_REMEDY)
-    say(f"\nDone in {duration(time.monotonic() - began)}; the run is {recipe.run}")
+    say(f"\nDone in {duration(time.monotonic() - began)}; the run is {recipe.run}. Segments of other videos:")
+    say(f'make predict ARGS="VIDEO --run {recipe.run}"')
     if left_out := [label for label, code in codes.items() if code]:
         say(f"videos that could not be used were left out; see the failures of {', '.join(left_out)} above")
     return 1 if left_out else 0
@@ -113,12 +114,22 @@ def stages_of(recipe: OwnRun, models: Models) -> list[Stage]:
     alone = _ALONE if models.describer is None else ()
     stages = [
         stage("import", "import-dataset", "--source", str(recipe.videos)),
-        stage("features", "features", "--streams.rgb.model", models.encoder.model, accepted=_IN_PART),
+        stage("features", "features", *_encoders(models), accepted=_IN_PART),
     ]
     if models.describer is not None:
         named = ("--describer.model", models.describer.model, "--glove.path", str(models.words))
         stages.append(stage("descriptions", "priors", *named, accepted=_IN_PART))
     again = ("--no-resume",) if recipe.retrain else ()
     stages.append(stage("training", "train", *run, *steps, *alone, *again))
-    stages.append(stage("segments", "eval", *run, "--all-videos"))
+    # predictions are asked for by run, not by dataset; a folder of weights is recorded by its name, without its path
+    weights = ("--encoders", "rgb", models.encoder.model) if models.encoder.place == "folder" else ()
+    predict = ("pipelines", "predict", str(recipe.videos), *run, *weights)
+    stages.append(Stage("segments", (Task("predict", predict, _IN_PART),)))
     return stages
+
+
+def _encoders(models: Models) -> tuple[str, ...]:
+    """Options of `make features`."""
+    if models.encoder.place == "files":
+        return "--encoders", models.encoder.model
+    return "--streams.rgb.model", models.encoder.model

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.presets.encoders import streams_of
 from pipelines.presets.method import MEASURED, PAPER, Changes
 
 if TYPE_CHECKING:
+    from pipelines.caches.check_features import CheckFeaturesRun
     from pipelines.caches.export import ExportRun
     from pipelines.caches.features import FeaturesRun
     from pipelines.caches.import_dataset import ImportDatasetRun
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from pipelines.runs.lr_range import LrRangeRun
     from pipelines.runs.report import ReportRun
     from pipelines.tuning.recipe import TuneRun
+    from priors.features.recipes import EncoderSet
     from training.hosts.recipes import HostKind
     from training.recipe import TrainRecipe
 
@@ -86,12 +89,25 @@ class Preset:
         return ImportRun(dataset=self.dataset, glove=self.priors().glove)
 
     def features(self) -> FeaturesRun:
-        """Recipe of `make features`."""
+        """Recipe of `make features`, with the preset's own encoders."""
         from pipelines.caches.features import FeaturesRun
-        from priors.features.encode import EncoderRecipe, FeaturesRecipe
+        from priors.features.recipes import FeaturesRecipe
 
-        rgb = EncoderRecipe(model="MCG-NJU/videomae-base-finetuned-kinetics")
-        return FeaturesRun(dataset=self.dataset, features=FeaturesRecipe(streams={"rgb": rgb}))
+        return FeaturesRun(dataset=self.dataset, features=FeaturesRecipe(streams=streams_of("videomae")))
+
+    def features_by(self, encoders: EncoderSet | None) -> FeaturesRun:
+        """Recipe of `make features ARGS="--encoders ..."`, on the grid of the preset's own."""
+        run = self.features()
+        if encoders is None:
+            return run
+        recipe = run.features.model_copy(update={"streams": streams_of(encoders)})
+        return run.model_copy(update={"features": recipe, "encoders": encoders, "preset_encoders": encoders})
+
+    def check_features(self) -> CheckFeaturesRun:
+        """Recipe of `make check-features`."""
+        from pipelines.caches.check_features import CheckFeaturesRun
+
+        return CheckFeaturesRun(dataset=self.dataset, against=())
 
     def training(self) -> TrainRecipe:
         """The training on the preset's own host, without the settings of the method."""
@@ -116,12 +132,13 @@ class Preset:
         if host is not None:
             training = on_host(training, host, self.hosts.get(host))
         training = training.changed(self.method[settings])
-        run = TrainRun(dataset=self.dataset, run=self.run, train=training)
+        reading = self.evaluate().localize.model_dump(mode="json", exclude_defaults=True)
+        run = TrainRun(dataset=self.dataset, run=self.run, train=training, localize=reading)
         run = run.model_copy(update={"known_hosts": known, "preset_settings": settings})
         chosen = None if tuned is None else load_tuned(tuned).hosts.get(training.model.host.kind)
         if chosen is None:
             return run.model_copy(update={"tuned": tuned})
-        tuning = {"tuned": tuned, "localize": chosen.localize, "train": training.changed(chosen.train)}
+        tuning = {"tuned": tuned, "localize": {**reading, **chosen.localize}, "train": training.changed(chosen.train)}
         return run.model_copy(update=tuning)
 
     @property

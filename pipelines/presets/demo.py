@@ -95,7 +95,7 @@ class Demo(Preset):
     def features(self) -> FeaturesRun:
         """Two tiny VideoMAE encoders (RGB, flow); snippets of 8 frames at 16 frames per second, half a second each."""
         from pipelines.caches.features import FeaturesRun
-        from priors.features.encode import EncoderRecipe, FeaturesRecipe
+        from priors.features.recipes import EncoderRecipe, FeaturesRecipe
 
         streams = {
             "rgb": EncoderRecipe(model=str(CHECKPOINTS / "rgb_encoder")),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cache.errors import CacheError
+from cache.files.atomic import atomic_path
 from cache.files.json_text import read_json
 from training.checkpoints.folder import is_finished, steps_taken
 from training.checks.doubt import FILE as LEARNED_FILE
@@ -15,6 +17,8 @@ from training.evaluation.diagnosis.schema import PSEUDO_FILE, PSEUDO_RUNS_FILE
 from training.evaluation.diagnosis.schema import RUNS_FILE as DIAGNOSES_FILE
 
 RECIPE_FILE = "recipe.json"
+ENCODERS_FILE = "encoders.json"
+"""The encoders that made the features; `make train` copies it from their folder."""
 METRICS_FILE, DETECTIONS_FILE, CURVES_FILE = "metrics.json", "detections.json", "curves.npz"
 REPORT_FILE = "report.html"
 RESULTS = (
@@ -30,6 +34,22 @@ def remove_results(run: Path) -> list[Path]:
     for path in removed:
         path.unlink()
     return removed
+
+
+def keep_encoders(features: Path, run: Path, streams: Sequence[str] | None = None) -> None:
+    """Copy the record of the encoders that made the features, those of the chosen `streams`, into the run, so that it
+    can encode further videos. Features that were made elsewhere have none."""
+    files = [features / ENCODERS_FILE, *sorted(features.glob(f"[!.]*/{ENCODERS_FILE}"))]
+    records = [read_json(file)[0] for file in files if file.exists()]
+    known = {name: encoder for record in reversed(records) for name, encoder in record["streams"].items()}
+    if streams is None:
+        streams = tuple(records[0]["streams"]) if files[0].exists() else ()
+    if not streams or not set(streams) <= known.keys():
+        (run / ENCODERS_FILE).unlink(missing_ok=True)
+        return
+    with atomic_path(run / ENCODERS_FILE) as unfinished:
+        document = {**records[0], "streams": {name: known[name] for name in streams}}
+        unfinished.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 def warnings_of(run: Path) -> tuple[str, ...]:

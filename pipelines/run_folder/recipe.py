@@ -71,7 +71,8 @@ class TrainRun(Recipe):
     """File of settings that `make tune` chose; other options change single fields of them. Preset own uses the
     tuned.json of its dataset, if there is one; none trains without."""
     localize: Annotated[dict[str, Any], tyro.conf.Suppress] = Field(default={})
-    """Changes of the post-processing that the file holds; `make eval` applies them."""
+    """Changes of the post-processing that go with the training, of the preset and of `tuned`; `make eval` and
+    `make predict` apply them."""
     known_hosts: Annotated[tuple[str, ...] | None, tyro.conf.Suppress] = None
     """Hosts for which the preset has settings; None without a preset, and then every host is accepted."""
     preset_settings: Annotated[MethodSettings | None, tyro.conf.Suppress] = None

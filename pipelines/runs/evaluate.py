@@ -12,6 +12,7 @@ from cache.annotations import Dataset, VideoEntry
 from cache.detections import Detection, DetectionTable, write_detections
 from cache.errors import CacheError
 from cache.features import FeatureStore
+from cache.recipe import differences
 from cache.wording import amount
 from pipelines.console import note, progress, say, table
 from pipelines.run_folder.files import (
@@ -26,6 +27,7 @@ from pipelines.run_folder.files import (
 )
 from pipelines.run_folder.metrics import Metrics
 from pipelines.run_folder.recipe import TrainRun
+from pipelines.run_folder.tuned import setting_text
 from pipelines.run_folder.without_features import WithoutFeatures, having_features
 from training.checkpoints.checkpoint import Trained
 from training.checkpoints.folder import Best, best_checkpoint
@@ -33,7 +35,7 @@ from training.checkpoints.footprint import Footprint, footprint
 from training.compat.localize import PublicMethod, official_recipe
 from training.evaluation.evaluate import Evaluation, evaluate_detections, protocol_videos
 from training.evaluation.protocol import Protocol, ProtocolChoice, tiou_key
-from training.inference import detect, load_run
+from training.inference import detect, from_what_it_has, load_run
 from training.localization.curves import Curves, save_curves
 from training.localization.localize import LocalizeRecipe
 from training.nn.devices import DeviceName
@@ -74,15 +76,15 @@ class EvalRun(ProtocolChoice):
     """Device of the model; loop.device of the training when not given."""
 
     def as_tuned(self, fields: Set[str]) -> EvalRun:
-        """The same with the post-processing that the run's settings were tuned with, but for the fields that options
-        set."""
+        """The same with the post-processing that goes with the run's training, but for the fields that options set."""
         if not (self.run / RECIPE_FILE).exists() or self.official is not None:
             return self
         trained = TrainRun.load(self.run / RECIPE_FILE)
-        kept = trained.localize_changes(but=fields)
-        if kept and trained.tuned is not None:
-            note(f"post-processing of {trained.tuned}: {', '.join(f'{name} {value}' for name, value in kept.items())}")
-        return self.changed(kept)
+        asked = self.changed(trained.localize_changes(but=fields))
+        if changed := differences(self.localize, asked.localize):
+            told = ", ".join(f"{name} {setting_text(now)}" for name, (_, now) in changed.items())
+            note(f"post-processing of {trained.tuned or self.run / RECIPE_FILE}: {told}")
+        return asked
 
 
 def main(recipe: EvalRun) -> None:
@@ -118,9 +120,9 @@ def evaluate(recipe: EvalRun) -> Metrics | None:
     folder = None if best is None else best.folder
     trained = load_run(recipe.run, dataset, store, csr_attention=csr_attention, device=device, checkpoint=folder)
     localize = recipe.localize if recipe.official is None else official_recipe(recipe.official)
-    if trained.model.head is None and localize.source != "cam":
+    asked, localize = localize, from_what_it_has(trained, localize)
+    if localize != asked:
         say(f"{recipe.run.name} has no localization head: its detections come from the T-CAM")
-        localize = localize.model_copy(update={"source": "cam"})
     found: list[Detection] = []
     snippets: list[int] = []
 

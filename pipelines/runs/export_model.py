@@ -21,6 +21,7 @@ from training.checkpoints.checkpoint import Trained, load_trained
 from training.checkpoints.folder import FOLDER, best_checkpoint, find_checkpoint
 from training.export.check import Check, export
 from training.export.exported import OUTPUTS, ModelCard
+from training.inference import from_what_it_has
 from training.localization.localize import LocalizeRecipe
 
 _VIDEOS = 3
@@ -111,10 +112,9 @@ def _videos(store: FeatureStore | None) -> list[np.ndarray]:
 
 
 def _card(recipe: ExportModelRun, trained: Trained, store: FeatureStore | None) -> ModelCard:
-    state, localize = trained.state, recipe.localize
-    if trained.model.head is None and localize.source != "cam":
+    state, localize = trained.state, from_what_it_has(trained, recipe.localize)
+    if localize != recipe.localize:
         say(f"{recipe.run.name} has no localization head: its detections come from the T-CAM")
-        localize = localize.model_copy(update={"source": "cam"})
     return ModelCard(
         classes=state.classes,
         grid=state.grid,

@@ -63,9 +63,9 @@ class ReportRun(Recipe):
     """Folder descriptions/<config hash> to quote from; needed only if there are several."""
     embeddings: Path | None = None
     """Folder embeddings/<config hash>, for marking action words; the newest of those descriptions when not given."""
-    videos: NonNegativeInt = 12
-    """Number of videos with frames above the timeline, evenly spaced from the worst to the best F1. All videos have a
-    timeline."""
+    videos: NonNegativeInt = 100
+    """Number of videos with a strip of frames above the timeline, evenly spaced from the worst to the best F1. All
+    videos have a timeline."""
     frames: PositiveInt = 10
     """Number of frames above each of these timelines."""
     unfinished: bool = False
@@ -162,9 +162,9 @@ def _views(
                 cas={} if cas is None else _chosen(dict(zip(classes, cas.T, strict=True)), video),
                 attention=_array(curves, entry, "attention"),
                 attention_csr=_array(curves, entry, "attention_csr"),
-                pictures=() if player else pictures,
+                pictures=pictures,
                 player=player,
-                problem="" if player else problem,
+                problem=problem,
             )
             views.append(view)
             if wanted:

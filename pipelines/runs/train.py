@@ -8,7 +8,7 @@ from cache.annotations import Dataset
 from cache.features import FeatureStore
 from cache.tables.embeddings import load_prior_texts
 from pipelines.console import note, progress, say
-from pipelines.run_folder.files import LEARNED_FILE, RECIPE_FILE, remove_results, warnings_of
+from pipelines.run_folder.files import LEARNED_FILE, RECIPE_FILE, keep_encoders, remove_results, warnings_of
 from pipelines.run_folder.recipe import TrainRun
 from pipelines.run_folder.tuned import load_tuned
 from pipelines.run_folder.without_features import with_features
@@ -34,6 +34,7 @@ def main(recipe: TrainRun) -> None:
         if removed := remove_results(recipe.run):
             say(f"removed results of earlier weights: {', '.join(path.name for path in removed)}")
         recipe.save(recipe.run / RECIPE_FILE)
+        keep_encoders(recipe.features_folder, recipe.run, recipe.train.data.streams)
         for doubt in doubtful_settings(data, recipe.train):
             say(f"note: {doubt}")
 
@@ -48,6 +49,7 @@ def main(recipe: TrainRun) -> None:
             progress=lambda done, total, terms: report(done, total),
         )
     recipe.save(recipe.run / RECIPE_FILE)  # also for a finished run: the folders of its data may have changed
+    keep_encoders(recipe.features_folder, recipe.run, recipe.train.data.streams)
     say(f"trained: {checkpoint}")
     if not (recipe.run / LEARNED_FILE).exists():
         _look(recipe).save(recipe.run / LEARNED_FILE)

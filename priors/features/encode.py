@@ -1,183 +1,110 @@
-"""Extracts snippet features from raw video, with any transformers video classifier as the encoder of a stream."""
+"""Extracts snippet features from raw video: decoded in worker processes, encoded here in batches, kept by video."""
 
 from __future__ import annotations
 
-import json
-import queue
-import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 from jaxtyping import Float32
-from pydantic import PositiveFloat, PositiveInt, model_validator
 
 from cache.annotations import Dataset, VideoEntry
 from cache.errors import CacheError
-from cache.features import FeatureGrid, FeatureStore
-from cache.files.atomic import atomic_path
+from cache.features import FeatureStore
+from cache.files.lock import Shard
 from cache.files.stopping import Stopped, deferred_stops
-from cache.recipe import RUN_ONLY, Recipe
-from priors.features.snippets import Cutter, Failed, Partial, Piece, View, cut
-from priors.pretrained.model_files import is_folder, resolve_revision
-from priors.pretrained.torchvision_cpu import make_torchvision_importable
-from priors.video.worker_pool import Died, Stalled, WorkerPool, reason
+from priors.features.decode_ahead import decode_ahead
+from priors.features.encoder import Encoder
+from priors.features.notes import Notes
+from priors.features.recipes import FeaturesRecipe, SnippetDecodeRecipe
+from priors.features.snippets import Chunk, Failed, Partial, Snippets
 
-if TYPE_CHECKING:
-    import torch
-
-ENCODERS_FILE = "encoders.json"
-PARTIAL_FILE = "partial.json"
-"""In a folder of features: video -> why its features are not those of all of it."""
-_Chunks = queue.Queue[Piece | None]
-
-
-class EncoderRecipe(Recipe):
-    """The encoder of one stream."""
-
-    model: str
-    """Hub id or folder of a transformers video classifier (VideoMAE, TimeSformer, ViViT ...). Features are the inputs
-    of its last linear layer, as for I3D."""
-    revision: str | None = None
-    """Branch, tag or commit of a hub model; None = its main branch."""
-    input: Literal["rgb", "flow"] = "rgb"
-    """Input of the encoder: RGB frames, or optical flow as two channels."""
-    flow_bound: PositiveFloat = 20.0
-    """Flow in pixels that is scaled to 1; larger displacements are clipped (20 for I3D)."""
-
-
-class FeaturesRecipe(Recipe):
-    """How snippet features are extracted."""
-
-    streams: dict[str, EncoderRecipe]
-    """The streams in the order of their columns."""
-    fps: PositiveFloat = 25.0
-    """Frames per second that videos are resampled to."""
-    snippet_frames: PositiveInt = 16
-    """Frames that one snippet covers."""
-    snippet_stride: PositiveInt = 16
-    """Frames from one snippet to the next; at most `snippet_frames`."""
-
-    @model_validator(mode="after")
-    def _no_gaps(self) -> Self:
-        if self.snippet_stride > self.snippet_frames:
-            raise ValueError(f"snippet_stride: found {self.snippet_stride}, expected at most {self.snippet_frames}")
-        return self
-
-
-class SnippetDecodeRecipe(Recipe):
-    """How videos are decoded ahead of the encoders. These settings do not change the features."""
-
-    workers: Annotated[PositiveInt, RUN_ONLY] = 2
-    """Processes that decode and compute flow, each with one video at a time."""
-    timeout_seconds: Annotated[PositiveFloat, RUN_ONLY] = 900.0
-    """Time limit of the next snippets of a video; beyond it the video fails."""
-    worker_memory_gib: Annotated[PositiveFloat, RUN_ONLY] = 8.0
-    """Memory limit of a worker; a video that needs more fails."""
-    chunk_snippets: Annotated[PositiveInt, RUN_ONLY] = 64
-    """Largest number of snippets per batch."""
-
-
-class Encoder:
-    """One stream: snippets in, the classifier's penultimate features out. Raises ModelError if it cannot be loaded."""
-
-    def __init__(self, recipe: EncoderRecipe, *, device: str | None = None) -> None:
-        make_torchvision_importable()
-        import torch
-        from transformers import AutoModelForVideoClassification
-
-        self.recipe = recipe
-        self.revision = resolve_revision(recipe.model, recipe.revision, option="streams.*.model")
-        commit = {} if is_folder(recipe.model) else {"revision": self.revision}
-        model: Any = AutoModelForVideoClassification.from_pretrained(
-            recipe.model, dtype=torch.float32, use_safetensors=True, **commit
-        )
-        self.width: int = model.classifier.in_features
-        model.classifier = torch.nn.Identity()
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self._model = model.eval().to(self.device)
-        self.view = View(recipe.input, frames=model.config.num_frames, side=model.config.image_size)
-        """Input of the encoder for a snippet."""
-        self._mean, self._std = self._normalisation(commit)
-
-    def _normalisation(self, commit: dict[str, str]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and standard deviation of the inputs by channel: the checkpoint's for RGB, the flow bound for flow."""
-        import torch
-
-        if self.recipe.input == "flow":
-            mean, spread = [0.0, 0.0], [self.recipe.flow_bound] * 2
-        else:
-            from transformers import AutoImageProcessor
-
-            processor: Any = AutoImageProcessor.from_pretrained(self.recipe.model, **commit)
-            mean, spread = ([255 * value for value in values] for values in (processor.image_mean, processor.image_std))
-        return torch.tensor(mean, device=self.device), torch.tensor(spread, device=self.device)
-
-    def prepare(self, pictures: np.ndarray, starts: Sequence[int], length: int) -> np.ndarray:
-        """Cut snippets out of pictures or flow (n, h, w, c): (snippets, frames, side, side, c), centre-cropped.
-
-        Each snippet is `length` frames from its start, of which the encoder gets `frames` at equal distances.
-        """
-        return self.view.prepare(pictures, starts, length)
-
-    def encode(self, snippets: np.ndarray) -> Float32[np.ndarray, "s w"]:
-        """Features of prepared snippets (s, frames, side, side, c)."""
-        import torch
-
-        with torch.inference_mode():
-            pixels = torch.from_numpy(snippets).to(self.device, torch.float32)
-            if self.recipe.input == "flow":
-                pixels = pixels.clamp(-self.recipe.flow_bound, self.recipe.flow_bound)
-            pixels = ((pixels - self._mean) / self._std).movedim(-1, 2)
-            return self._model(pixel_values=pixels).logits.float().cpu().numpy()
+_BATCH, _BATCH_ON_CPU = 64, 8
 
 
 @dataclass
 class EncodeSummary:
-    """Result of a run of `encode`."""
+    """Result of a run of `encode`, and where its time went."""
 
     encoded: int = 0
     skipped: int = 0
     """Videos that already had features."""
     snippets: int = 0
+    frames: int = 0
+    """Frames that were decoded, on the grid of the snippets."""
     failed: list[tuple[str, str]] = field(default_factory=list)
     """(video_id, reason)."""
     partial: list[tuple[str, str]] = field(default_factory=list)
     """(video_id, reason) of videos that were encoded, but are not read to their end."""
+    decode_seconds: float = 0.0
+    """Time of all workers together."""
+    flow_seconds: float = 0.0
+    """Time of all workers together."""
+    encode_seconds: float = 0.0
+    waited_seconds: float = 0.0
+    """Time in which the encoders waited for workers."""
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def frames_per_second(self) -> float:
+        """Over the run so far."""
+        return self.frames / max(time.monotonic() - self.started, 1e-9)
 
 
-def open_features(folder: Path, recipe: FeaturesRecipe, encoders: dict[str, Encoder]) -> FeatureStore:
-    """Create or reopen a folder for these encoders. Raises CacheError if it holds features of other encoders."""
-    grid = FeatureGrid(
-        streams={name: encoder.width for name, encoder in encoders.items()},
-        fps=recipe.fps,
-        snippet_frames=recipe.snippet_frames,
-        snippet_stride=recipe.snippet_stride,
-    )
-    store = FeatureStore.create(folder, grid)
-    made_with = FeaturesRecipe(
-        **recipe.model_dump(exclude={"streams"}),
-        streams={
-            name: encoder.recipe.model_copy(
-                update={"model": Path(encoder.recipe.model).name, "revision": encoder.revision}
-            )
-            for name, encoder in encoders.items()
-        },
-    )
-    note = folder / ENCODERS_FILE
-    if not note.exists():
-        made_with.save(note)
-    elif (found := FeaturesRecipe.load(note)).fingerprint() != made_with.fingerprint():
-        raise CacheError(
-            f"{note}: these features were made with {found.streams}, asked for are {made_with.streams}; "
-            "delete the folder, or choose another one with --folder"
-        )
-    return store
+@dataclass
+class _Video:
+    """A video that is being encoded."""
+
+    entry: VideoEntry
+    features: list[np.ndarray] = field(default_factory=list)
+    waiting: int = 0
+    """Snippets that are in no batch yet."""
+    failed: str | None = None
+    partial: str | None = None
+
+
+class _Batches:
+    """Collects snippets until a batch is full, and encodes it."""
+
+    def __init__(self, encoders: Mapping[str, Encoder], size: int | None) -> None:
+        on_cpu = all(encoder.device.type == "cpu" for encoder in encoders.values())
+        self._encoders = encoders
+        self._size = size or (_BATCH_ON_CPU if on_cpu else _BATCH)
+        self.across = not on_cpu
+        """Whether a batch may be of several videos. Without a GPU that gains nothing, and features would depend, in the
+        last bits, on the videos beside them."""
+        self._waiting: list[tuple[_Video, Mapping[str, Snippets]]] = []
+        self._count = 0
+
+    def add(self, video: _Video, chunk: Chunk) -> Iterator[None]:
+        """Yields after each batch."""
+        start, length = 0, len(chunk)
+        while start < length:
+            stop = min(length, start + self._size - self._count)
+            self._waiting.append((video, {name: part.part(start, stop) for name, part in chunk.streams.items()}))
+            video.waiting += stop - start
+            self._count += stop - start
+            start = stop
+            if self._count == self._size:
+                self.run()
+                yield
+
+    def run(self) -> None:
+        """Encode what waits, however little it is; snippets of videos that failed meanwhile are dropped."""
+        batch = [(video, parts) for video, parts in self._waiting if video.failed is None]
+        self._waiting, self._count = [], 0
+        if not batch:
+            return
+        found = [encoder.encode([parts[name] for _, parts in batch]) for name, encoder in self._encoders.items()]
+        features, start = np.concatenate(found, axis=1), 0
+        for video, parts in batch:
+            count = len(next(iter(parts.values())))
+            video.features.append(features[start : start + count])
+            video.waiting -= count
+            start += count
 
 
 def encode(
@@ -188,108 +115,111 @@ def encode(
     *,
     decode: SnippetDecodeRecipe | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    summary: EncodeSummary | None = None,
+    shard: Shard | None = None,
 ) -> EncodeSummary:
     """Encode the videos that have no features yet; one that cannot be read is reported, and the others are encoded.
 
     Worker processes decode and compute flow ahead, a bounded number of snippets each, while this thread encodes. A
-    video that crashes or hangs its worker fails alone. Finished features are kept if the run is interrupted.
+    video that crashes or hangs its worker fails alone. Finished features are kept if the run is interrupted. `progress`
+    is called after every batch and video, with the numbers of videos; `summary` is filled on the way. `shard` names the
+    notes beside the features where several processes write into the store (priors/features/notes.py).
     """
     missing = [video for video in videos if not store.has(video.video_id)]
-    summary = EncodeSummary(skipped=len(videos) - len(missing))
-    with closing(_decode_ahead(missing, recipe, encoders, decode or SnippetDecodeRecipe())) as decoded:
-        for done, (video, chunks) in enumerate(decoded, start=1):
-            encoded: list[np.ndarray] = []
-            failed: str | None = None
-            for chunk in chunks:
-                if isinstance(chunk, Failed):
-                    failed = chunk.why
-                elif isinstance(chunk, Partial):
-                    summary.partial.append((video.video_id, chunk.why))
-                else:
-                    encoded.append(np.concatenate([encoders[name].encode(chunk[name]) for name in encoders], axis=1))
-            if failed is None:
-                with deferred_stops() as stop:
-                    store.save(video.video_id, np.concatenate(encoded))
-                    _note_partial(store.folder, summary.partial)
-                if stop.signum is not None:
-                    raise Stopped(stop.signum)
-                summary.encoded += 1
-                summary.snippets += sum(map(len, encoded))
-            else:
-                summary.failed.append((video.video_id, failed))
-            progress(done, len(missing))
+    summary = summary or EncodeSummary()
+    notes = Notes(store.folder, shard)
+    summary.skipped = len(videos) - len(missing)
+
+    def report() -> None:
+        progress(summary.encoded + len(summary.failed), len(missing))
+
+    for video in _encoded(missing, recipe, encoders, decode or SnippetDecodeRecipe(), summary, report):
+        if video.failed is None:
+            with deferred_stops() as stop:
+                _keep(video, store, recipe.stored, notes, summary)
+            if stop.signum is not None:
+                raise Stopped(stop.signum)
+        if video.failed is not None:
+            summary.failed.append((video.entry.video_id, video.failed))
+            notes.failed(video.entry.video_id, video.failed)
+        report()
+    notes.close()
     return summary
 
 
-def _note_partial(folder: Path, found: Sequence[tuple[str, str]]) -> None:
-    """Keep beside the features which videos they hold in part, and why."""
-    path = folder / PARTIAL_FILE
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    if (merged := {**known, **dict(found)}) != known:
-        with atomic_path(path) as unfinished:
-            unfinished.write_text(json.dumps(merged, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _decode_ahead(
-    videos: Sequence[VideoEntry], recipe: FeaturesRecipe, encoders: dict[str, Encoder], decode: SnippetDecodeRecipe
-) -> Generator[tuple[VideoEntry, Iterator[Piece]], None, None]:
-    """Each video with its chunks, in order, decoded by a pool of workers into queues of two chunks per video."""
-    stop = threading.Event()
-    cutter = Cutter(
-        {name: encoder.view for name, encoder in encoders.items()},
-        fps=recipe.fps,
-        length=recipe.snippet_frames,
-        stride=recipe.snippet_stride,
-        chunk=decode.chunk_snippets,
-    )
-
-    def fill(video: VideoEntry, chunks: _Chunks) -> None:
-        try:
-            for chunk in _isolated(pool, cutter, video, decode):
-                _put(chunks, chunk, stop)
-        finally:
-            _put(chunks, None, stop)
-
-    def drain(chunks: _Chunks, job: Future[None]) -> Iterator[Piece]:
-        while (chunk := chunks.get()) is not None:
-            yield chunk
-        job.result()  # raises the error of the thread
-
-    pool = WorkerPool(partial(cut, cutter), seconds=decode.timeout_seconds, memory_gib=decode.worker_memory_gib)
-    threads = ThreadPoolExecutor(decode.workers, thread_name_prefix="decode")
-    waiting: list[tuple[VideoEntry, _Chunks, Future[None]]] = []
+def _keep(video: _Video, store: FeatureStore, stored: str, notes: Notes, summary: EncodeSummary) -> None:
+    """Write the features of a video; it fails if they are not finite."""
+    name = video.entry.video_id
+    if video.partial is not None:
+        summary.partial.append((name, video.partial))
+        notes.partial(name, video.partial)
+    features = np.concatenate(video.features)
     try:
-        for video in [*videos, *[None] * decode.workers]:
-            if video is not None:
-                chunks: _Chunks = queue.Queue(maxsize=2)
-                waiting.append((video, chunks, threads.submit(fill, video, chunks)))
-            if waiting and (video is None or len(waiting) > decode.workers):
-                head, chunks, job = waiting.pop(0)
-                yield head, drain(chunks, job)
-    finally:
-        stop.set()
-        pool.kill()
-        threads.shutdown(wait=True, cancel_futures=True)
-        pool.__exit__()
-
-
-def _isolated(pool: WorkerPool, cutter: Cutter, video: VideoEntry, decode: SnippetDecodeRecipe) -> Iterator[Piece]:
-    if video.path is None:
-        yield Failed("the annotations name no file, and the videos folder has none")
+        with np.errstate(over="ignore"):
+            store.save(name, features.astype(stored))
+    except CacheError as error:
+        video.failed = str(error)
         return
-    try:
-        yield from pool.answers(video.path)
-    except (Died, Stalled) as problem:
-        yield Failed(reason(problem, "timeout_seconds"))
+    summary.encoded += 1
+    summary.snippets += len(features)
 
 
-def _put(chunks: _Chunks, chunk: Piece | None, stop: threading.Event) -> None:
-    while not stop.is_set():
-        try:
-            chunks.put(chunk, timeout=0.1)
-            return
-        except queue.Full:
-            continue
+def encode_file(
+    path: Path, recipe: FeaturesRecipe, encoders: dict[str, Encoder], *, decode: SnippetDecodeRecipe | None = None
+) -> Float32[np.ndarray, "t d"]:
+    """The features of one file, kept nowhere. Raises CacheError with the reason if it cannot be read."""
+    entry = VideoEntry(path.stem, "", None, (), (), path)
+    (video,) = _encoded([entry], recipe, encoders, decode or SnippetDecodeRecipe(), EncodeSummary(), lambda: None)
+    if video.failed is not None:
+        raise CacheError(f"{path}: {video.failed}")
+    return np.concatenate(video.features)
+
+
+def _encoded(
+    videos: Sequence[VideoEntry],
+    recipe: FeaturesRecipe,
+    encoders: Mapping[str, Encoder],
+    decode: SnippetDecodeRecipe,
+    summary: EncodeSummary,
+    report: Callable[[], None],
+) -> Iterator[_Video]:
+    """Each video, in order, once all of it is encoded or it failed."""
+    batches = _Batches(encoders, decode.batch_size)
+    unfinished: list[_Video] = []
+    views = {name: encoder.view for name, encoder in encoders.items()}
+    clock = time.monotonic()
+
+    def spent() -> float:
+        nonlocal clock
+        before, clock = clock, time.monotonic()
+        return clock - before
+
+    with closing(decode_ahead(videos, recipe, views, decode)) as decoded:
+        for entry, pieces in decoded:
+            video = _Video(entry)
+            unfinished.append(video)
+            for piece in pieces:
+                summary.waited_seconds += spent()
+                match piece:
+                    case Failed(why):
+                        video.failed = why
+                    case Partial(why):
+                        video.partial = why
+                    case Chunk():
+                        summary.frames += piece.frames
+                        summary.decode_seconds += piece.decode_seconds
+                        summary.flow_seconds += piece.flow_seconds
+                        for _ in batches.add(video, piece):
+                            report()
+                summary.encode_seconds += spent()
+            if not batches.across:
+                batches.run()
+            while unfinished and (unfinished[0].failed is not None or not unfinished[0].waiting):
+                yield unfinished.pop(0)
+            summary.encode_seconds += spent()
+        batches.run()
+        summary.encode_seconds += spent()
+        yield from unfinished
 
 
 def videos_of(dataset: Dataset, subsets: Sequence[str]) -> list[VideoEntry]:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from priors.features.flow import optical_flow
-from priors.video.frames import VideoError, stream_frames
+from priors.features.flow import Between, Method, flow_between
+from priors.video.frames import Frames, VideoError, stream_frames
 
-Chunk = dict[str, np.ndarray]
-"""Prepared snippets (s, frames, side, side, c) by stream."""
-
-_CHUNK_BYTES = 256 << 20
-"""Largest size of pictures that are cut at once, if they hold a snippet; their flow takes nearly three times as
-much."""
+CENTRE = (0.5, 0.5)
+_CHUNK_BYTES = 32 << 20
+"""Size of pictures at which a chunk is sent, if they hold a snippet."""
 _log = logging.getLogger(__name__)
 
 
@@ -28,20 +26,53 @@ class View:
     """Input of the encoder of one stream for a snippet."""
 
     input: Literal["rgb", "flow"]
-    frames: int
-    """Number of frames, at equal distances."""
+    frames: int | None
+    """Number of frames, at equal distances; None = all of the snippet."""
     side: int
-    """Height and width in pixels."""
+    """Height and width in pixels of the centre crop."""
+    shorter_side: int | None = None
+    """Shorter side in pixels that pictures are scaled to before flow and crop. None: to `side`, and flow is that of the
+    unscaled pictures."""
+    whole: bool = False
+    """Whether pictures are kept whole, without a crop."""
+    method: Method = "dis"
+    """Method of optical flow."""
 
-    def prepare(self, pictures: np.ndarray, starts: Sequence[int], length: int) -> np.ndarray:
-        """Cut snippets out of pictures or flow (n, h, w, c): (snippets, frames, side, side, c), centre-cropped.
+    def indices(self, starts: Sequence[int], length: int) -> np.ndarray:
+        """The frames of snippets of `length` frames, (snippets, frames)."""
+        count = self.frames or length
+        offsets = (np.arange(count) + 0.5) * length / count
+        return np.asarray(starts)[:, None] + offsets.astype(int)[None]
 
-        Each snippet is `length` frames from its start.
-        """
-        offsets = (np.arange(self.frames) + 0.5) * length / self.frames
-        indices = np.asarray(starts)[:, None] + offsets.astype(int)[None]
-        scaled = np.stack([_square(picture, self.side) for picture in pictures])
-        return scaled[np.minimum(indices, len(scaled) - 1)]
+    def before_flow(self, picture: np.ndarray) -> np.ndarray:
+        """A picture as flow is computed of it, or as it is cropped."""
+        return picture if self.shorter_side is None else scaled(picture, self.shorter_side)
+
+    def finished(self, picture: np.ndarray) -> np.ndarray:
+        """A picture, or its flow, as the encoder gets it."""
+        picture = picture if self.shorter_side is not None else scaled(picture, self.side)
+        return picture if self.whole else crop(picture, self.side)
+
+
+@dataclass(frozen=True)
+class Snippets:
+    """Snippets of one stream, which may share pictures."""
+
+    pictures: np.ndarray
+    """(n, h, w, c)"""
+    indices: np.ndarray
+    """(s, frames): the pictures of each."""
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def array(self) -> np.ndarray:
+        """(s, frames, h, w, c)."""
+        return self.pictures[self.indices]
+
+    def part(self, start: int, stop: int) -> Snippets:
+        """Some of them."""
+        return Snippets(self.pictures, self.indices[start:stop])
 
 
 @dataclass(frozen=True)
@@ -57,6 +88,21 @@ class Cutter:
     """Frames from one snippet to the next."""
     chunk: int = 64
     """Largest number of snippets cut at once."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The next snippets of a video, by stream, and what they cost."""
+
+    streams: Mapping[str, Snippets]
+    frames: int
+    """Frames that were decoded for them."""
+    decode_seconds: float
+    """Time in which frames were decoded and scaled."""
+    flow_seconds: float
+
+    def __len__(self) -> int:
+        return len(next(iter(self.streams.values())))
 
 
 @dataclass(frozen=True)
@@ -89,35 +135,105 @@ def cut(cutter: Cutter, path: Path) -> Iterator[Piece]:
         yield Failed(f"{type(error).__name__}: {error}"[:300])
 
 
+class _Costs:
+    """Seconds that a worker spent since the last chunk, by what it did."""
+
+    def __init__(self) -> None:
+        self.seconds = {"decode": 0.0, "flow": 0.0}
+
+    @contextmanager
+    def of(self, what: Literal["decode", "flow"]) -> Iterator[None]:
+        """Measure what is done meanwhile."""
+        before = time.monotonic()
+        yield
+        self.seconds[what] += time.monotonic() - before
+
+    def taken(self) -> dict[str, float]:
+        """What was measured so far; begins again."""
+        found, self.seconds = self.seconds, dict.fromkeys(self.seconds, 0.0)
+        return found
+
+
+class _Buffer:
+    """The pictures of one stream that later snippets may need, ready for its encoder."""
+
+    def __init__(self, view: View, costs: _Costs) -> None:
+        self._view, self._costs = view, costs
+        self._between: Between | None = flow_between(view.method) if view.input == "flow" else None
+        self._last: np.ndarray | None = None
+        self._kept: list[np.ndarray] = []
+        self._first = 0  # frame of the first picture that is kept
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the pictures."""
+        return sum(picture.nbytes for picture in self._kept)
+
+    def add(self, frame: np.ndarray) -> None:
+        """The next frame: itself, or the flow from the frame before it."""
+        with self._costs.of("decode"):
+            picture = self._view.before_flow(frame)
+        if self._between is not None:
+            before, self._last = self._last, picture
+            if before is None:
+                return
+            with self._costs.of("flow"):
+                picture = self._between(before, picture)
+        with self._costs.of("decode"):
+            self._kept.append(self._view.finished(picture))
+
+    def drop(self, first: int) -> None:
+        """Forget the frames before `first`."""
+        self._kept = self._kept[first - self._first :]
+        self._first = first
+
+    def snippets(self, starts: Sequence[int], length: int) -> Snippets:
+        """The snippets that begin at `starts`; those that extend beyond the end repeat the last picture."""
+        if not self._kept:  # the flow of a single frame
+            assert self._last is not None
+            self._kept = [self._view.finished(np.zeros((*self._last.shape[:2], 2), np.float32))]
+        indices = np.minimum(self._view.indices(starts, length) - self._first, len(self._kept) - 1)
+        used, places = np.unique(indices, return_inverse=True)
+        return Snippets(np.stack([self._kept[index] for index in used]), places.reshape(indices.shape))
+
+
 def _chunks(cutter: Cutter, path: Path) -> Iterator[Chunk | Partial]:
-    length, stride = cutter.length, cutter.stride
-    buffered: list[np.ndarray] = []
+    costs = _Costs()
+    buffers = {name: _Buffer(view, costs) for name, view in cutter.views.items()}
     odd: str | None = None
-    frames = stream_frames(path, fps=cutter.fps, size=None, chunk=stride)
-    for fresh in chain(frames, [None]):
-        buffered += [] if fresh is None else [fresh.rgb]
-        odd = odd if fresh is None else fresh.odd
-        count = sum(map(len, buffered))
-        starts = snippet_starts(count, length=length, stride=stride) if buffered else range(0)
+    first = count = told = 0
+
+    def chunk(starts: range) -> Chunk:
+        nonlocal first, told
+        streams = {name: one.snippets(starts, cutter.length) for name, one in buffers.items()}
+        seconds, new = costs.taken(), count - told
+        first, told = starts[-1] + cutter.stride, count
+        for one in buffers.values():
+            one.drop(first)
+        return Chunk(streams, new, seconds["decode"], seconds["flow"])
+
+    frames = stream_frames(path, fps=cutter.fps, size=None, chunk=cutter.stride)
+    fresh: Frames | None
+    while True:
+        with costs.of("decode"):
+            fresh = next(frames, None)
+        if fresh is not None:
+            odd, count = fresh.odd, count + len(fresh.rgb)
+            for picture in fresh.rgb:
+                for one in buffers.values():
+                    one.add(picture)
         # A snippet is complete once the frame after it is decoded, too: the flow of its last frame needs it.
-        whole = [start for start in starts if start + length < count]
-        full = len(whole) >= cutter.chunk or sum(part.nbytes for part in buffered) >= _CHUNK_BYTES
+        whole = range(first, max(first, count - cutter.length), cutter.stride)
+        full = len(whole) >= cutter.chunk or sum(one.nbytes for one in buffers.values()) >= _CHUNK_BYTES
         if whole and (full or fresh is None):
-            pictures = np.concatenate(buffered)
-            yield _prepared(cutter, pictures[: whole[-1] + length + 1], whole)
-            buffered = [pictures[whole[-1] + stride :].copy()]  # a view would keep all of them in memory
-        if fresh is None and (rest := starts[len(whole) :]):
-            # separately, so that the frames they repeat at the end do not depend on the chunk size
-            yield _prepared(cutter, np.concatenate(buffered), [start - rest[0] for start in rest])
+            yield chunk(whole)
+        if fresh is None:
+            break
+    # separately, so that the frames they repeat at the end do not depend on the chunk size
+    if count and (rest := snippet_starts(count, length=cutter.length, stride=cutter.stride)[first // cutter.stride :]):
+        yield chunk(rest)
     if odd is not None:
         yield Partial(odd)
-
-
-def _prepared(cutter: Cutter, pictures: np.ndarray, starts: Sequence[int]) -> Chunk:
-    """The snippets that begin at `starts`, prepared for each stream."""
-    with_flow = any(view.input == "flow" for view in cutter.views.values())
-    inputs = {"rgb": pictures, "flow": _flow(pictures) if with_flow else pictures}
-    return {name: view.prepare(inputs[view.input], starts, cutter.length) for name, view in cutter.views.items()}
 
 
 def snippet_starts(frames: int, *, length: int, stride: int) -> range:
@@ -126,19 +242,26 @@ def snippet_starts(frames: int, *, length: int, stride: int) -> range:
     return range(0, stride * (1 + max(0, -(-(frames - length) // stride))), stride)
 
 
-def _square(picture: np.ndarray, side: int) -> np.ndarray:
-    """Scale the shorter side to `side` and crop the centre."""
+def scaled(picture: np.ndarray, shorter: int) -> np.ndarray:
+    """The picture, or flow, whose shorter side has so many pixels; values stay as they are."""
     import cv2
 
     height, width = picture.shape[:2]
-    if (height, width) != (side, side):
-        scale = side / min(height, width)
-        size = max(side, round(width * scale)), max(side, round(height * scale))
-        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
-    return picture[top : top + side, left : left + side]
+    if min(height, width) == shorter:
+        return picture
+    scale = shorter / min(height, width)
+    size = max(shorter, round(width * scale)), max(shorter, round(height * scale))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
 
 
-def _flow(pictures: np.ndarray) -> np.ndarray:
-    """Flow from each picture to the next; zeros for a single picture."""
-    return optical_flow(pictures) if len(pictures) > 1 else np.zeros((1, *pictures.shape[1:3], 2), np.float32)
+def crop(pictures: np.ndarray, side: int, place: tuple[float, float] = CENTRE) -> np.ndarray:
+    """A square of pictures (..., h, w, c); its place is a share of the room that there is, down and to the right."""
+    top, left = (int(share * (room - side)) for share, room in zip(place, pictures.shape[-3:-1], strict=True))
+    return pictures[..., top : top + side, left : left + side, :]
+
+
+def single_threaded() -> None:
+    """Let OpenCV use one thread: there are as many workers as cores are to be used."""
+    import cv2
+
+    cv2.setNumThreads(1)

@@ -16,10 +16,10 @@ _PATIENCE = 5.0
 
 @dataclass(frozen=True)
 class Available:
-    """A model that can be used, and where it is."""
+    """A model that can be used, and where it is; files: weight files in the working folder."""
 
     model: str
-    place: Literal["folder", "cache", "hub"]
+    place: Literal["folder", "files", "cache", "hub"]
     bytes: int | None = None
     """To be downloaded, where the Hub says so."""
 

@@ -1,8 +1,9 @@
-"""Resolves the name of a pretrained model to its exact revision."""
+"""Resolves the name of a pretrained model to its exact revision, and to a digest of its weights."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cache.errors import UserError
@@ -50,6 +51,32 @@ def resolve_revision(model: str, revision: str | None, *, option: str = "describ
     if commit is None:
         raise ModelError(f"{option}: no commit is known for {model!r}; give a folder or a revision")
     return commit
+
+
+def config_file(model: str, commit: Mapping[str, str]) -> Path:
+    """The config.json of a folder, or of a hub model whose `commit` is {"revision": ...}."""
+    if is_folder(model):
+        return Path(model) / "config.json"
+    from transformers.utils.hub import cached_file
+
+    found = cached_file(model, "config.json", **commit)
+    assert found is not None
+    return Path(found)
+
+
+def weight_files(model: str, commit: Mapping[str, str]) -> list[Path]:
+    """The .safetensors files of a folder, or of a hub model that was loaded."""
+    folder = config_file(model, commit).parent
+    whole = folder / "model.safetensors"
+    return [whole] if whole.exists() else sorted(folder.glob("*.safetensors"))
+
+
+def weights_digest(files: Iterable[Path]) -> str:
+    """Over the contents of weight files, whatever they are called."""
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(_file_hash(path))
+    return f"sha256:{digest.hexdigest()[:16]}"
 
 
 def _folder_hash(folder: Path, option: str) -> str:

@@ -22,7 +22,6 @@ from cache.errors import CacheError
 from cache.features import FeatureGrid
 from cache.files.json_text import read_json
 from cache.files.kinds import not_a
-from cache.recipe import differences
 from training.batches.scales import column_factors
 from training.checkpoints.folder import STATE_FILE, finished, sizes, write_checkpoint
 from training.checkpoints.plain_fields import PlainFields
@@ -116,9 +115,9 @@ def save_checkpoint(
 
     def write(folder: Path) -> None:
         for name, one in models.items():
-            _save_weights(one, folder / name)
+            save_weights(one, folder / name)
         torch.save({"optimizers": states, "pseudo": segments} | rest, folder / TRAINING_FILE)
-        document = _as_json(state) | {"files": sizes(folder)}
+        document = as_json(state) | {"files": sizes(folder)}
         (folder / STATE_FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         for name in models:  # safetensors makes its files for their owner alone, whatever the umask
             shutil.copymode(folder / STATE_FILE, folder / name)
@@ -166,6 +165,12 @@ def load_state(folder: Path) -> State:
         raise TrainingError(f"{path}: is no state of a training run: {error}; train again with `make train`") from error
 
 
+def weights_file(state: State, weights: Literal["chosen", "last", "average"] = "chosen") -> str:
+    """Name of the file of weights; see `load_trained`."""
+    average = state.recipe.loop.ema_eval if weights == "chosen" else weights == "average"
+    return "ema.safetensors" if average else "model.safetensors"
+
+
 def load_trained(
     folder: Path,
     *,
@@ -181,8 +186,7 @@ def load_trained(
     """
     state = load_state(folder)
     recipe, streams = state.recipe.model, state.grid.streams
-    average = state.recipe.loop.ema_eval if weights == "chosen" else weights == "average"
-    path = folder / ("ema.safetensors" if average else "model.safetensors")
+    path = folder / weights_file(state, weights)
     model = inference_model(recipe, streams=streams, num_classes=len(state.classes))
     csr = None
     if csr_attention and recipe.use_csr:
@@ -284,44 +288,12 @@ def _training_buffers(model: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in model.named_buffers() if name not in weights}
 
 
-def refuse_other_recipe(folder: Path, stored: State, recipe: TrainRecipe, data: str) -> None:
-    """Raise `TrainingError` if a run is resumed with another recipe or other data, naming the fields that differ.
-
-    Fields that affect no result, such as logging and device, may differ. With constant learning rates a run may be
-    extended; its further steps are those of the longer run.
-    """
-    differing = differences(stored.recipe, recipe)
-    if _may_grow(stored, recipe):
-        differing.pop("loop.steps", None)
-    lines = [f"  {name}: the checkpoint has {old!r}, this run {new!r}" for name, (old, new) in differing.items()]
-    if stored.data != data:
-        lines.append(f"  data: the checkpoint has videos, labels, features or texts {stored.data}, this run {data}")
-    if stored.counts_turns and not stored.finished:
-        lines.append("  steps: the checkpoint counts L_match and L_rec separately (version 0.1), this run host updates")
-    if lines:
-        raise TrainingError(
-            "\n".join(
-                [
-                    f"{folder}: was made by another recipe, so the run cannot be resumed:",
-                    *lines,
-                    "Use the recipe it was made with, choose another run folder (--run), or start over (--no-resume).",
-                ]
-            )
-        )
-
-
-def _may_grow(stored: State, recipe: TrainRecipe) -> bool:
-    """Whether the run may be extended to more steps. Not if its last round of CSR updates was shorter than dpid.period:
-    the extended run would make those updates again."""
-    before, dpid = stored.recipe.loop.steps, recipe.model.dpid
-    cut = recipe.model.use_csr and dpid.schedule == "alternate" and stored.finished and before % dpid.period
-    return recipe.loop.schedule == "constant" and recipe.loop.steps >= before and not cut
-
-
-def _save_weights(model: nn.Module, path: Path) -> None:
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write the weights of a model as safetensors."""
     save_file({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}, path)
 
 
-def _as_json(state: State) -> dict[str, Any]:
+def as_json(state: State) -> dict[str, Any]:
+    """The document of state.json, without the sizes of files."""
     recipe, grid = state.recipe.model_dump(mode="json"), state.grid.model_dump(mode="json")
     return asdict(state) | {"recipe": recipe, "grid": grid}

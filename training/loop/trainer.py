@@ -17,10 +17,10 @@ from training.checkpoints.checkpoint import (
     load_state,
     load_training,
     read_weights,
-    refuse_other_recipe,
     save_checkpoint,
 )
 from training.checkpoints.folder import find_checkpoint
+from training.checkpoints.resuming import refuse_other_recipe
 from training.errors import TrainingError
 from training.hosts.recipes import refuse_streams
 from training.logs.logs import Means

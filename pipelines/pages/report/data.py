@@ -13,31 +13,34 @@ import numpy as np
 from jaxtyping import Float
 
 from cache.features import FeatureGrid
-from pipelines.pages.marked_texts import Priors
-from pipelines.pages.report.content import ReportContent, VideoView
+from pipelines.pages.marked_texts import Priors, PriorsShown
+from pipelines.pages.report.content import VideoView
 from pipelines.pages.report.videos import RIGHT, Judged
 
 _POINTS = 4_000_000
 """Maximum number of points of all curves on a page, one byte each; longer curves are averaged over several snippets."""
 _FEWEST, _MOST = 64, 1024
 """Minimum and maximum number of points of one curve."""
+NO_PRIORS = PriorsShown({}, {})
 
 
-def video_data(content: ReportContent) -> dict[str, Any]:
+def video_data(
+    videos: Sequence[VideoView], *, classes: Sequence[str], grid: FeatureGrid, priors: PriorsShown = NO_PRIORS
+) -> dict[str, Any]:
     """The data for the script: seconds with two decimals, classes as indices, curves as bytes."""
-    curves = sum(len(view.cas) + 2 for view in content.videos)
+    curves = sum(len(view.cas) + 2 for view in videos)
     most = min(max(_POINTS // max(curves, 1), _FEWEST), _MOST)
-    index = {label: place for place, label in enumerate(content.classes)}
-    for view in content.videos:  # a results file may hold labels that the dataset does not know
+    index = {label: place for place, label in enumerate(classes)}
+    for view in videos:  # a results file may hold labels that the dataset does not know
         for item in (*view.judged.drawn, *view.judged.further):
             index.setdefault(item.detection.label, len(index))
     return {
         "classes": list(index),
-        "scored": content.scored,
+        "scored": any(view.judged.entry.segments for view in videos),
         "right": RIGHT,
-        "csr": any(view.attention_csr is not None for view in content.videos),
-        "videos": [_video(view, content, index, most) for view in content.videos],
-        "priors": {index[label]: list(map(_priors, said)) for label, said in content.priors.by_class.items() if said},
+        "csr": any(view.attention_csr is not None for view in videos),
+        "videos": [_video(view, grid, priors, index, most) for view in videos],
+        "priors": {index[label]: list(map(_priors, said)) for label, said in priors.by_class.items() if said},
     }
 
 
@@ -54,12 +57,12 @@ def packed(values: Float[np.ndarray, " p"]) -> list[Any]:
     return [_round(top, 4), base64.b64encode(steps.tobytes()).decode()]
 
 
-def _video(view: VideoView, content: ReportContent, index: dict[str, int], most: int) -> dict[str, Any]:
+def _video(view: VideoView, grid: FeatureGrid, priors: PriorsShown, index: dict[str, int], most: int) -> dict[str, Any]:
     entry, judged = view.judged.entry, view.judged
     curves = {index[label]: values for label, values in view.cas.items()}
     length = max((len(values) for values in (*curves.values(), view.attention) if values is not None), default=0)
     size = max(-(-length // most), 1)
-    offset, step = _times(content.grid, size)
+    offset, step = _times(grid, size)
 
     def pack(values: np.ndarray | None) -> list[Any] | None:
         return None if values is None or not len(values) else packed(points(values, size))
@@ -87,7 +90,7 @@ def _video(view: VideoView, content: ReportContent, index: dict[str, int], most:
         "problem": view.problem,
         "priors": [
             {"label": index[said.action_class], **_priors(said)}
-            for said in content.priors.by_video.get(entry.video_id, ())
+            for said in priors.by_video.get(entry.video_id, ())
             if said.action_class in index
         ],
     }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 from urllib.parse import quote
 
 from pipelines.pages.page import legend, section, select
@@ -10,6 +12,14 @@ from pipelines.pages.report.content import ReportContent, VideoView
 from pipelines.pages.report.videos import RIGHT
 from pipelines.pages.table import Cell, Column, Row, filters, table
 
+_HERE = Path(__file__).parent
+VIDEO_STYLES = (_HERE / "video.css",)
+VIDEO_SCRIPTS = (_HERE / "timeline.js", _HERE / "video.js")
+"""Draw a video of the page's data into the element `VIDEO_PAGE`, when another script calls `fill`."""
+LANES_SCRIPT = _HERE / "lanes.js"
+"""Draws a small timeline into every row of the table of videos."""
+PLAYED = "'self' file:"
+"""Allowed sources of a player: the origin of the page, opened as a file or served."""
 VIDEO_PAGE = '<div id="video" hidden></div>'
 """Filled by the script, and shown instead of the overview."""
 _STATES = (
@@ -64,10 +74,12 @@ def video_index(content: ReportContent) -> str:
     return section("Videos", body, name="videos")
 
 
-def video_legend(content: ReportContent) -> str:
-    """The legend of a timeline, which the script shows on the page of a video."""
+def video_legend(videos: Sequence[VideoView], *, note: str = "") -> str:
+    """The legend of a timeline, which the script shows on the page of a video; `note` is a sentence below it."""
     keys = {"found": "detection"}
-    if content.scored:
+    if any(view.judged.further for view in videos):
+        keys["further"] = "below the score threshold"
+    if any(view.judged.entry.segments for view in videos):
         keys = {
             "truth": "ground truth, detected",
             "truth missed": "ground truth, missed (false negative)",
@@ -75,18 +87,13 @@ def video_legend(content: ReportContent) -> str:
             "wrong": "false positive",
             "further": "below the score threshold",
         }
-    if any(view.judged.entry.ambiguous for view in content.videos):
+    if any(view.judged.entry.ambiguous for view in videos):
         keys["ambiguous"] = "ambiguous segment"
     keys |= {"tcam": "T-CAM of the class", "ksm": "A_KSM, the host's attention"}
-    note = ""
-    if any(view.attention_csr is not None for view in content.videos):
+    if any(view.attention_csr is not None for view in videos):
         keys["csr"] = "A_CSR, the attention of CSR"
-    elif content.run.recipe.train.model.use_csr:
-        note = "The curves of this run hold no A_CSR; evaluate with --csr-curves to show it."
-    else:
-        note = "There is no A_CSR, because this run has no CSR."
-    note = f'<p class="note">{escape(note)}</p>' if note else ""
-    return f'<template id="legend">{legend(keys)}{note}</template>'
+    shown = f'<p class="note">{escape(note)}</p>' if note else ""
+    return f'<template id="legend">{legend(keys)}{shown}</template>'
 
 
 def _row(view: VideoView, scored: bool) -> Row:

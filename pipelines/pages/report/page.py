@@ -16,17 +16,22 @@ from pipelines.pages.page import TABLES_SCRIPT, contents, figure, legend, page, 
 from pipelines.pages.report.content import ReportContent, RunResult
 from pipelines.pages.report.data import video_data
 from pipelines.pages.report.diagnosis import diagnosis_sections
-from pipelines.pages.report.index import VIDEO_PAGE, video_index, video_legend
+from pipelines.pages.report.index import (
+    LANES_SCRIPT,
+    PLAYED,
+    VIDEO_PAGE,
+    VIDEO_SCRIPTS,
+    VIDEO_STYLES,
+    video_index,
+    video_legend,
+)
 from pipelines.pages.table import Cell, Column, Row, percent, table
 from pipelines.run_folder.metrics import Metrics
 from training.evaluation.protocol import tiou_key
 from training.logs.logs import CLOCK
 
 _HERE = Path(__file__).parent
-_STYLES = (_HERE / "video.css",)
-_SCRIPTS = (TABLES_SCRIPT, _HERE / "timeline.js", _HERE / "video.js")
-PLAYED = "'self' file:"
-"""Allowed sources of a player: the origin of the page, opened as a file or served."""
+_SCRIPTS = (TABLES_SCRIPT, *VIDEO_SCRIPTS, _HERE / "route.js", LANES_SCRIPT)
 
 
 def report(content: ReportContent) -> str:
@@ -34,14 +39,24 @@ def report(content: ReportContent) -> str:
     diagnosis = diagnosis_sections(content.diagnosis) if content.diagnosis else ""
     sections = [_scores(content), _classes(content), diagnosis, _training(content), video_index(content)]
     overview = [_header(content, contents(sections)), *sections]
+    keys = video_legend(content.videos, note=_about_csr(content))
     return page(
         title=f"{content.run.name} · {content.dataset}",
-        styles=_STYLES,
-        body=f'<div id="overview">{"".join(overview)}</div>{VIDEO_PAGE}{video_legend(content)}',
+        styles=VIDEO_STYLES,
+        body=f'<div id="overview">{"".join(overview)}</div>{VIDEO_PAGE}{keys}',
         scripts=_SCRIPTS,
-        data=video_data(content),
+        data=video_data(content.videos, classes=content.classes, grid=content.grid, priors=content.priors),
         media=PLAYED if any(view.player for view in content.videos) else "",
     )
+
+
+def _about_csr(content: ReportContent) -> str:
+    """Why the timelines show no A_CSR; empty if they do."""
+    if any(view.attention_csr is not None for view in content.videos):
+        return ""
+    if content.run.recipe.train.model.use_csr:
+        return "The curves of this run hold no A_CSR; evaluate with --csr-curves to show it."
+    return "There is no A_CSR, because this run has no CSR."
 
 
 def _header(content: ReportContent, links: str) -> str:

@@ -1,26 +1,14 @@
 "use strict";
-// Shows the video that the URL names (#video/ID) instead of the overview, and small timelines in the table of videos.
+// One video: its player, timeline, segments as a table, and texts.
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const overview = document.getElementById("overview");
 const place = document.getElementById("video");
 const byId = new Map(data.videos.map((video) => [video.id, video]));
-const pageTitle = document.title;
 const MOST_CLASSES = 4; // drawn at first
 const HIGH = 0.5; // T-CAM from which a class is drawn at first
-let scrolled = 0;
-let shown = null;
 let observer = null;
 
 const amount = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
-const address = (id) => `#video/${encodeURIComponent(id)}`;
-const named = (id) => {
-  try {
-    return byId.get(decodeURIComponent(id));
-  } catch {
-    return undefined; // not every text is an encoded id
-  }
-};
 
 function barsOf(video, label, further) {
   const name = data.classes[label];
@@ -188,18 +176,17 @@ function playerOf(video, problems) {
   if (!video.player) return null;
   const player = html("video", { controls: "", preload: "metadata", src: video.player });
   player.addEventListener("error", () => problems.append(`The file ${video.player} cannot be played.`));
+  const track = player.addTextTrack("subtitles", "detections", "en");
+  track.mode = "showing";
+  const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;"); // cues have markup of their own
+  for (const [label, start, end, score] of video.found) {
+    track.addCue(new VTTCue(start, end, plain(`${data.classes[label]} ${score.toFixed(2)}`)));
+  }
   return player;
 }
 
-function neighbours(video) {
-  const rows = [...document.querySelectorAll("#video-table tbody tr")].filter((row) => !row.hidden);
-  const at = rows.findIndex((row) => row.dataset.name === video.id);
-  const link = (row, text, rel) => (row ? [html("a", { href: address(row.dataset.name), rel }, text)] : []);
-  const back = html("a", { href: "#videos", id: "back" }, "All videos");
-  return html("nav", {}, back, ...(at < 0 ? [] : [...link(rows[at - 1], "← previous", "prev"), ...link(rows[at + 1], "next →", "next")]));
-}
-
-function show(video) {
+/** Fill the page with a video, below its links; returns its heading. */
+function fill(video, links) {
   const problems = html("p", { class: "problem" }, video.problem);
   const player = playerOf(video, problems);
   const found = video.truth.filter(([, , , hit]) => hit).length;
@@ -208,67 +195,19 @@ function show(video) {
     const wrong = video.found.filter(([, , , , , right]) => !right).length;
     const ofAll = `${found} of ${amount(video.truth.length, "ground-truth instance")} detected`;
     facts.push(`F1 ${Math.round(100 * video.f1)}`, ofAll, amount(wrong, "false positive"));
+  } else {
+    facts.push(amount(video.found.length, "detection"));
   }
   const heading = html("h1", { tabindex: -1 }, video.id);
   const part = timelinePart(video, player);
   const facing = html("p", {}, facts.filter(Boolean).join(" · "));
-  place.replaceChildren(neighbours(video), heading, facing, problems, ...(player ? [player] : []), ...part.nodes, numbersPart(video), ...textsPart(video));
+  place.replaceChildren(links, heading, facing, problems, ...(player ? [player] : []), ...part.nodes, numbersPart(video), ...textsPart(video));
   problems.hidden = !video.problem;
   new MutationObserver(() => (problems.hidden = false)).observe(problems, { childList: true });
-  if (shown === null) scrolled = scrollY;
-  shown = video;
-  overview.hidden = true;
   place.hidden = false;
-  document.title = `${video.id} · ${pageTitle}`;
   part.draw();
   observer?.disconnect();
   observer = new ResizeObserver(() => part.draw());
   observer.observe(place);
-  scrollTo(0, 0);
-  heading.focus({ preventScroll: true });
+  return heading;
 }
-
-function hide() {
-  if (shown === null) return;
-  const row = [...document.querySelectorAll("#video-table tbody tr")].find((one) => one.dataset.name === shown.id);
-  observer?.disconnect();
-  shown = null;
-  place.replaceChildren();
-  place.hidden = true;
-  overview.hidden = false;
-  document.title = pageTitle;
-  scrollTo(0, scrolled);
-  row?.querySelector("a").focus({ preventScroll: true });
-}
-
-function route() {
-  const wanted = /^#video\/(.*)$/s.exec(location.hash);
-  const video = wanted ? named(wanted[1]) : undefined;
-  if (video) show(video);
-  else hide();
-}
-
-/** Ground truth above, detections below, as wide as the cell. */
-function lane(video) {
-  const duration = Math.max(video.duration, 1e-6);
-  const bar = (start, end, y, style) =>
-    svg("rect", { x: (100 * start) / duration, y, width: Math.max((100 * (end - start)) / duration, 0.6), height: 6, class: style });
-  const truth = video.truth.map(([, start, end, hit]) => bar(start, end, 1, hit ? "truth" : "truth missed"));
-  const found = video.found.map(([, start, end, , , right]) => bar(start, end, data.scored ? 9 : 5, right ? "found" : "wrong"));
-  return svg("svg", { viewBox: "0 0 100 16", preserveAspectRatio: "none", "aria-hidden": "true" }, ...truth, ...found);
-}
-
-const lanes = new IntersectionObserver((entries) => {
-  for (const { target, isIntersecting } of entries) {
-    if (!isIntersecting) continue;
-    lanes.unobserve(target);
-    target.querySelector(".lane").append(lane(byId.get(target.dataset.name)));
-  }
-}, { rootMargin: "400px" });
-for (const row of document.querySelectorAll("#video-table tbody tr")) lanes.observe(row);
-
-document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && shown) location.hash = "videos";
-});
-addEventListener("hashchange", route);
-route();

@@ -32,6 +32,17 @@ def test_all_that_is_missing_is_told_at_once(tmp_path: Path, monkeypatch: pytest
         choose(Asked(tiny=True, encoder="x/y"))
 
 
+def test_i3d_is_two_weight_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both of them; one alone is named."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rgb_imagenet.pt").touch()
+    with pytest.raises(CacheError, match=r"encoder: i3d: no flow_imagenet\.pt in this folder"):
+        choose(Asked(encoder="i3d", describer="none"))
+    (tmp_path / "flow_imagenet.pt").touch()
+    rows = choose(Asked(encoder="i3d", describer="none")).rows()
+    assert rows[0] == ["features", "i3d", "rgb_imagenet.pt, flow_imagenet.pt"]
+
+
 def test_what_is_there_is_taken(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cached encoder and describer, and word vectors in the working folder."""
     monkeypatch.chdir(tmp_path)

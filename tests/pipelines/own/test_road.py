@@ -2,14 +2,17 @@
 
 import json
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from cache.annotations import Dataset
 from cache.errors import CacheError
+from cache.recipe import Recipe
 from pipelines import stages
 from pipelines.__main__ import COMMANDS
+from pipelines.command_line import read_recipe
 from pipelines.own import road
 from pipelines.own.models import Asked
 from pipelines.own.road import OwnRun, stages_of
@@ -20,13 +23,22 @@ from tests.support.paths import ROOT, SHARED
 CLIPS = SHARED / "data" / "gmdcsa24" / "videos"
 
 
+def parsed(name: str, *arguments: str) -> Recipe:
+    """What a command makes of its arguments, whether or not it has presets."""
+    command = COMMANDS[name]
+    if command.start is not None:
+        return parse(name, *arguments)
+    kind = getattr(import_module(f"pipelines.{command.module}"), command.recipe)
+    return read_recipe(kind, arguments, prog=name)[0]
+
+
 def in_this_process(stage: stages.Stage, **_: object) -> dict[str, int]:
     """Runs a stage's command without a process of its own, which would load torch anew."""
     (task,) = stage.tasks
     name, *arguments = task.arguments[1:]
     command = COMMANDS[name]
-    recipe = command.finish(parse(name, *arguments), arguments)
-    code = __import__(f"pipelines.{command.module}", fromlist=["main"]).main(recipe) or 0
+    module = import_module(f"pipelines.{command.module}")
+    code = module.main(command.finish(parsed(name, *arguments), arguments)) or 0
     assert code in (0, *task.accepted), stage.name
     return {task.label: code}
 
@@ -54,10 +66,10 @@ def test_real_clips_go_the_whole_way(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "will mean nothing" in told.err
     assert told.out.index("pipelines/demo/checkpoints/rgb_encoder") < told.out.index("1/5 import")
     assert "2 videos have no features in cache/data/own-tiny/features and are left out: cut, empty" in told.err
-    assert "see the failures of features, priors above" in told.out
+    assert "see the failures of features, priors, predict above" in told.out
     dataset = Dataset.load(recipe.dataset / "annotations.json")
     assert {video.video_id for video in dataset.videos} == {*names, "cut", "empty"}
-    found = json.loads((recipe.run / "detections.json").read_text())["results"]
+    found = json.loads(Path("predictions/own-tiny/detections.json").read_text())["results"]
     assert {name for name, segments in found.items() if segments} == set(names)
     for segments in found.values():
         for one in segments:
@@ -70,10 +82,10 @@ def test_the_commands_are_those_that_can_be_run_alone() -> None:
     """Every stage parses; without a describer no descriptions are made and the host is trained alone."""
     tiny = Asked(tiny=True)
     for asked, names in (
-        (tiny, ["import-dataset", "features", "priors", "train", "eval"]),
+        (tiny, ["import-dataset", "features", "priors", "train", "predict"]),
         (
             Asked(encoder="pipelines/demo/checkpoints/rgb_encoder", describer="none"),
-            ["import-dataset", "features", "train", "eval"],
+            ["import-dataset", "features", "train", "predict"],
         ),
     ):
         recipe = OwnRun(videos=Path("v"), models=asked, name="mine", retrain=True)
@@ -81,12 +93,13 @@ def test_the_commands_are_those_that_can_be_run_alone() -> None:
         assert [stage.tasks[0].arguments[1] for stage in made] == names
         for stage in made:
             name, *arguments = stage.tasks[0].arguments[1:]
-            parsed = parse(name, *arguments)
-            assert vars(parsed)["dataset"] == Path("cache/data/mine")
+            made_of = parsed(name, *arguments)
+            place = ("run", "runs/mine") if name == "predict" else ("dataset", "cache/data/mine")
+            assert str(vars(made_of)[place[0]]) == place[1]
             if name == "train":
-                assert isinstance(parsed, TrainRun)
-                assert parsed.train.model.use_ksm == (asked is tiny)
-                assert not parsed.resume
+                assert isinstance(made_of, TrainRun)
+                assert made_of.train.model.use_ksm == (asked is tiny)
+                assert not made_of.resume
 
 
 def test_a_dry_run_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:

@@ -223,8 +223,9 @@ def test_overview_stays_text(page: Page) -> None:
 
 
 def test_player(driver: Chrome, runs: Path) -> None:
-    """With --player the file beside the page is played, whatever it is called; a click on the timeline seeks."""
-    report(ReportRun(run=runs / "full", player=True))
+    """With --player the file beside the page is played, whatever it is called, over the strip of frames, with the
+    detections as subtitles; a click on the timeline seeks."""
+    report(ReportRun(run=runs / "full", player=True, frames=3))
     text = (runs / "full" / "report.html").read_text()
     page = Page(driver, runs / "full" / "report.html", f"#video/{quote(IMAGE, safe='')}")
     loaded = (
@@ -235,6 +236,11 @@ def test_player(driver: Chrome, runs: Path) -> None:
     )
     duration, error = driver.execute_async_script(loaded)
     assert (duration, error) == (pytest.approx(1.6, abs=0.05), "")
+    assert page.run("return document.querySelectorAll('.stage image').length") == 3
+    cues = page.run(
+        "return [...document.querySelector('video').textTracks[0].cues].map((cue) => cue.getCueAsHTML().textContent)"
+    )
+    assert cues == [f"{SCRIPT} 0.60"]
     page.one(".stage").click()
     time = page.run("return document.querySelector('video').currentTime")
     assert time == pytest.approx(float(page.one("#readout").text.split()[0]), abs=0.02)

@@ -35,7 +35,7 @@ def test_training_takes_them_for_their_host(file: Path):
     """They are changes of the preset's training; other hosts keep the preset's settings."""
     recipe = Own().train_on(None, tuned=file)
     assert recipe.train == Own().train_on(None).train.changed(CHOSEN.train)
-    assert recipe.localize == CHOSEN.localize
+    assert recipe.localize == {**Own().train().localize, **CHOSEN.localize}
     assert Own().train_on("delu", tuned=file).train == Own().train_on("delu").train
 
 
@@ -58,7 +58,7 @@ def test_own_finds_its_file(file: Path):
 
 
 def test_evaluation_reads_as_the_run_was_tuned(file: Path, capsys: pytest.CaptureFixture[str]):
-    """Fields that options set stay; a run without tuned settings is read as before."""
+    """Fields that options set stay; a run without tuned settings is read as its preset reads."""
     run = file.parent / "run"
     run.mkdir()
     assert EvalRun(run=run).as_tuned(frozenset()) == EvalRun(run=run)
@@ -68,7 +68,7 @@ def test_evaluation_reads_as_the_run_was_tuned(file: Path, capsys: pytest.Captur
     assert str(file) in capsys.readouterr().err
     assert EvalRun(run=run).as_tuned(frozenset({"localize.curves"})).localize.curves == ("attention",)
     Own().train_on(None).save(run / RECIPE_FILE)
-    assert EvalRun(run=run).as_tuned(frozenset()) == EvalRun(run=run)
+    assert EvalRun(run=run).as_tuned(frozenset()).localize == Own().localize
 
 
 def test_tables_take_them_host_by_host(file: Path):

@@ -20,7 +20,7 @@ def test_the_file_finds_what_eval_finds(tmp_path: Path, capsys: pytest.CaptureFi
     """The same detections of a test video, from the file alone, which scales features as the training did; the check is
     printed, and encoders are recorded."""
     save_toy(tmp_path)
-    (tmp_path / "features" / "encoders.json").write_text('{"fps": 10}')
+    (tmp_path / "features" / "encoders.json").write_text('{"streams": {"rgb": {}, "flow": {}}}')
     recipe = tiny_recipe(use_csr=False, use_dpid=False, use_head=False)
     recipe = recipe.changed({"loop.steps": 4, "loop.device": "cpu", "data.feature_rms": 4.0})
     localize = {"class_threshold": 0.05, "curves": ["cas"]}
@@ -36,7 +36,8 @@ def test_the_file_finds_what_eval_finds(tmp_path: Path, capsys: pytest.CaptureFi
     assert "has no localization head: its detections come from the T-CAM" in told
     assert "onnxruntime against PyTorch on" in told
     model = ExportedModel.open(run.run / "model.onnx")
-    assert (model.card.classes, model.card.grid, model.card.encoders) == (CLASSES, GRID, {"fps": 10})
+    assert (model.card.classes, model.card.grid) == (CLASSES, GRID)
+    assert set(model.card.encoders["streams"]) == {"rgb", "flow"}
     found = model.detect("test", np.load(tmp_path / "features" / "test.npy"), duration=3.0)
     expected = json.loads((run.run / "detections.json").read_text())["results"]["test"]
     assert len(found) == len(expected) > 1

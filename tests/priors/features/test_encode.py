@@ -12,17 +12,12 @@ from cache.annotations import VideoEntry
 from cache.errors import CacheError
 from pipelines.demo.world.render import write_video
 from pipelines.demo.world.script import FPS, clip_script
-from priors.features.encode import (
-    PARTIAL_FILE,
-    Encoder,
-    EncoderRecipe,
-    FeaturesRecipe,
-    SnippetDecodeRecipe,
-    encode,
-    open_features,
-)
+from priors.features.encode import encode
+from priors.features.encoder import Encoder, load_encoders
 from priors.features.flow import optical_flow
-from priors.features.snippets import Chunk, Cutter, Failed, Partial, View, cut, snippet_starts
+from priors.features.recipes import EncoderRecipe, FeaturesRecipe, SnippetDecodeRecipe
+from priors.features.record import open_features
+from priors.features.snippets import Chunk, Cutter, Failed, Snippets, View, cut, snippet_starts
 from priors.pretrained.model_files import ModelError
 from priors.pretrained.torchvision_cpu import make_torchvision_importable
 from priors.video.frames import sample_frames
@@ -64,7 +59,12 @@ def recipe_of(models: Path, *, frames: int = 8, stride: int = 4) -> FeaturesReci
 
 def encoders_of(recipe: FeaturesRecipe) -> dict[str, Encoder]:
     """The encoders of its streams."""
-    return {name: Encoder(stream, device="cpu") for name, stream in recipe.streams.items()}
+    return load_encoders(recipe, device="cpu")
+
+
+def prepared(view: View, pictures: np.ndarray, starts: list[int], length: int) -> Snippets:
+    """Snippets of pictures, without a video."""
+    return Snippets(np.stack([view.finished(view.before_flow(one)) for one in pictures]), view.indices(starts, length))
 
 
 def entry(path: Path) -> VideoEntry:
@@ -114,21 +114,21 @@ def test_features_are_what_the_classifier_sees(models, clip):
 
     encoder = Encoder(EncoderRecipe(model=str(models / "rgb")), device="cpu")
     pictures = np.random.default_rng(0).integers(0, 255, (8, 40, 60, 3), np.uint8)
-    snippets = encoder.prepare(pictures, [0], 8)
+    snippets = prepared(encoder.view, pictures, [0], 8)
     whole = AutoModelForVideoClassification.from_pretrained(models / "rgb").eval()
-    pixels = ((snippets / 255 - np.array(MEAN)) / np.array(SPREAD)).astype(np.float32)
+    pixels = ((snippets.array() / 255 - np.array(MEAN)) / np.array(SPREAD)).astype(np.float32)
     with torch.inference_mode():
         logits = whole(pixel_values=torch.from_numpy(pixels).movedim(-1, 2)).logits
-        through = whole.classifier(torch.from_numpy(encoder.encode(snippets)))
+        through = whole.classifier(torch.from_numpy(encoder.encode([snippets])))
     torch.testing.assert_close(through, logits, atol=1e-5, rtol=1e-4)
 
 
 def test_centre_crop_and_frame_choice(models):
     """The middle of the picture is kept at its proportions, and frames are taken at equal distances."""
-    encoder = Encoder(EncoderRecipe(model=str(models / "rgb")), device="cpu")
+    view = Encoder(EncoderRecipe(model=str(models / "rgb")), device="cpu").view
     pictures = np.zeros((16, 28, 84, 3), np.uint8)
     pictures[:, :, 28:56] = np.arange(16)[:, None, None, None] * 10 + 1
-    snippets = encoder.prepare(pictures, [0, 8], 8)
+    snippets = prepared(view, pictures, [0, 8], 8).array()
     assert snippets.shape == (2, 4, 28, 28, 3)
     np.testing.assert_array_equal(snippets[:, :, 5, 5, 0], np.array([[1, 3, 5, 7], [9, 11, 13, 15]]) * 10 + 1)
 
@@ -166,7 +166,7 @@ def test_bad_videos_are_reported_and_the_rest_goes_on(models, clip, tmp_path):
 
 def test_a_video_that_crashes_or_stalls_its_decoder_fails_alone(models, clip, tmp_path, monkeypatch):
     """In the middle of it, too; one crash is forgiven, and the features are those of an undisturbed run."""
-    monkeypatch.setattr("priors.features.encode.cut", odd_cut)
+    monkeypatch.setattr("priors.features.decode_ahead.cut", odd_cut)
     recipe = recipe_of(models)
     encoders = encoders_of(recipe)
     store = open_features(tmp_path / "features", recipe, encoders)
@@ -203,14 +203,14 @@ def test_large_pictures_are_cut_in_smaller_chunks(clip, monkeypatch):
     cutter = Cutter({"rgb": View("rgb", 4, 28), "flow": View("flow", 4, 28)}, fps=8, length=8, stride=4)
 
     def chunks() -> list[Chunk]:
-        return [chunk for chunk in cut(cutter, clip) if not isinstance(chunk, Failed | Partial)]
+        return [chunk for chunk in cut(cutter, clip) if isinstance(chunk, Chunk)]
 
     whole = chunks()
     monkeypatch.setattr("priors.features.snippets._CHUNK_BYTES", 1)
     small = chunks()
     assert len(small) > len(whole)
     for name in ("rgb", "flow"):
-        first, second = (np.concatenate([chunk[name] for chunk in found]) for found in (whole, small))
+        first, second = (np.concatenate([chunk.streams[name].array() for chunk in found]) for found in (whole, small))
         np.testing.assert_array_equal(first, second)
 
 
@@ -222,8 +222,9 @@ def test_snippets_at_the_end_do_not_depend_on_chunks(tmp_path, frames, stride):
     view = {"rgb": View("rgb", 4, 28), "flow": View("flow", 4, 28)}
     found = []
     for size in (1, 2, 1000):
-        chunks = list(cut(Cutter(view, fps=8, length=8, stride=stride, chunk=size), path))
-        found.append({name: np.concatenate([chunk[name] for chunk in chunks]) for name in view})  # pyright: ignore
+        pieces = cut(Cutter(view, fps=8, length=8, stride=stride, chunk=size), path)
+        chunks = [piece.streams for piece in pieces if isinstance(piece, Chunk)]
+        found.append({name: np.concatenate([chunk[name].array() for chunk in chunks]) for name in view})
     for name in view:
         np.testing.assert_array_equal(found[0][name], found[2][name])
         np.testing.assert_array_equal(found[1][name], found[2][name])
@@ -266,4 +267,4 @@ def test_a_video_that_is_read_in_part_is_told_and_noted(tmp_path, models):
     (video_id, why), *others = done.partial
     assert (video_id, others) == (cut_short.stem, [])
     assert why == sample_frames(cut_short, count=1).odd
-    assert json.loads((store.folder / PARTIAL_FILE).read_text()) == {video_id: why}
+    assert json.loads((store.folder / "partial.json").read_text()) == {video_id: why}

@@ -8,7 +8,10 @@ from cache.annotations import Dataset
 from pipelines.console import guarded
 from priors.describers.canned import CannedDescriber
 from priors.describers.protocol import Request
-from priors.features.encode import Encoder, EncoderRecipe, FeaturesRecipe, encode, open_features
+from priors.features.encode import encode
+from priors.features.encoder import load_encoders
+from priors.features.recipes import EncoderRecipe, FeaturesRecipe
+from priors.features.record import open_features
 from priors.video.decode_pool import DecodeRecipe
 from tests.support.processes import ray_generate, slow_generate
 from tests.support.processes.slow_generate import RECIPE, answer, open_store
@@ -39,7 +42,7 @@ def features(folder: Path) -> None:
     recipe = FeaturesRecipe(
         streams={"rgb": EncoderRecipe(model=str(folder / "rgb"))}, fps=10, snippet_frames=4, snippet_stride=4
     )
-    encoders = {name: Encoder(stream, device="cpu") for name, stream in recipe.streams.items()}
+    encoders = load_encoders(recipe, device="cpu")
 
     def show(done: int, total: int) -> None:
         time.sleep(PAUSE)

@@ -36,6 +36,11 @@ from training.localization.curves import Curves
 HOSTILE = "<script>alert('x')</script>&\"'"
 
 
+def drawn(one: ReportContent) -> dict:
+    """The data of its page."""
+    return video_data(one.videos, classes=one.classes, grid=one.grid, priors=one.priors)
+
+
 def test_hostile_text_stays_text() -> None:
     """Names, labels, descriptions and reasons are shown as they are and never become markup or script."""
     page = report(content(HOSTILE))
@@ -92,7 +97,7 @@ def test_page_without_truth() -> None:
     body = page.partition("<body>")[2].partition("<script")[0]
     assert "missed" not in body
     assert "positive" not in body
-    assert not video_data(one)["scored"]
+    assert not drawn(one)["scored"]
     assert "hold no A_CSR" in page
 
 
@@ -114,14 +119,14 @@ def test_long_curves_of_many_videos_stay_small() -> None:
     long = VideoView(view.judged, 600.0, {"plain": np.ones(5000)}, np.ones(5000), None)
     run = content().run
     many = ReportContent("d", ("plain",), run, None, GRID, (long,) * 3000, PriorsShown({}, {}))
-    one = video_data(many)["videos"][0]
+    one = drawn(many)["videos"][0]
     size = one["snippets"]
     count = len(base64.b64decode(one["ksm"][1]))
     assert 3000 * 3 * count <= 4_000_000
     assert count == -(-5000 // size)
     assert one["step"] == pytest.approx(size * 0.5)
     assert one["offset"] == pytest.approx(size * 0.5 / 2)
-    short = video_data(ReportContent("d", ("plain",), run, None, GRID, (view,), PriorsShown({}, {})))["videos"][0]
+    short = drawn(ReportContent("d", ("plain",), run, None, GRID, (view,), PriorsShown({}, {})))["videos"][0]
     assert (short["snippets"], short["offset"], short["step"]) == (1, 0.25, 0.5)
 
 

@@ -1,0 +1,1 @@
+"""Pages of predictions: one for each video, and an index of all."""
