@@ -2,7 +2,8 @@
 
 `python -m benchmarks encoding VIDEO ... [--copies 4] [--workers 2]` encodes each video with the demo's two encoders,
 first by a loop in this process (decode, flow, encode, one after the other), then by the stage, and prints both rates
-with their ratio. Before that it only decodes: PyAV's own loop with threads, and the reader of the stage.
+with their ratio. Before that it only decodes: PyAV's own loop with threads, one file after the other, and the stage's
+reader, which has one thread a file, in the workers.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import av
@@ -80,7 +82,9 @@ def main() -> None:
     asked = parser.parse_args()
     paths = asked.videos * asked.copies
     plain = rate("decoding, PyAV's loop with threads", lambda: sum(map(pyav_alone, paths)))
-    ours = rate("decoding, the reader of the stage", lambda: sum(map(reader_alone, paths)))
+    with ProcessPoolExecutor(asked.workers) as pool:
+        sum(pool.map(reader_alone, paths[: asked.workers]))  # starts the processes
+        ours = rate(f"decoding, {asked.workers} workers of the stage", lambda: sum(pool.map(reader_alone, paths)))
     print(f"ratio {ours / plain:.2f}")
     encoders = load_encoders(RECIPE)
     alone = rate("encoding, one process", lambda: sum(one_process(path, encoders) for path in paths))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,8 @@ def stop(stage: str, folder: Path, number: signal.Signals, *, whole_group: bool 
         assert family, "workers are at work"
         if whole_group:
             for process in (child, *family):
-                os.kill(process.pid, number)
+                with suppress(ProcessLookupError):  # a worker may have ended by itself meanwhile
+                    os.kill(process.pid, number)
         else:
             child.send_signal(number)
         out, err = child.communicate(timeout=60)
