@@ -82,9 +82,11 @@ def main() -> None:
     asked = parser.parse_args()
     paths = asked.videos * asked.copies
     plain = rate("decoding, PyAV's loop with threads", lambda: sum(map(pyav_alone, paths)))
+    from benchmarks.priors.encoding import reader_alone as read  # processes find it there, and not in __main__
+
     with ProcessPoolExecutor(asked.workers) as pool:
-        sum(pool.map(reader_alone, paths[: asked.workers]))  # starts the processes
-        ours = rate(f"decoding, {asked.workers} workers of the stage", lambda: sum(pool.map(reader_alone, paths)))
+        sum(pool.map(read, paths[: asked.workers]))  # starts the processes
+        ours = rate(f"decoding, {asked.workers} workers of the stage", lambda: sum(pool.map(read, paths)))
     print(f"ratio {ours / plain:.2f}")
     encoders = load_encoders(RECIPE)
     alone = rate("encoding, one process", lambda: sum(one_process(path, encoders) for path in paths))
