@@ -14,24 +14,14 @@ from pipelines.caches import check_features, features
 from pipelines.caches.check_features import CheckFeaturesRun
 from pipelines.caches.features import FeaturesRun
 from priors.features.recipes import EncoderRecipe, FeaturesRecipe
-from priors.pretrained.torchvision_cpu import make_torchvision_importable
+from tests.support.models.tiny_encoders import save_tiny_encoders
 from tests.support.videos.videos import write_video
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
     """A random VideoMAE."""
-    make_torchvision_importable()
-    from transformers import VideoMAEConfig, VideoMAEForVideoClassification, VideoMAEImageProcessor
-
-    folder = tmp_path_factory.mktemp("model")
-    config = VideoMAEConfig(
-        image_size=28, patch_size=14, num_frames=4, tubelet_size=2, hidden_size=12, intermediate_size=16,
-        num_hidden_layers=1, num_attention_heads=2,
-    )  # fmt: skip
-    VideoMAEForVideoClassification(config).save_pretrained(folder)
-    VideoMAEImageProcessor(size={"height": 28, "width": 28}).save_pretrained(folder)
-    return folder
+    return save_tiny_encoders(tmp_path_factory.mktemp("models")) / "rgb_encoder"
 
 
 def a_run(folder: Path, model: Path, **changes: object) -> FeaturesRun:

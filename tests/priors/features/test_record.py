@@ -16,24 +16,15 @@ from priors.features.i3d import I3d
 from priors.features.recipes import EncoderRecipe, FeaturesRecipe, RecordedFeatures
 from priors.features.record import ENCODERS_FILE, open_features, recorded_encoders
 from priors.pretrained.model_files import ModelError
-from priors.pretrained.torchvision_cpu import make_torchvision_importable
+from tests.support.models.tiny_encoders import save_tiny_encoders
 from tests.support.videos.videos import write_video
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
     """A random VideoMAE, in a folder named `tiny`."""
-    make_torchvision_importable()
-    from transformers import VideoMAEConfig, VideoMAEForVideoClassification, VideoMAEImageProcessor
-
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    config = VideoMAEConfig(
-        image_size=28, patch_size=14, num_frames=4, tubelet_size=2, hidden_size=12, intermediate_size=16,
-        num_hidden_layers=1, num_attention_heads=2,
-    )  # fmt: skip
-    VideoMAEForVideoClassification(config).save_pretrained(folder)
-    VideoMAEImageProcessor(size={"height": 28, "width": 28}).save_pretrained(folder)
-    return folder
+    folder = save_tiny_encoders(tmp_path_factory.mktemp("models"))
+    return (folder / "rgb_encoder").rename(folder / "tiny")
 
 
 def recipe_of(model: Path) -> FeaturesRecipe:
